@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+import { GuestDefinition } from './lab-file.ts';
+import { bytes, call, gauge, job, table } from './leaf.ts';
+import { GuestName, LabName, NetworkName, Scope } from './names.ts';
+import { CheckResult, GuestRow, HostRow, JobRow, LabRow, LinkRow, NetworkRow, StepRow } from './rows.ts';
+import { z } from './zod.ts';
+
+const lab = LabName;
+const guestOf = z.strictObject({ lab, guest: GuestName });
+const done = z.strictObject({});
+
+/**
+ * Everything that can be asked of a core, in one tree: groups of leaves. Its client, its server, the fakes of
+ * the tests and the hash in `hello` are derived from it. A leaf's name on the wire is `group.leaf`.
+ */
+export const contract = {
+  lab: {
+    /** Reads a lab file and lists the lab; nothing is started. A file with problems is refused by LAB_FILE_INVALID. */
+    open: call({
+      in: z.strictObject({ file: z.string().min(1).max(4096) }),
+      out: z.strictObject({ lab }),
+      errors: ['LAB_FILE_MISSING', 'LAB_FILE_UNREADABLE', 'LAB_FILE_INVALID', 'LAB_NAME_TAKEN'],
+      idempotent: true,
+      for: 'user',
+    }),
+    /** Takes a lab that is down off the list; its file and disks stay. */
+    forget: call({
+      in: z.strictObject({ lab }),
+      out: done,
+      errors: ['NO_SUCH_LAB', 'LAB_BUSY'],
+      idempotent: true,
+      for: 'user',
+    }),
+    /** Makes the kernel hold what the file says and starts the guests. `scope` is kept for the next time. */
+    up: job({
+      in: z.strictObject({
+        lab,
+        scope: Scope.optional(),
+        /** Wait until each guest with a network has its lease, ms; 0 does not wait. */
+        waitReachable: z.number().int().min(0).max(600_000).default(0),
+      }),
+      errors: ['NO_SUCH_LAB', 'LAB_FILE_INVALID', 'LAB_BUSY', 'LAB_UP_IN_OTHER_SCOPE'],
+      for: 'anyone',
+    }),
+    /** Ends the guests and undoes the network. `force` powers off at once instead of asking the guests first. */
+    down: job({
+      in: z.strictObject({ lab, force: z.boolean().default(false) }),
+      errors: ['NO_SUCH_LAB', 'LAB_BUSY'],
+      for: 'anyone',
+    }),
+  },
+  guest: {
+    start: call({
+      in: guestOf,
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'LAB_NOT_UP', 'GUEST_STATE', 'IMAGE_MISSING', 'QEMU_MISSING', 'QEMU_FAILED', 'NIC_IN_USE'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    /** Presses the power button (ACPI). The guest decides; its state says when it is off. */
+    shutdown: call({
+      in: guestOf,
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'GUEST_STATE', 'QMP_FAILED'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    /** Pulls the plug. */
+    forceOff: call({
+      in: guestOf,
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'GUEST_STATE', 'QMP_FAILED'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    pause: call({
+      in: guestOf,
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'GUEST_STATE', 'QMP_FAILED'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    resume: call({
+      in: guestOf,
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'GUEST_STATE', 'QMP_FAILED'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    /** Force reset, as the reset button. */
+    reset: call({
+      in: guestOf,
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'GUEST_STATE', 'QMP_FAILED'],
+      idempotent: false,
+      for: 'anyone',
+    }),
+    /** Writes a new guest into the lab file, and starts it where the lab is up and `start` is set. */
+    create: call({
+      in: z.strictObject({
+        lab,
+        guest: GuestName,
+        definition: GuestDefinition,
+        start: z.boolean(),
+        /** The lab's `fileHash` that the caller has seen: an edit made meanwhile elsewhere is not lost. */
+        fileHash: z.string(),
+      }),
+      out: done,
+      errors: ['NO_SUCH_LAB', 'GUEST_NAME_TAKEN', 'LAB_FILE_INVALID', 'LAB_FILE_CHANGED', 'LAB_FILE_UNWRITABLE', 'IMAGE_MISSING'],
+      idempotent: false,
+      for: 'anyone',
+    }),
+    /** Takes a guest that is shut off out of the lab file; its overlay disk is deleted, its image never. */
+    remove: call({
+      in: guestOf.extend({ fileHash: z.string() }),
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'GUEST_STATE', 'LAB_FILE_CHANGED', 'LAB_FILE_UNWRITABLE'],
+      idempotent: false,
+      for: 'anyone',
+    }),
+  },
+  network: {
+    /** Flips NAT in the kernel, then in the lab file. `ms` is the time from the request to the kernel's answer. */
+    setNat: call({
+      in: z.strictObject({ lab, network: NetworkName, nat: z.boolean() }),
+      out: z.strictObject({ nat: z.boolean(), changed: z.boolean(), flowsRemoved: z.number(), ms: z.number() }),
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_NETWORK', 'LAB_NOT_UP'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+  },
+  recipe: {
+    /** The whole recipe as a shell script that a person can read and run. */
+    script: call({
+      in: z.strictObject({ lab }),
+      out: z.strictObject({ script: z.string() }),
+      errors: ['NO_SUCH_LAB'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+  },
+  check: {
+    /** What this host can do, and the fix for what it cannot. */
+    run: call({
+      in: z.strictObject({}),
+      out: z.strictObject({ results: z.array(CheckResult) }),
+      errors: [],
+      idempotent: true,
+      for: 'anyone',
+    }),
+  },
+  image: {
+    /** Images that a new guest can use without typing a path. */
+    list: call({
+      in: z.strictObject({}),
+      out: z.strictObject({ images: z.array(z.strictObject({ image: z.string(), label: z.string(), ready: z.boolean() })) }),
+      errors: [],
+      idempotent: true,
+      for: 'anyone',
+    }),
+  },
+  job: {
+    /** Stops a running job and undoes what it has done so far. */
+    cancel: call({ in: z.strictObject({ job: z.string() }), out: done, errors: [], idempotent: true, for: 'anyone' }),
+  },
+  core: {
+    /** Ends the core when nothing needs it; guests and netd run on. */
+    quit: call({ in: z.strictObject({}), out: done, errors: [], idempotent: true, for: 'user' }),
+  },
+  tables: {
+    host: table(HostRow),
+    labs: table(LabRow),
+    networks: table(NetworkRow),
+    links: table(LinkRow),
+    guests: table(GuestRow),
+    steps: table(StepRow),
+    jobs: table(JobRow),
+  },
+  gauges: {
+    /** By link id: bits per second towards the guest (`down`) and from it (`up`); for a bridge and the uplink from and to the lab. */
+    rates: gauge(z.strictObject({ down: z.number(), up: z.number() })),
+    /** By lab: flows that conntrack holds for its subnets. */
+    flows: gauge(z.number()),
+    /** By guest id: the last line on its serial console, as text without control characters. */
+    tails: gauge(z.string()),
+    /** By guest id: CPU time of QEMU in percent of one core. */
+    cpu: gauge(z.number()),
+  },
+  consoles: {
+    /**
+     * The serial console. Offsets are those of QEMU's log; `from` is where to begin, -1 for the last
+     * `tail` bytes. Bytes that the capped log no longer has are told by a skip.
+     */
+    serial: bytes({
+      in: guestOf.extend({ from: z.number().int().min(-1), tail: z.number().int().min(0).max(1_048_576).default(65_536) }),
+      offsets: true,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'CONSOLE_CLOSED'],
+    }),
+    /** The screen: RFB (RFC 6143) as QEMU speaks it, a connection of its own for each viewer. */
+    screen: bytes({ in: guestOf, offsets: false, errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'CONSOLE_CLOSED'] }),
+  },
+} as const;
+
+export type Contract = typeof contract;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from './zod.ts';
+
+/** Every code of a failure that a user can meet. netd's codes (`docs/netd-protocol.md`) are among them. */
+export const errorCodes = [
+  // the lab file
+  'LAB_FILE_MISSING',
+  'LAB_FILE_UNREADABLE',
+  'LAB_FILE_INVALID',
+  'LAB_FILE_CHANGED',
+  'LAB_FILE_UNWRITABLE',
+  'NO_SUCH_LAB',
+  'LAB_AMBIGUOUS',
+  'LAB_BUSY',
+  'LAB_NOT_UP',
+  'LAB_NAME_TAKEN',
+  'LAB_UP_IN_OTHER_SCOPE',
+  // guests and images
+  'NO_SUCH_GUEST',
+  'NO_SUCH_IMAGE',
+  'IMAGE_MISSING',
+  'IMAGE_UNREADABLE',
+  'IMAGE_UNSUPPORTED',
+  'GUEST_STATE',
+  'GUEST_NAME_TAKEN',
+  'QEMU_MISSING',
+  'QEMU_FAILED',
+  'QEMU_IMG_FAILED',
+  'QMP_FAILED',
+  'DISK_FULL',
+  'CONSOLE_CLOSED',
+  // the runtime directory and the core
+  'RUNTIME_PATH_TOO_LONG',
+  'RUNTIME_DIR_UNSAFE',
+  'RUNTIME_DIR_MISSING',
+  'STATE_FILE_INVALID',
+  'CORE_UNREACHABLE',
+  'CONTRACT_MISMATCH',
+  // netd
+  'BAD_MESSAGE',
+  'BAD_ARGS',
+  'TOO_LARGE',
+  'HELLO_FIRST',
+  'BUSY',
+  'NOT_ALLOWED',
+  'NO_SUCH_VERB',
+  'PROTOCOL_MISMATCH',
+  'NAME_TAKEN',
+  'SUBNET_OVERLAP',
+  'DNSMASQ_MISSING',
+  'DNSMASQ_FAILED',
+  'NO_SUCH_NETWORK',
+  'NIC_IN_USE',
+  'TUN_MISSING',
+  'TUN_UNREADABLE',
+  'VHOST_MISSING',
+  'BRIDGE_FULL',
+  'USERNS_DENIED',
+  'PASTA_MISSING',
+  'PASTA_FAILED',
+  'NO_DEFAULT_ROUTE',
+  'NETD_MISSING',
+  'NETD_FAILED',
+  'NETD_RUNNING',
+  'HOST_SCOPE_DENIED',
+  'KERNEL',
+  // everything
+  'USAGE',
+  'NO_SUCH_CALL',
+  'ABORTED',
+  'DEADLINE',
+  'INTERNAL',
+] as const;
+
+/** A code of {@link errorCodes}. */
+export const ErrorCode = z.enum(errorCodes);
+export type ErrorCode = z.infer<typeof ErrorCode>;
+
+/**
+ * A failure as data. `message` says what happened to what, `hint` what to do now, `subject` names the
+ * thing (a lab, `seed/br0`, a path). A code from a newer core still renders: the reader shows the message.
+ */
+export const ErrorData = z.strictObject({
+  code: ErrorCode.or(z.string().regex(/^[A-Z][A-Z0-9_]{1,40}$/)),
+  message: z.string().max(8192),
+  hint: z.string().max(4096).optional(),
+  subject: z.string().max(4096).optional(),
+});
+export type ErrorData = z.infer<typeof ErrorData>;
+
+/** The one exception that crosses our own boundaries; anything else is a bug and becomes `INTERNAL`. */
+export class TapyardError extends Error {
+  readonly code: ErrorData['code'];
+  readonly hint: string | undefined;
+  readonly subject: string | undefined;
+
+  constructor(code: ErrorCode, message: string, more: { hint?: string; subject?: string; cause?: unknown } = {}) {
+    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    this.name = 'TapyardError';
+    this.code = code;
+    this.hint = more.hint;
+    this.subject = more.subject;
+  }
+
+  /** The error as it travels. */
+  toData(): ErrorData {
+    return {
+      code: this.code,
+      message: this.message,
+      ...(this.hint === undefined ? {} : { hint: this.hint }),
+      ...(this.subject === undefined ? {} : { subject: this.subject }),
+    };
+  }
+
+  /** The error that somebody else sent. */
+  static fromData(data: ErrorData): TapyardError {
+    const error = new TapyardError('INTERNAL', data.message, {
+      ...(data.hint === undefined ? {} : { hint: data.hint }),
+      ...(data.subject === undefined ? {} : { subject: data.subject }),
+    });
+    // A newer peer may send a code that this build does not know; it must survive the way.
+    Object.defineProperty(error, 'code', { value: data.code, enumerable: true });
+    return error;
+  }
+
+  /** Whatever was thrown, as a {@link TapyardError}. */
+  static from(thrown: unknown): TapyardError {
+    if (thrown instanceof TapyardError) return thrown;
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    return new TapyardError('INTERNAL', `Tapyard made a mistake: ${message}`, {
+      hint: 'Please report this with the log.',
+      cause: thrown,
+    });
+  }
+}

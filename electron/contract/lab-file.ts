@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+import { GuestName, Ipv4, Ipv4Cidr, LabName, MacAddress, NetworkName } from './names.ts';
+import { z } from './zod.ts';
+
+/** A size such as `256M` or `2G` (binary units, as QEMU's `-m`), or a whole number of bytes. */
+export const MemorySize = z
+  .string()
+  .regex(/^[1-9][0-9]{0,6}[MG]$/, 'a size such as 256M or 2G');
+
+/** A range of addresses that DHCP hands out to guests without an address of their own. */
+export const DhcpRange = z.strictObject({ from: Ipv4, to: Ipv4 });
+
+/** One network of the lab file: it becomes one bridge. */
+export const NetworkDefinition = z.strictObject({
+  /** IPv4 subnet; the bridge takes `address`, by default the first address in it. */
+  subnet: Ipv4Cidr,
+  /** The bridge's own address: the guests' gateway and DNS server. */
+  address: Ipv4.optional(),
+  /** Whether guests reach the internet through NAT; without it the network is isolated. */
+  nat: z.boolean().default(true),
+  /** MTU in bytes, 576 to 65535. */
+  mtu: z.number().int().min(576).max(65535).default(1500),
+  /** The DHCP range; by default the second half of the subnet. `false` turns DHCP off. */
+  dhcp: DhcpRange.or(z.literal(false)).optional(),
+});
+export type NetworkDefinition = z.infer<typeof NetworkDefinition>;
+
+/** One NIC of a guest: it becomes one tap, a port of the network's bridge. */
+export const NicDefinition = z.strictObject({
+  network: NetworkName,
+  /** Reserved for this NIC's MAC, so it is known before the guest boots; without it DHCP picks one. */
+  address: Ipv4.optional(),
+  /** By default derived from lab, guest and index, so it stays the same. */
+  mac: MacAddress.optional(),
+});
+export type NicDefinition = z.infer<typeof NicDefinition>;
+
+/** One guest of the lab file. */
+export const GuestDefinition = z.strictObject({
+  /** `micro` (built in), or the path of a qcow2, raw or ISO file, absolute or relative to the lab file. */
+  image: z.string().min(1, 'an image is needed').max(4096),
+  memory: MemorySize.default('256M'),
+  cpus: z.number().int().min(1).max(64).default(1),
+  nics: z.array(NicDefinition).max(8, 'a guest has at most 8 NICs').default([]),
+});
+export type GuestDefinition = z.infer<typeof GuestDefinition>;
+
+/** The lab file (`tapyard.yaml`), as DESIGN section 5 shows it. Unknown keys are errors. */
+export const LabDefinition = z.strictObject({
+  name: LabName,
+  networks: z.record(NetworkName, NetworkDefinition).default({}),
+  guests: z.record(GuestName, GuestDefinition).default({}),
+});
+export type LabDefinition = z.infer<typeof LabDefinition>;
+
+/** One thing that is wrong with a lab file. `line` and `column` count from 1. */
+export const FileProblem = z.strictObject({
+  line: z.number().int().min(1),
+  column: z.number().int().min(1),
+  /** Where in the document, such as `guests.web.nics.0.address`. */
+  path: z.string(),
+  message: z.string(),
+  /** What was expected there, as a short phrase. */
+  expected: z.string().optional(),
+});
+export type FileProblem = z.infer<typeof FileProblem>;
