@@ -1,1 +1,31 @@
-//! netd protocol
+// SPDX-License-Identifier: Apache-2.0
+//! netd's protocol as Rust types: `docs/netd-protocol.md` is the text, this crate its Rust half.
+//!
+//! The types check themselves while they are deserialised (unknown keys, lengths, allow-lists,
+//! ranges), so code that holds one of them needs no further check of a single field. What
+//! concerns several fields at once is in [`NetworkSpec::check`].
+
+mod client;
+mod error;
+mod fds;
+mod framing;
+mod names;
+mod types;
+mod verbs;
+
+pub use client::{Client, Event};
+pub use error::{Code, Error, Result};
+pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
+pub use framing::{LineReader, MAX_LINE, TooLarge, to_line};
+pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Subnet, TapName};
+pub use types::{
+    Dns, Lease, Link, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Uplink,
+};
+pub use verbs::{
+    ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Domain, Hello,
+    HelloReply, LinkCounters, NetworkSpec, Observe, OpenTap, OpenTapReply, RemoveNetwork, Removed,
+    Reply, Request, Reservation, SetNat, SetNatReply, Shutdown, Verb,
+};
+
+/// The number that `hello` carries; it changes when a message changes its meaning.
+pub const PROTOCOL: u32 = 1;

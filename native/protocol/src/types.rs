@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What netd tells about the kernel ("Types" in the protocol page). Everything is read back.
+
+use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Subnet};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Where netd works: in namespaces of the lab's own, or on the host itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// A user and network namespace of the lab's own; no privilege needed.
+    Private,
+    /// netd's own network namespace, with CAP_NET_ADMIN.
+    Host,
+}
+
+/// Whose interface: by label and journal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// The lab it belongs to.
+    pub lab: LabName,
+    /// The network it realises (bridge) or is attached to (tap).
+    pub network: NetworkName,
+    /// The guest behind a tap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<GuestName>,
+    /// The guest's NIC behind a tap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nic: Option<Nic>,
+}
+
+/// One interface of the namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The kernel's number of it.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// IFLA_INFO_KIND: "bridge", "tun", "veth"; "" for a physical one and the loopback.
+    pub kind: String,
+    /// The bridge that it is a port of.
+    pub master: Option<u32>,
+    /// IFF_UP: somebody switched it on.
+    pub up: bool,
+    /// IFLA_CARRIER: for a tap, that its fd is held and its guest's link is on.
+    pub carrier: bool,
+    /// RFC 2863 state in words: "up", "down", "unknown", "lowerlayerdown", "dormant" …
+    pub operstate: String,
+    /// Its hardware address in lower case, "" where it has none.
+    pub mac: String,
+    /// Bytes.
+    pub mtu: u32,
+    /// IFLA_IFALIAS, "" where there is none.
+    pub alias: String,
+    /// Its addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Set where label and journal both say that netd made it.
+    pub ours: Option<Owner>,
+}
+
+/// The DHCP and DNS server of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// dnsmasq's process as netd sees it; null when it does not run.
+    pub pid: Option<u32>,
+    /// First address of the range.
+    pub from: Ipv4Addr,
+    /// Last address of the range.
+    pub to: Ipv4Addr,
+}
+
+/// An address that DHCP gave away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    /// The NIC, as it presented itself (any MAC address, not only one of ours).
+    pub mac: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The name that dnsmasq answers for, "" where there is none.
+    pub hostname: String,
+    /// Seconds since 1970; 0 never.
+    pub expires: u64,
+}
+
+/// A network as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// The lab it belongs to.
+    pub lab: LabName,
+    /// Its name and its bridge's.
+    pub name: NetworkName,
+    /// The bridge's interface number; null when somebody removed it.
+    pub bridge: Option<u32>,
+    /// As applied.
+    pub subnet: Subnet,
+    /// The host's address in it, as applied.
+    pub address: Ipv4Addr,
+    /// The bridge's hardware address, as applied.
+    pub mac: Mac,
+    /// The bridge's MTU in bytes, read back where the bridge is there.
+    pub mtu: u32,
+    /// Whether NAT is on, read back from nftables.
+    pub nat: bool,
+    /// Whether our chains hold this network, read back from nftables.
+    pub filter: bool,
+    /// sysctl net.ipv4.conf.BRIDGE.forwarding, read back.
+    pub forwarding: bool,
+    /// Its DHCP and DNS server; null where none is wanted.
+    pub dns: Option<Dns>,
+    /// From dnsmasq's lease file.
+    pub leases: Vec<Lease>,
+}
+
+/// What carries a lab's traffic out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The device of the kernel's default route (host scope).
+    Kernel,
+    /// pasta (private scope).
+    Pasta,
+    /// Nothing; `reason` says why.
+    None,
+}
+
+/// The way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uplink {
+    /// What carries the traffic.
+    pub provider: Provider,
+    /// The interface in the bridge's namespace: eth0, up0.
+    pub device: Option<String>,
+    /// The host's interface by which it leaves.
+    pub host_device: Option<String>,
+    /// Addresses of `host_device`.
+    pub addresses: Vec<IpNet>,
+    /// The default route's gateway; null on a point-to-point link.
+    pub gateway: Option<IpAddr>,
+    /// Whether the kernel forwards IPv4 on `device`, read back.
+    pub forwarding: bool,
+    /// The provider's process.
+    pub pid: Option<u32>,
+    /// Why there is no uplink.
+    pub reason: Option<Error>,
+}
+
+impl Uplink {
+    /// No way out, and why: `NO_DEFAULT_ROUTE`, `PASTA_MISSING`, `PASTA_FAILED`.
+    pub fn none(reason: Error) -> Self {
+        Uplink {
+            provider: Provider::None,
+            device: None,
+            host_device: None,
+            addresses: Vec::new(),
+            gateway: None,
+            forwarding: false,
+            pid: None,
+            reason: Some(reason),
+        }
+    }
+}
+
+/// Everything at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Where netd works.
+    pub scope: Scope,
+    /// The lab of a private netd; null in the host scope.
+    pub lab: Option<LabName>,
+    /// All interfaces of the namespace, by ifindex.
+    pub links: Vec<Link>,
+    /// All networks of this netd, by name.
+    pub networks: Vec<Network>,
+    /// The way out.
+    pub uplink: Uplink,
+}
+
+/// Names a network that went away.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkRef {
+    /// The lab it belonged to.
+    pub lab: LabName,
+    /// Its name.
+    pub name: NetworkName,
+}
+
+/// One step of a verb that changes something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Which: see each verb.
+    pub id: String,
+    /// How long it took, in milliseconds.
+    pub ms: f64,
+    /// False where everything was right already.
+    pub changed: bool,
+}
