@@ -294,8 +294,9 @@ number! {
     Nic, u8, 0..=31
 }
 number! {
-    /// A bridge's MTU in bytes: from IPv4's minimum (RFC 791) to the bridge driver's maximum.
-    Mtu, u32, 576..=65_535
+    /// A network's MTU in bytes: from what every IPv4 host must take (RFC 791) to what a tap can
+    /// (65 535 less the Ethernet header, drivers/net/tun.c).
+    Mtu, u32, 576..=65_521
 }
 
 #[cfg(test)]
@@ -393,7 +394,7 @@ mod tests {
     fn ranges() {
         assert!(Nic::try_from(31).is_ok() && Nic::try_from(32).is_err());
         assert!(Mtu::try_from(576).is_ok() && Mtu::try_from(575).is_err());
-        assert!(Mtu::try_from(65_535).is_ok() && Mtu::try_from(1 << 40).is_err());
+        assert!(Mtu::try_from(65_521).is_ok() && Mtu::try_from(65_522).is_err() && Mtu::try_from(1 << 40).is_err());
         assert!(serde_json::from_str::<Nic>("-1").is_err());
         assert!(serde_json::from_str::<Nic>("1.5").is_err());
     }
