@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { GuestShell } from '../world/guest-shell.ts';
+import { kernelState } from '../world/kernel.ts';
+import { checkout, finish, hostAddress, until, wanAddress, type Who, World } from '../world/world.ts';
+
+const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
+
+interface ListedGuest {
+  name: string;
+  state: string;
+  pid: number | null;
+  accelerator: string | null;
+  nics: { network: string; tap: string | null; mac: string; address: string | null }[];
+  sockets: { serial: string; vnc: string; qmp: string };
+}
+
+/** The main job on the tutorial's lab, in one scope; the same promises in both. */
+export function mainJob(scope: 'private' | 'host'): void {
+  const who: Who = scope === 'host' ? 'root' : 'user';
+  let world: World;
+  let shell: GuestShell;
+  let file: string;
+  let before: Awaited<ReturnType<typeof kernelState>>;
+
+  const list = async (): Promise<ListedGuest[]> =>
+    JSON.parse((await world.tapyard(['ls', '--json'], { as: who })).stdout) as ListedGuest[];
+  const nat = async (to: 'on' | 'off'): Promise<void> => {
+    const done = await world.tapyard(['nat', 'br0', to], { as: who });
+    expect(done, `nat br0 ${to}`).toMatchObject({ code: 0 });
+  };
+  const reachesWeb = async (): Promise<boolean> =>
+    (await shell.run(`wget -q -T 2 -O - http://${wanAddress}/`)).output.includes('hello from wan1');
+
+  beforeAll(async () => {
+    world = World.create();
+    const wan = world.start([process.execPath, `/mnt/tapyard/test/world/wan.mjs`], {
+      as: 'root',
+      in: 'wan1',
+    });
+    await new Promise<void>((resolve, reject) => {
+      wan.stdout?.once('data', () => resolve());
+      wan.once('close', () => reject(new Error('the fake internet did not start')));
+    });
+    file = world.file('tapyard.yaml', seed, who);
+    before = await kernelState(world);
+    const up = await world.tapyard(['up', file, '--scope', scope], { as: who, timeout: 90_000 });
+    expect(up, `${up.stdout}\n${up.stderr}`).toMatchObject({ code: 0 });
+    shell = await GuestShell.open(world, 'guest', who);
+  });
+  afterAll(async () => {
+    await shell?.close();
+    world?.close();
+  });
+
+  test('the guest runs, and ls says all that a script needs', async () => {
+    const [guest, ...others] = await list();
+    expect(others).toEqual([]);
+    expect(guest).toMatchObject({ name: 'guest', state: 'running', accelerator: 'tcg' });
+    expect(guest?.nics).toMatchObject([{ network: 'br0', tap: 'tap0', address: '192.168.57.2' }]);
+    expect(guest?.nics[0]?.mac).toMatch(/^52:54:00(:[0-9a-f]{2}){3}$/);
+    expect(readFileSync(`/proc/${guest?.pid}/comm`, 'utf8')).toMatch(/^qemu-system/);
+    for (const socket of Object.values(guest?.sockets ?? {})) {
+      expect(await world.run(['test', '-S', socket], { as: who })).toMatchObject({ code: 0 });
+    }
+  });
+
+  test('it has its address by DHCP and reaches the internet by ping, TCP, UDP and name', async () => {
+    expect((await shell.run('ip -4 addr show dev eth0')).output).toContain('inet 192.168.57.2/24');
+    expect(await shell.pings(wanAddress)).toBe(true);
+    expect(await reachesWeb()).toBe(true);
+    expect((await shell.run(`wget -q -T 2 -O - http://internet.example/`)).output).toContain(
+      'hello from wan1',
+    );
+    expect((await shell.run(`(echo over udp; sleep 1) | nc -u -w 2 ${wanAddress} 7778`)).output).toContain(
+      'over udp',
+    );
+  });
+
+  test('its web page has its name', async () => {
+    expect((await shell.run('wget -q -O - http://127.0.0.1/')).output).toContain('guest');
+  });
+
+  test('NAT off stops what runs and what is new, leaks nothing, and all goes again within 1 s of on', async () => {
+    const sniffer = world.start(
+      [
+        'tcpdump',
+        '-l',
+        '-n',
+        '-i',
+        'eth0',
+        'src net 10.0.0.0/8 or src net 172.16.0.0/12 or src net 192.168.0.0/16 or src net 169.254.0.0/16',
+      ],
+      { as: 'root', in: 'wan1' },
+    );
+    let leaked = '';
+    sniffer.stdout?.setEncoding('utf8').on('data', (chunk: string) => (leaked += chunk));
+    await until(
+      'tcpdump listens',
+      10_000,
+      () => new Promise<boolean>((resolve) => sniffer.stderr?.once('data', () => resolve(true))),
+    );
+
+    // A TCP stream and a ping that run all the while, each leaving a line a tick in the guest.
+    await shell.run(
+      `(nc ${wanAddress} 7777 > /tmp/stream) & (ping -i 0.2 ${wanAddress} > /tmp/pings 2>&1) & true`,
+    );
+    const lines = async (name: string): Promise<number> =>
+      Number((await shell.run(`wc -l < /tmp/${name}`)).output.trim());
+    await until(
+      'the stream and the ping run',
+      10_000,
+      async () => (await lines('stream')) > 5 && (await lines('pings')) > 3,
+    );
+
+    await nat('off');
+    const stopped = { stream: await lines('stream'), pings: await lines('pings') };
+    expect(await shell.pings('192.168.57.1')).toBe(true);
+    expect(await shell.pings(wanAddress)).toBe(false);
+    expect(await reachesWeb()).toBe(false);
+    expect({ stream: await lines('stream'), pings: await lines('pings') }).toEqual(stopped);
+
+    await nat('on');
+    const on = Date.now();
+    await until('the ping goes on', 1000, async () => (await lines('pings')) > stopped.pings);
+    expect(Date.now() - on).toBeLessThan(1000 + 300); // the last look may begin at the deadline
+    expect(await shell.pings(wanAddress)).toBe(true);
+    expect(await reachesWeb()).toBe(true);
+    await shell.run('kill %1 %2 2>/dev/null; killall ping nc 2>/dev/null; true');
+
+    sniffer.kill('SIGTERM');
+    expect(leaked).toBe('');
+  });
+
+  test('a stream from the guest outlives a short cut', async () => {
+    const sink = world.start(
+      ['sh', '-c', 'nc -l -p 7780 -s 203.0.113.1 2>/dev/null || nc -l 203.0.113.1 7780'],
+      { as: 'root', in: 'wan1' },
+    );
+    let got = 0;
+    sink.stdout?.on('data', (chunk: Buffer) => (got += chunk.length));
+    await shell.run(
+      `(while true; do echo tick; usleep 50000; done | nc ${wanAddress} 7780 > /dev/null 2>&1) & true`,
+    );
+    await until('the stream runs', 10_000, () => got > 50);
+    await nat('off');
+    const stopped = got;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(got).toBe(stopped);
+    await nat('on');
+    await until('the stream goes on', 1500, () => got > stopped);
+    await shell.run('killall nc usleep 2>/dev/null; true');
+    sink.kill('SIGKILL');
+  });
+
+  if (scope === 'private') {
+    test('the host itself stays out of reach but for what it shows to its neighbours', async () => {
+      const listener = (address: string): ReturnType<World['start']> =>
+        world.start(
+          [
+            process.execPath,
+            '-e',
+            `require("net").createServer((s) => s.end("reached\\n")).listen(8099, "${address}", () => console.log("ready"))`,
+          ],
+          { as: 'root' },
+        );
+      const loopback = listener('127.0.0.1');
+      await new Promise((resolve) => loopback.stdout?.once('data', resolve));
+      for (const address of [
+        '127.0.0.1',
+        '192.168.57.1',
+        '169.254.2.1',
+        '169.254.2.2',
+        hostAddress,
+        '10.0.2.2',
+        '10.0.2.3',
+      ]) {
+        const answer = await shell.run(`nc -w 2 ${address} 8099 < /dev/null`);
+        expect(answer.output, `127.0.0.1:8099 of the host through ${address}`).not.toContain('reached');
+      }
+      loopback.kill('SIGKILL');
+      const lan = listener(hostAddress);
+      await new Promise((resolve) => lan.stdout?.once('data', resolve));
+      expect((await shell.run(`nc -w 2 ${hostAddress} 8099 < /dev/null`)).output).toContain('reached');
+      lan.kill('SIGKILL');
+    });
+
+    test('nothing changed on the host', async () => {
+      expect(await kernelState(world)).toEqual(before);
+    });
+  } else {
+    test('bridge and tap are on the host, which reaches the guest', async () => {
+      const links = JSON.parse(await world.must(['ip', '-j', '-d', 'link'], { as: 'root' })) as {
+        ifname: string;
+        master?: string;
+        operstate: string;
+        linkinfo?: { info_kind?: string };
+      }[];
+      expect(links.find((link) => link.ifname === 'br0')).toMatchObject({
+        linkinfo: { info_kind: 'bridge' },
+        operstate: 'UP',
+      });
+      expect(links.find((link) => link.ifname === 'tap0')).toMatchObject({
+        master: 'br0',
+        linkinfo: { info_kind: 'tun' },
+      });
+      expect(
+        await world.run(['busybox', 'ping', '-c1', '-W2', '192.168.57.2'], { as: 'root' }),
+      ).toMatchObject({ code: 0 });
+      expect(
+        await world
+          .must(['wget', '-q', '-O', '-', 'http://192.168.57.2/'], { as: 'root' })
+          .catch(() =>
+            world.must(['busybox', 'wget', '-q', '-O', '-', 'http://192.168.57.2/'], { as: 'root' }),
+          ),
+      ).toContain('guest');
+    });
+
+    test('ip_forward was never written', async () => {
+      expect((await world.must(['cat', '/proc/sys/net/ipv4/ip_forward'], { as: 'root' })).trim()).toBe('0');
+    });
+  }
+
+  describe('down', () => {
+    test('leaves nothing behind', async () => {
+      await shell.close();
+      const down = await world.tapyard(['down'], { as: who, timeout: 60_000 });
+      expect(down, `${down.stdout}\n${down.stderr}`).toMatchObject({ code: 0 });
+      const wanServer = /wan\.mjs/;
+      await until(
+        'no process is left',
+        3000,
+        () => world.processes().filter(({ command }) => !wanServer.test(command)).length === 0,
+      ).catch(() => {
+        expect(world.processes().filter(({ command }) => !wanServer.test(command))).toEqual([]);
+      });
+      expect(await kernelState(world)).toEqual(before);
+      // Only the directory itself and the core's lock may stay: both are empty and say nothing.
+      expect(world.leftFiles(who).filter((left) => !/\/tapyard(\/core\.lock)?$/.test(left))).toEqual([]);
+    });
+
+    test('says so when asked again', async () => {
+      const again = await world.tapyard(['down'], { as: who });
+      expect(again.code).toBe(0);
+      expect(await finish(world.start(world.tapyardCommand(['ls']), { as: who }), 'ls')).toMatchObject({
+        code: 0,
+      });
+    });
+  });
+}
