@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto';
+import type { LabDefinition, NetworkDefinition } from '../../contract/lab-file.ts';
+import { formatIpv4, subnetOf } from '../net/ipv4.ts';
+import { gatewayOf } from './rules.ts';
+
+/** An address that DHCP keeps for a NIC. */
+export interface Reservation {
+  readonly mac: string;
+  readonly address: string;
+  readonly guest: string;
+}
+
+/** A network with every default filled in. */
+export interface ResolvedNetwork {
+  readonly name: string;
+  /** CIDR. */
+  readonly subnet: string;
+  /** Of the subnet, 8 to 30. */
+  readonly prefix: number;
+  /** The bridge's own address. */
+  readonly address: string;
+  /** The bridge's MAC address. */
+  readonly mac: string;
+  readonly mtu: number;
+  readonly nat: boolean;
+  /** null: no DHCP. */
+  readonly dhcp: {
+    readonly from: string;
+    readonly to: string;
+    readonly reservations: readonly Reservation[];
+  } | null;
+}
+
+/** A NIC with every default filled in. */
+export interface ResolvedNic {
+  readonly index: number;
+  readonly network: string;
+  readonly mac: string;
+  /** The tap's preferred name; netd picks another where it is taken. */
+  readonly tap: string;
+  /** null: DHCP picks one from its range. */
+  readonly address: string | null;
+}
+
+/** A guest with every default filled in. */
+export interface ResolvedGuest {
+  readonly name: string;
+  /** As in the file: `micro` or a path. */
+  readonly image: string;
+  /** Bytes. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly nics: readonly ResolvedNic[];
+}
+
+/** A lab as it is to be made, in the order of the file. */
+export interface ResolvedLab {
+  readonly name: string;
+  readonly networks: readonly ResolvedNetwork[];
+  readonly guests: readonly ResolvedGuest[];
+}
+
+/** Fills in everything that the file leaves out. Pure and deterministic: the same file gives the same lab. */
+export function resolveLab(definition: LabDefinition): ResolvedLab {
+  const macs = new Set(
+    Object.values(definition.guests).flatMap((guest) => guest.nics.flatMap((nic) => nic.mac ?? [])),
+  );
+  const taps = tapNames(new Set(Object.keys(definition.networks)));
+  const guests = Object.entries(definition.guests).map(([name, guest]): ResolvedGuest => {
+    const nics = guest.nics.map((nic, index): ResolvedNic => ({
+      index,
+      network: nic.network,
+      mac: nic.mac ?? freeMac(macs, ['nic', definition.name, name, String(index)]),
+      tap: taps(),
+      address: nic.address ?? null,
+    }));
+    return { name, image: guest.image, memory: memoryBytes(guest.memory), cpus: guest.cpus, nics };
+  });
+  const networks = Object.entries(definition.networks).map(([name, network]): ResolvedNetwork => ({
+    name,
+    subnet: network.subnet,
+    prefix: subnetOf(network.subnet).prefix,
+    address: formatIpv4(gatewayOf(network)),
+    mac: freeMac(macs, ['bridge', definition.name, name]),
+    mtu: network.mtu,
+    nat: network.nat,
+    dhcp: dhcpOf(name, network, guests),
+  }));
+  return { name: definition.name, networks, guests };
+}
+
+/** Bytes of a size such as `256M` (binary units, as QEMU's `-m`). */
+export function memoryBytes(size: string): number {
+  return Number(size.slice(0, -1)) * (size.endsWith('G') ? 2 ** 30 : 2 ** 20);
+}
+
+function dhcpOf(
+  name: string,
+  network: NetworkDefinition,
+  guests: readonly ResolvedGuest[],
+): ResolvedNetwork['dhcp'] {
+  if (network.dhcp === false) return null;
+  const subnet = subnetOf(network.subnet);
+  const middle = subnet.network + (subnet.broadcast + 1 - subnet.network) / 2;
+  const range = network.dhcp ?? { from: formatIpv4(middle), to: formatIpv4(subnet.broadcast - 1) };
+  const reservations = guests.flatMap((guest) =>
+    guest.nics.flatMap((nic) =>
+      nic.network === name && nic.address !== null
+        ? [{ mac: nic.mac, address: nic.address, guest: guest.name }]
+        : [],
+    ),
+  );
+  return { from: range.from, to: range.to, reservations };
+}
+
+/** tap0, tap1 … in the order of the file, without names that a network of the lab has. */
+function tapNames(taken: ReadonlySet<string>): () => string {
+  let next = 0;
+  return () => {
+    while (taken.has(`tap${next}`)) next++;
+    return `tap${next++}`;
+  };
+}
+
+/** A MAC address under QEMU's prefix that is always the same for the same thing, and nobody else's in the lab. */
+function freeMac(taken: Set<string>, what: readonly string[]): string {
+  for (let attempt = 0; ; attempt++) {
+    const hash = createHash('sha256')
+      .update(JSON.stringify([...what, attempt]))
+      .digest('hex');
+    const mac = `52:54:00:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}`;
+    if (taken.has(mac)) continue;
+    taken.add(mac);
+    return mac;
+  }
+}

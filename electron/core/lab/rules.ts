@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { LabDefinition, NetworkDefinition } from '../../contract/lab-file.ts';
+import type { Subnet } from '../net/ipv4.ts';
+import {
+  contains,
+  formatIpv4,
+  formatSubnet,
+  hostRange,
+  ipv4,
+  isHostAddress,
+  overlap,
+  subnetOf,
+} from '../net/ipv4.ts';
+import { nearest } from './nearest.ts';
+import type { Finding, Path } from './positions.ts';
+
+/** Address space that a lab may use: private (RFC 1918), shared (RFC 6598) and benchmarking (RFC 2544). */
+const allowed = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '198.18.0.0/15'];
+
+/** libvirt's default network: taking it breaks every libvirt host, so a lab never does. */
+const libvirtDefault = '192.168.122.0/24';
+
+/** Interface names that Tapyard itself uses in the lab's namespace (pasta's side of the uplink). */
+const ourInterfaces = new Set(['up0']);
+
+/** The bridge's address: as the file says, else the first of the subnet. */
+export function gatewayOf(network: NetworkDefinition): number {
+  return network.address === undefined ? subnetOf(network.subnet).network + 1 : ipv4(network.address);
+}
+
+/** What no single value of the file can tell: subnets, addresses, ranges, names of networks, MACs. */
+export function ruleFindings(definition: LabDefinition): Finding[] {
+  return [...networkFindings(definition), ...nicFindings(definition)];
+}
+
+function networkFindings(definition: LabDefinition): Finding[] {
+  const findings: Finding[] = [];
+  const subnets: { name: string; subnet: Subnet }[] = [];
+  for (const [name, network] of Object.entries(definition.networks)) {
+    const path = ['networks', name];
+    if (ourInterfaces.has(name)) {
+      const message = `"${name}" is the name of Tapyard's own uplink interface`;
+      findings.push({ path, at: 'key', message, expected: 'another name, such as br0' });
+    }
+    const subnet = subnetOf(network.subnet);
+    const wrong = subnetFinding(network.subnet, subnet);
+    if (wrong) {
+      findings.push({ path: [...path, 'subnet'], at: 'value', ...wrong });
+      continue;
+    }
+    const other = subnets.find((earlier) => overlap(earlier.subnet, subnet));
+    if (other) {
+      findings.push({
+        path: [...path, 'subnet'],
+        at: 'value',
+        message: `${network.subnet} overlaps ${formatSubnet(other.subnet)} of network ${other.name}`,
+        expected: 'a subnet that no other network of the lab uses',
+      });
+    }
+    subnets.push({ name, subnet });
+    findings.push(...addressFindings([...path, 'address'], network.address, subnet, name));
+    findings.push(...rangeFindings(network, subnet, path));
+  }
+  return findings;
+}
+
+function subnetFinding(text: string, subnet: Subnet): { message: string; expected: string } | undefined {
+  const clean = formatSubnet(subnet);
+  if (clean !== text)
+    return {
+      message: `${text} is an address inside a subnet, not a subnet: its host bits are set`,
+      expected: clean,
+    };
+  if (overlap(subnet, subnetOf(libvirtDefault)))
+    return {
+      message: `${text} overlaps ${libvirtDefault}, libvirt's default network`,
+      expected: 'another subnet, such as 192.168.57.0/24',
+    };
+  const inside = (cidr: string): boolean => {
+    const space = subnetOf(cidr);
+    return contains(space, subnet.network) && contains(space, subnet.broadcast);
+  };
+  if (!allowed.some(inside))
+    return {
+      message: `${text} is not a private subnet, so real hosts may have its addresses`,
+      expected: `a subnet within ${allowed.join(', ')}`,
+    };
+  return undefined;
+}
+
+function addressFindings(
+  path: Path,
+  address: string | undefined,
+  subnet: Subnet,
+  network: string,
+): Finding[] {
+  if (address === undefined || isHostAddress(subnet, ipv4(address))) return [];
+  const number = ipv4(address);
+  const what =
+    number === subnet.network
+      ? `is the network address of ${formatSubnet(subnet)}`
+      : number === subnet.broadcast
+        ? `is the broadcast address of ${formatSubnet(subnet)}`
+        : `is outside ${formatSubnet(subnet)}, the subnet of network ${network}`;
+  return [
+    { path, at: 'value', message: `${address} ${what}`, expected: `an address from ${hostRange(subnet)}` },
+  ];
+}
+
+function rangeFindings(network: NetworkDefinition, subnet: Subnet, path: Path): Finding[] {
+  const { dhcp } = network;
+  if (dhcp === undefined || dhcp === false) return [];
+  const name = String(path[1]);
+  const outside = [
+    ...addressFindings([...path, 'dhcp', 'from'], dhcp.from, subnet, name),
+    ...addressFindings([...path, 'dhcp', 'to'], dhcp.to, subnet, name),
+  ];
+  if (outside.length > 0 || ipv4(dhcp.from) <= ipv4(dhcp.to)) return outside;
+  const message = `the DHCP range ends at ${dhcp.to} before it begins at ${dhcp.from}`;
+  return [
+    { path: [...path, 'dhcp', 'to'], at: 'value', message, expected: `an address from ${dhcp.from} on` },
+  ];
+}
+
+function nicFindings(definition: LabDefinition): Finding[] {
+  const findings: Finding[] = [];
+  const addresses = new Map<string, string>();
+  const macs = new Map<string, string>();
+  const networks = new Map(Object.entries(definition.networks));
+  for (const [guest, { nics }] of Object.entries(definition.guests)) {
+    for (const [index, nic] of nics.entries()) {
+      const path = ['guests', guest, 'nics', index];
+      const owner = `NIC ${index} of ${guest}`;
+      const network = networks.get(nic.network);
+      if (!network) {
+        const names = [...networks.keys()];
+        const near = nearest(nic.network, names);
+        findings.push({
+          path: [...path, 'network'],
+          at: 'value',
+          message: `there is no network "${nic.network}" in this lab${near === undefined ? '' : `, did you mean "${near}"?`}`,
+          expected: names.length === 0 ? 'a network under "networks"' : `one of ${names.join(', ')}`,
+        });
+      } else if (nic.address !== undefined) {
+        findings.push(
+          ...reservationFindings(nic.address, nic.network, network, [...path, 'address'], owner, addresses),
+        );
+      }
+      if (nic.mac !== undefined) {
+        const taken = macs.get(nic.mac);
+        if (taken !== undefined)
+          findings.push({
+            path: [...path, 'mac'],
+            at: 'value',
+            message: `${nic.mac} is already the MAC address of ${taken}`,
+            expected: 'a MAC address of its own',
+          });
+        macs.set(nic.mac, owner);
+      }
+    }
+  }
+  return findings;
+}
+
+function reservationFindings(
+  address: string,
+  networkName: string,
+  network: NetworkDefinition,
+  path: Path,
+  owner: string,
+  addresses: Map<string, string>,
+): Finding[] {
+  const subnet = subnetOf(network.subnet);
+  // What is wrong with the subnet has been said; the addresses in it are right or wrong with it.
+  if (subnetFinding(network.subnet, subnet)) return [];
+  const outside = addressFindings(path, address, subnet, networkName);
+  if (outside.length > 0) return outside;
+  const finding = (message: string): Finding[] => [
+    { path, at: 'value', message, expected: `a free address from ${hostRange(subnet)}` },
+  ];
+  if (ipv4(address) === gatewayOf(network))
+    return finding(`${address} is the host's own address (the gateway) in network ${networkName}`);
+  const taken = addresses.get(address);
+  if (taken !== undefined) return finding(`${address} is already the address of ${taken}`);
+  addresses.set(address, owner);
+  if (network.dhcp === false) {
+    const message = `nothing would give the guest ${formatIpv4(ipv4(address))}: network ${networkName} has DHCP turned off`;
+    return [{ path, at: 'value', message, expected: 'no address, or a network with DHCP' }];
+  }
+  return [];
+}
