@@ -18,7 +18,9 @@ test('its user is ordinary: a name, a home, no capability', async () => {
   const status = await world.must(['cat', '/proc/self/status']);
   expect(status).toMatch(/^CapEff:\s+0000000000000000$/m);
   expect((await world.must(['id', '-un'])).trim()).toBe('tester');
-  expect((await world.must(['sh', '-c', 'echo $HOME; test -w $HOME && test -w $XDG_RUNTIME_DIR && echo writable'])).trim()).toBe(
-    `${world.home('user')}\nwritable`,
-  );
+  expect(
+    (
+      await world.must(['sh', '-c', 'echo $HOME; test -w $HOME && test -w $XDG_RUNTIME_DIR && echo writable'])
+    ).trim(),
+  ).toBe(`${world.home('user')}\nwritable`);
 });

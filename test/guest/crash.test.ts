@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { GuestShell } from '../world/guest-shell.ts';
+import { kernelState } from '../world/kernel.ts';
+import { checkout, finish, until, wanAddress, World } from '../world/world.ts';
+
+const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
+
+let world: World;
+let before: Awaited<ReturnType<typeof kernelState>>;
+let file: string;
+
+interface Listed {
+  name: string;
+  state: string;
+  pid: number | null;
+}
+
+const list = async (): Promise<Listed[]> =>
+  JSON.parse((await world.tapyard(['ls', '--json'])).stdout) as Listed[];
+const leftFiles = (): string[] => world.leftFiles().filter((left) => !/\/tapyard(\/core\.lock)?$/.test(left));
+
+/** `tapyard serve`, which hosts the core until it is killed. */
+async function hostCore(): Promise<{
+  pid: number;
+  kill: (signal: NodeJS.Signals) => void;
+  gone: Promise<void>;
+}> {
+  const serve = world.start(world.tapyardCommand(['serve']));
+  await until(
+    'serve prints its address',
+    15_000,
+    () =>
+      new Promise<boolean>((resolve) => {
+        serve.stdout?.once('data', () => resolve(true));
+        serve.once('close', () => resolve(true));
+      }),
+  );
+  if (serve.exitCode !== null) throw new Error(`serve ended: ${(await finish(serve, 'serve')).stderr}`);
+  const core = world.processes().find(({ command }) => command.includes('tapyard.mjs serve'));
+  if (core === undefined) throw new Error('serve is not among the processes');
+  return {
+    pid: core.pid,
+    kill: (signal) => process.kill(core.pid, signal),
+    gone: new Promise((resolve) => serve.once('close', () => resolve())),
+  };
+}
+
+beforeAll(async () => {
+  world = World.create();
+  before = await kernelState(world);
+  file = world.file('tapyard.yaml', seed);
+});
+afterAll(() => world?.close());
+
+describe('while the lab is up', () => {
+  beforeEach(async () => {
+    const up = await world.tapyard(['up', file], { timeout: 90_000 });
+    expect(up, up.stderr).toMatchObject({ code: 0 });
+  });
+  afterEach(async () => {
+    const down = await world.tapyard(['down', '--force']);
+    expect(down, down.stderr).toMatchObject({ code: 0 });
+    await until('nothing is left', 3000, () => world.processes().length === 0);
+    expect(leftFiles()).toEqual([]);
+    expect(await kernelState(world)).toEqual(before);
+  });
+
+  test('kill -9 of QEMU: the tap is gone from the kernel, and the guest is crashed within 1 s', async () => {
+    const core = await hostCore();
+    const [guest] = await list();
+    if (guest?.pid == null) throw new Error('the guest does not run');
+    process.kill(guest.pid, 'SIGKILL');
+    const killed = Date.now();
+    await until('the guest is crashed', 1000, async () => (await list())[0]?.state === 'crashed');
+    const took = Date.now() - killed;
+    const topology = JSON.parse((await world.tapyard(['topology', '--json'])).stdout) as unknown;
+    expect(JSON.stringify(topology)).toContain('br0');
+    expect((await world.tapyard(['topology'])).stdout).not.toMatch(/^\s*tap0\b.*\bup\b/m);
+    expect(took).toBeLessThan(1500); // two looks at 1 s
+
+    // It can be started again: its NIC is free.
+    expect(await world.tapyard(['start', 'guest'])).toMatchObject({ code: 0 });
+    const shell = await GuestShell.open(world, 'guest');
+    expect(await shell.pings('192.168.57.1')).toBe(true);
+    await shell.close();
+    core.kill('SIGTERM');
+    await core.gone;
+  });
+
+  test('kill -9 of the core: guests run on, and the next core shows them with their scrollback', async () => {
+    const core = await hostCore();
+    const shell = await GuestShell.open(world, 'guest');
+    expect((await shell.run('echo before-the-core-died')).code).toBe(0);
+    await shell.run('(sleep 2; echo while-nobody-looked > /dev/ttyS0) & true');
+    const [guest] = await list();
+    core.kill('SIGKILL');
+    await core.gone;
+    expect(existsSync(`/proc/${guest?.pid}`)).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+
+    const [again] = await list();
+    expect(again).toMatchObject({ name: 'guest', state: 'running', pid: guest?.pid });
+    const next = await GuestShell.open(world, 'guest');
+    for (const words of [/\nbefore-the-core-died/, /while-nobody-looked/]) {
+      const found = next.text.match(new RegExp(words, 'g')) ?? [];
+      expect({ words: String(words), times: found.length }).toEqual({ words: String(words), times: 1 });
+    }
+    expect(await next.pings(wanAddress)).toBe(true);
+    await next.close();
+    await shell.close().catch(() => undefined);
+  });
+
+  test('up again changes nothing, and says so', async () => {
+    const [guest] = await list();
+    expect(await world.tapyard(['up', file])).toMatchObject({ code: 0 });
+    expect((await list())[0]).toMatchObject({ pid: guest?.pid, state: 'running' });
+  });
+
+  test('shutdown asks the guest, force-off does not', async () => {
+    expect(await world.tapyard(['shutdown', 'guest'])).toMatchObject({ code: 0 });
+    expect((await list())[0]).toMatchObject({ state: 'shut off', pid: null });
+    expect(await world.tapyard(['start', 'guest'])).toMatchObject({ code: 0 });
+    expect(await world.tapyard(['force-off', 'guest'])).toMatchObject({ code: 0 });
+    expect((await list())[0]).toMatchObject({ state: 'shut off', pid: null });
+    const refused = await world.tapyard(['shutdown', 'guest']);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('guest');
+  });
+});
+
+describe('Ctrl+C in the middle of up', () => {
+  for (const after of [0, 40, 80, 160, 320, 640, 1500]) {
+    test(`after ${after} ms leaves nothing`, async () => {
+      const up = world.start(world.tapyardCommand(['up', file]));
+      const ended = finish(up, 'up', { timeout: 30_000 });
+      // Count from the moment that node runs, not from our spawn.
+      await until('up runs', 5000, () =>
+        world.processes().some(({ command }) => command.includes('tapyard.mjs up')),
+      );
+      await new Promise((resolve) => setTimeout(resolve, after));
+      for (const { pid, command } of world.processes())
+        if (command.includes('tapyard.mjs up')) process.kill(pid, 'SIGINT');
+      const done = await ended;
+      expect([130, null]).toContain(done.code);
+      await until('nothing is left', 5000, () => world.processes().length === 0).catch(() => {
+        expect(world.processes()).toEqual([]);
+      });
+      expect(await kernelState(world)).toEqual(before);
+      expect(leftFiles()).toEqual([]);
+    });
+  }
+});
