@@ -5,7 +5,10 @@
  * dropbear and the virtio modules. See README.md for what comes out and how
  * QEMU starts it. The same inputs give the same bytes.
  *
- *   node assets/micro/build.mjs [--out dist/micro] [--cache .cache/micro]
+ *   node assets/micro/build.mjs [--out dist/micro] [--cache .cache/micro] [--check]
+ *
+ * With --check it only tells whether that has to be done: exit 0 when all is up
+ * to date, else 3 and the reason.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -75,31 +78,34 @@ function run(command, args, options = {}) {
   return execFileSync(command, args, { encoding: 'utf8', timeout: 300_000, maxBuffer: 1 << 28, ...options });
 }
 
-/** The kernel's package, from the cache or else downloaded (never installed). */
-function kernelPackage(cache) {
+/** The newest kernel package in the cache, if any. */
+function cachedPackage(cache) {
+  if (!existsSync(cache)) return undefined;
+  const name = readdirSync(cache)
+    .filter((one) => /^linux-image-.*-cloud-amd64_.*_amd64\.deb$/.test(one))
+    .toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    .at(-1);
+  return name && join(cache, name);
+}
+
+/** Downloads the kernel's package into the cache; it is never installed. */
+function downloadPackage(cache) {
+  const name = /^ {2}Depends: (linux-image-\S+-cloud-amd64)$/m.exec(
+    run('apt-cache', ['depends', 'linux-image-cloud-amd64']),
+  )?.[1];
+  if (!name) throw new BuildError('apt knows no kernel behind linux-image-cloud-amd64; run: apt-get update');
+  // Downloaded aside and moved, so that an interrupted download is not taken for a package.
   mkdirSync(cache, { recursive: true });
-  const cached = () =>
-    readdirSync(cache)
-      .filter((name) => /^linux-image-.*-cloud-amd64_.*_amd64\.deb$/.test(name))
-      .toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }))
-      .at(-1);
-  if (!cached()) {
-    const name = /^ {2}Depends: (linux-image-\S+-cloud-amd64)$/m.exec(
-      run('apt-cache', ['depends', 'linux-image-cloud-amd64']),
-    )?.[1];
-    if (!name) throw new BuildError('apt knows no kernel behind linux-image-cloud-amd64; run: apt-get update');
-    // Downloaded aside and moved, so that an interrupted download is not taken for a package.
-    const aside = mkdtempSync(join(cache, 'download-'));
-    try {
-      run('apt-get', ['download', '-q', name], { cwd: aside, stdio: ['ignore', 'ignore', 'pipe'] });
-      for (const file of readdirSync(aside)) renameSync(join(aside, file), join(cache, file));
-    } finally {
-      rmSync(aside, { recursive: true });
-    }
+  const aside = mkdtempSync(join(cache, 'download-'));
+  try {
+    run('apt-get', ['download', '-q', name], { cwd: aside, stdio: ['ignore', 'ignore', 'pipe'] });
+    for (const file of readdirSync(aside)) renameSync(join(aside, file), join(cache, file));
+  } finally {
+    rmSync(aside, { recursive: true });
   }
-  const file = cached();
-  if (!file) throw new BuildError('apt-get downloaded no kernel package');
-  return join(cache, file);
+  const found = cachedPackage(cache);
+  if (!found) throw new BuildError('apt-get downloaded no kernel package');
+  return found;
 }
 
 /** Unpacks the package: the kernel, its release, and its modules by name. */
@@ -114,9 +120,15 @@ function kernel(deb, cache) {
   const release = readdirSync(join(tree, 'lib/modules'))[0];
   const modules = new Map();
   for (const path of readdirSync(join(tree, 'lib/modules', release), { recursive: true })) {
-    if (path.endsWith('.ko')) modules.set(basename(path, '.ko'), join(tree, 'lib/modules', release, path));
+    const name = /^(.*)\.ko(\.xz)?$/.exec(basename(path))?.[1];
+    if (name) modules.set(name, join(tree, 'lib/modules', release, path));
   }
   return { release, image: join(tree, 'boot', `vmlinuz-${release}`), modules };
+}
+
+/** A module's bytes; Debian compresses them from version 13 on. */
+function moduleBytes(path) {
+  return path.endsWith('.xz') ? run('xz', ['-dc', path], { encoding: 'buffer' }) : readFileSync(path);
 }
 
 /**
@@ -126,13 +138,15 @@ function kernel(deb, cache) {
  */
 function loadingOrder(wanted, modules) {
   // File names have either _ or -, .modinfo only _.
-  const byPlainName = new Map([...modules].map(([name, path]) => [name.replaceAll('-', '_'), { name, path }]));
+  const byPlainName = new Map(
+    [...modules].map(([name, path]) => [name.replaceAll('-', '_'), { name, path }]),
+  );
   const order = [];
   const visit = (wish) => {
     const found = byPlainName.get(wish.replaceAll('-', '_'));
     if (!found) throw new BuildError(`the kernel package has no module ${wish}`);
     if (order.includes(found.name)) return;
-    const depends = /\0depends=([^\0]*)\0/.exec(readFileSync(found.path, 'latin1'))?.[1] ?? '';
+    const depends = /\0depends=([^\0]*)\0/.exec(moduleBytes(found.path).toString('latin1'))?.[1] ?? '';
     depends.split(',').filter(Boolean).forEach(visit);
     order.push(found.name);
   };
@@ -157,7 +171,8 @@ function rootfs({ modules }) {
   };
   const file = (path, data, executable) => add(path, { mode: S_IFREG | (executable ? 0o755 : 0o644), data });
 
-  for (const path of ['dev', 'etc/dropbear', 'mnt', 'proc', 'run', 'sys', 'var/log', 'www']) add(path, { mode: S_IFDIR | 0o755 });
+  for (const path of ['dev', 'etc/dropbear', 'mnt', 'proc', 'run', 'sys', 'var/log', 'www'])
+    add(path, { mode: S_IFDIR | 0o755 });
   add('root', { mode: S_IFDIR | 0o700 });
   add('tmp', { mode: S_IFDIR | 0o1777 });
   add('var/run', { mode: S_IFLNK | 0o777, data: Buffer.from('/run') });
@@ -173,7 +188,8 @@ function rootfs({ modules }) {
 
   const early = loadingOrder(EARLY_MODULES, modules);
   const late = loadingOrder(LATE_MODULES, modules).filter((name) => !early.includes(name));
-  for (const name of [...early, ...late]) file(`lib/modules/${name}.ko`, readFileSync(modules.get(name)), false);
+  for (const name of [...early, ...late])
+    file(`lib/modules/${name}.ko`, moduleBytes(modules.get(name)), false);
   file('lib/modules/early', Buffer.from(early.map((name) => `${name}.ko\n`).join('')), false);
   file('lib/modules/late', Buffer.from(late.map((name) => `${name}.ko\n`).join('')), false);
 
@@ -182,7 +198,9 @@ function rootfs({ modules }) {
     const source = join(here, 'rootfs', path);
     file(path, readFileSync(source), (lstatSync(source).mode & 0o100) !== 0);
   }
-  return [...entries].map(([path, entry]) => ({ path, ...entry })).toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  return [...entries]
+    .map(([path, entry]) => ({ path, ...entry }))
+    .toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 function recipeFiles(root) {
@@ -196,9 +214,15 @@ function recipeFiles(root) {
 function inputs(deb) {
   const hash = createHash('sha256');
   for (const path of recipeFiles(here).filter((name) => name !== 'README.md')) {
-    hash.update(`${path}\0${lstatSync(join(here, path)).mode & 0o100}\0`).update(readFileSync(join(here, path)));
+    hash
+      .update(`${path}\0${lstatSync(join(here, path)).mode & 0o100}\0`)
+      .update(readFileSync(join(here, path)));
   }
-  for (const path of [deb, '/bin/busybox', ...withLibraries('/usr/sbin/dropbear').map(([, source]) => source)]) {
+  for (const path of [
+    deb,
+    '/bin/busybox',
+    ...withLibraries('/usr/sbin/dropbear').map(([, source]) => source),
+  ]) {
     const { size, mtimeMs } = lstatSync(path);
     hash.update(`${path}\0${size}\0${mtimeMs}\0`);
   }
@@ -217,18 +241,33 @@ function publish(path, data) {
   renameSync(aside, path);
 }
 
+/** The three files that come out. */
+function outputsIn(out) {
+  return ['vmlinuz', 'initramfs.img', 'micro.json'].map((name) => join(out, name));
+}
+
+/** Why a build is needed, or undefined. Writes nothing. */
+function staleBecause(out, cache) {
+  const missing = outputsIn(out).find((path) => !existsSync(path));
+  if (missing) return `${missing} is missing`;
+  const deb = cachedPackage(cache);
+  // Outputs that came from elsewhere, without the cache that they were made of, are as good.
+  if (!deb) return undefined;
+  const stamp = join(cache, 'inputs');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === `${inputs(deb)} ${out}`) return undefined;
+  return 'recipe or inputs changed';
+}
+
 function build(out, cache) {
-  for (const [program, name] of [['/bin/busybox', 'busybox-static'], ['/usr/sbin/dropbear', 'dropbear-bin']]) {
+  for (const [program, name] of [
+    ['/bin/busybox', 'busybox-static'],
+    ['/usr/sbin/dropbear', 'dropbear-bin'],
+  ]) {
     if (!existsSync(program)) throw new BuildError(`${program} is missing; install ${name}`);
   }
-  const deb = kernelPackage(cache);
-  const stamp = join(cache, 'inputs');
+  if (staleBecause(out, cache) === undefined) return 'up to date';
+  const deb = cachedPackage(cache) ?? downloadPackage(cache);
   const wanted = inputs(deb);
-  const outputs = ['vmlinuz', 'initramfs.img', 'micro.json'].map((name) => join(out, name));
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === `${wanted} ${out}` && outputs.every(existsSync)) {
-    return 'unchanged';
-  }
-
   const found = kernel(deb, cache);
   const image = readFileSync(found.image);
   const initramfs = gzipSync(newc(rootfs(found)), { level: 9 });
@@ -242,10 +281,11 @@ function build(out, cache) {
   };
   mkdirSync(out, { recursive: true });
   chmodSync(out, 0o755);
-  publish(outputs[0], image);
-  publish(outputs[1], initramfs);
-  publish(outputs[2], `${JSON.stringify(manifest, null, 2)}\n`);
-  writeFileSync(stamp, `${wanted} ${out}`);
+  const [vmlinuz, initrd, json] = outputsIn(out);
+  publish(vmlinuz, image);
+  publish(initrd, initramfs);
+  publish(json, `${JSON.stringify(manifest, null, 2)}\n`);
+  publish(join(cache, 'inputs'), `${wanted} ${out}`);
   return `${(image.length / 1e6).toFixed(1)} MB kernel ${found.release}, ${(initramfs.length / 1e6).toFixed(1)} MB initramfs`;
 }
 
@@ -253,11 +293,20 @@ const { values } = parseArgs({
   options: {
     out: { type: 'string', default: join(checkout, 'dist/micro') },
     cache: { type: 'string', default: join(checkout, '.cache/micro') },
+    check: { type: 'boolean', default: false },
   },
 });
+const out = resolve(values.out);
+const cache = resolve(values.cache);
 try {
-  console.log(build(resolve(values.out), resolve(values.cache)));
+  if (values.check) {
+    const reason = staleBecause(out, cache);
+    if (reason) console.log(reason);
+    process.exitCode = reason ? 3 : 0;
+  } else {
+    console.log(build(out, cache));
+  }
 } catch (error) {
-  console.error(`micro guest: ${error.stderr?.trim() || error.message}`);
+  console.error(`micro guest: ${error.stderr?.toString().trim() || error.message}`);
   process.exitCode = 1;
 }
