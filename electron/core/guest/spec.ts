@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from 'node:path';
+import type { ErrorData } from '../../contract/error.ts';
+import type { GuestState } from '../../contract/rows.ts';
+import { dataDir, guestDir, socketPath, stateDir } from '../host/runtime-dir.ts';
+import type { ResolvedImage } from '../image/image.ts';
+
+/** One NIC as QEMU and netd get it. */
+export interface NicSpec {
+  /** Its place in the guest, from 0. */
+  readonly index: number;
+  readonly network: string;
+  /** Lower case, prefix 52:54:00. */
+  readonly mac: string;
+  /** The tap's name that is asked of netd; netd may pick another. */
+  readonly tap: string;
+}
+
+/** What a guest is to be. A change takes effect with its next start. */
+export interface GuestSpec {
+  readonly lab: string;
+  readonly name: string;
+  readonly image: ResolvedImage;
+  /** Bytes. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly nics: readonly NicSpec[];
+  /** netd's socket; needed only where there are NICs. */
+  readonly netdSocket: string | undefined;
+}
+
+/** The directories of one guest, absolute. */
+export interface GuestDirs {
+  /** Sockets and the state file; gone with the next boot. */
+  readonly runtime: string;
+  /** The serial record and QEMU's log. */
+  readonly state: string;
+  /** The disk. */
+  readonly data: string;
+  /** What the guests of a lab share: the ssh key. */
+  readonly labData: string;
+}
+
+/** The directories of a guest by the environment (none is made). */
+export function guestDirs(lab: string, name: string): GuestDirs {
+  const labData = join(dataDir(), 'labs', lab);
+  return {
+    runtime: guestDir(lab, name),
+    state: join(stateDir(), 'labs', lab, name),
+    data: join(labData, name),
+    labData,
+  };
+}
+
+/** The sockets of one guest, absolute. */
+export interface GuestSockets {
+  readonly serial: string;
+  readonly vnc: string;
+  readonly qmp: string;
+}
+
+/** The sockets in a guest's runtime directory. Throws RUNTIME_PATH_TOO_LONG. */
+export function guestSockets(runtime: string): GuestSockets {
+  return {
+    serial: socketPath(runtime, 'serial.sock'),
+    vnc: socketPath(runtime, 'vnc.sock'),
+    qmp: socketPath(runtime, 'qmp.sock'),
+  };
+}
+
+/** The programs that a guest's processor can run on. */
+export type Accelerator = 'kvm' | 'tcg';
+
+/** One step of opening a tap, as netd reports it (docs/netd-protocol.md, open_tap). */
+export interface TapStep {
+  readonly id: string;
+  readonly ms: number;
+  readonly changed: boolean;
+}
+
+/** A tap that QEMU holds. */
+export interface HeldTap {
+  /** The NIC's index. */
+  readonly nic: number;
+  readonly tap: string;
+  readonly ifindex: number;
+  /** The file descriptor's number in QEMU. */
+  readonly fd: number;
+  /** Empty for an adopted guest. */
+  readonly steps: readonly TapStep[];
+}
+
+/** What is known of a guest now. A new object for every change. */
+export interface GuestStatus {
+  readonly state: GuestState;
+  /** Why, in a few words, for people: "killed by signal 9", "by user". */
+  readonly reason: string | null;
+  /** When the state began, ms since 1970. */
+  readonly since: number;
+  /** QEMU's, while it is there. */
+  readonly pid: number | null;
+  readonly accelerator: Accelerator | null;
+  /** What QEMU holds; empty when it is gone. */
+  readonly taps: readonly HeldTap[];
+  readonly sockets: GuestSockets;
+  /** What went wrong last, until the next attempt. */
+  readonly error: ErrorData | null;
+  /** The command line that QEMU was last started with by this core, for the recipe; null before that. */
+  readonly argv: readonly string[] | null;
+  /** ms that the last start took by this core, up to QEMU's first answer. */
+  readonly startMs: number | null;
+}
