@@ -48,7 +48,8 @@ type ClientLeaf<Leaf> = Leaf extends CallLeaf
     : Leaf extends TableLeaf
       ? (listener: (change: TableChange<z.output<Leaf['row']>>) => void) => Subscription
       : Leaf extends GaugeLeaf
-        ? (listener: (values: ReadonlyMap<string, z.output<Leaf['value']>>) => void) => Subscription
+        ? // `values` holds what is new since the last time; an id that is not in it keeps its value.
+          (listener: (values: ReadonlyMap<string, z.output<Leaf['value']>>) => void) => Subscription
         : Leaf extends BytesLeaf
           ? (input: Input<Leaf>, handlers: BytesHandlers) => ByteStream
           : never;
@@ -68,6 +69,8 @@ export interface Connection extends Subscription {
   readonly client: Client;
   /** Settles when the connection is gone, with the reason. */
   readonly closed: Promise<TapyardError>;
+  /** Tells the core whether somebody looks: gauges rest while nobody does. True at first. */
+  setVisible(visible: boolean): void;
 }
 
 /** A message channel of any kind: WebSocket, MessagePort, unix socket, an in-memory pair. Messages keep order. */
