@@ -8,6 +8,9 @@ const GRACE = 10_000;
 /** Groups of processes that run() has started and that have not ended. */
 const running = new Set();
 
+/** Called when the last of them has ended, after an interrupt. */
+let onceIdle = () => {};
+
 /**
  * Runs a program in a process group of its own and waits for it. When the
  * deadline passes, or when this process is interrupted, the whole group ends:
@@ -55,8 +58,7 @@ export function run(command, args, { cwd, env = process.env, deadline, echo = fa
       clearTimeout(timer);
       clearTimeout(killer);
       running.delete(end);
-      // A program that ended may have left others of its group behind.
-      signal(child.pid, 'SIGKILL');
+      if (running.size === 0) onceIdle();
       done({ code, output: Buffer.concat(chunks).toString(), late });
     };
     child.on('error', (error) => {
@@ -64,8 +66,12 @@ export function run(command, args, { cwd, env = process.env, deadline, echo = fa
       finish(error.code === 'ENOENT' ? 127 : 126);
     });
     child.on('close', (code, name) => finish(exitCode(code, name)));
-    // A grandchild outside the group that keeps the pipes open must not hold us.
-    child.on('exit', (code, name) => setTimeout(() => finish(exitCode(code, name)), 1000).unref());
+    child.on('exit', (code, name) => {
+      // It may have left others of its group behind.
+      signal(child.pid, 'SIGKILL');
+      // A grandchild outside the group that keeps the pipes open must not hold us.
+      setTimeout(() => finish(exitCode(code, name)), 1000).unref();
+    });
   });
 }
 
@@ -87,16 +93,28 @@ export function runHere(command, args, env = process.env) {
   });
 }
 
-/** Ends everything that run() started when this process is interrupted; call it once. */
+/**
+ * From now on an interrupt first ends everything that run() has started.
+ *
+ * @returns {() => void} puts the usual behaviour back
+ */
 export function endChildrenOnInterrupt() {
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.once(name, () => {
-      for (const end of running) end();
-      // A second interrupt is the user's wish not to wait.
-      process.once(name, () => process.exit(128 + SIGNALS[name]));
-      setTimeout(() => process.exit(128 + SIGNALS[name]), running.size > 0 ? GRACE + 500 : 0);
-    });
-  }
+  let interrupted = false;
+  const stop = (name) => {
+    const code = 128 + SIGNALS[name];
+    // A second interrupt is the user's wish not to wait.
+    if (interrupted || running.size === 0) process.exit(code);
+    interrupted = true;
+    for (const end of running) end();
+    setTimeout(() => process.exit(code), GRACE + 500).unref();
+    process.exitCode = code;
+    onceIdle = () => process.exit(code);
+  };
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const name of names) process.on(name, stop);
+  return () => {
+    for (const name of names) process.off(name, stop);
+  };
 }
 
 /** The exit code as sh gives it. */

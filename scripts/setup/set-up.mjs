@@ -18,7 +18,7 @@ export const PURPOSES = ['start', 'test', 'bench'];
  */
 export async function setUp({ purpose, dryRun = false }) {
   // A checkout that root set up must be readable for the user who runs it.
-  process.umask(0o022);
+  const umask = process.umask(0o022);
   const steps = [
     packagesStep(purpose),
     npmStep(),
@@ -29,8 +29,12 @@ export async function setUp({ purpose, dryRun = false }) {
     ...(purpose === 'start' ? [electronStep()] : []),
   ];
   const began = performance.now();
-  for (const step of steps) {
-    if (!(await runStep(step, dryRun))) return false;
+  try {
+    for (const step of steps) {
+      if (!(await runStep(step, dryRun))) return false;
+    }
+  } finally {
+    process.umask(umask);
   }
   say('set-up', dryRun ? 'nothing was changed' : 'ready', performance.now() - began);
   return true;
