@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ErrorData } from '../../contract/error.ts';
+import { GuestName, LabName, NetworkName, Scope } from '../../contract/names.ts';
+import { z } from '../../contract/zod.ts';
+
+/*
+ * docs/netd-protocol.md as schemas of what netd sends. Unknown keys are dropped, not refused: a newer netd
+ * may tell more. What we send is checked by netd itself, which trusts nobody.
+ */
+
+/** Raised whenever an older peer could not understand. */
+export const protocolVersion = 1;
+
+/** The longest line that netd accepts, bytes with its LF. */
+export const requestLimit = 65_536;
+
+const count = z.number().int().nonnegative();
+
+/** Whose interface, by label and journal. */
+const Owner = z.object({
+  lab: LabName,
+  network: NetworkName,
+  guest: GuestName.optional(),
+  nic: count.optional(),
+});
+
+/** One interface of the bridge's namespace. */
+export const NetdLink = z.object({
+  ifindex: count,
+  name: z.string(),
+  /** "bridge", "tun", "veth"; "" for a physical one. */
+  kind: z.string(),
+  /** ifindex of the bridge that it is a port of. */
+  master: count.nullable(),
+  up: z.boolean(),
+  carrier: z.boolean(),
+  operstate: z.string(),
+  mac: z.string(),
+  mtu: count,
+  alias: z.string(),
+  addresses: z.array(z.string()),
+  ours: Owner.nullable(),
+});
+export type NetdLink = z.infer<typeof NetdLink>;
+
+/** One network as the kernel has it. */
+export const NetdNetwork = z.object({
+  lab: LabName,
+  name: NetworkName,
+  /** ifindex; null when somebody removed it. */
+  bridge: count.nullable(),
+  subnet: z.string(),
+  address: z.string(),
+  mac: z.string(),
+  mtu: count,
+  /** Read back from nftables. */
+  nat: z.boolean(),
+  filter: z.boolean(),
+  forwarding: z.boolean(),
+  dns: z.object({ pid: count.nullable(), from: z.string(), to: z.string() }).nullable(),
+  /** `expires` in seconds since 1970, 0 never. */
+  leases: z.array(
+    z.object({ mac: z.string(), address: z.string(), hostname: z.string(), expires: z.number() }),
+  ),
+});
+export type NetdNetwork = z.infer<typeof NetdNetwork>;
+
+/** The way out. */
+export const NetdUplink = z.object({
+  provider: z.enum(['kernel', 'pasta', 'none']),
+  device: z.string().nullable(),
+  host_device: z.string().nullable(),
+  addresses: z.array(z.string()),
+  gateway: z.string().nullable(),
+  forwarding: z.boolean(),
+  pid: count.nullable(),
+  reason: ErrorData.nullable(),
+});
+export type NetdUplink = z.infer<typeof NetdUplink>;
+
+/** Everything at once. */
+export const NetdSnapshot = z.object({
+  scope: Scope,
+  lab: LabName.nullable(),
+  links: z.array(NetdLink),
+  networks: z.array(NetdNetwork),
+  uplink: NetdUplink,
+});
+export type NetdSnapshot = z.infer<typeof NetdSnapshot>;
+
+/** What netd tells an observer of its own accord. */
+export const NetdEvent = z.discriminatedUnion('event', [
+  z.object({ event: z.literal('links'), put: z.array(NetdLink), del: z.array(count) }),
+  z.object({
+    event: z.literal('networks'),
+    put: z.array(NetdNetwork),
+    del: z.array(z.object({ lab: LabName, name: NetworkName })),
+  }),
+  z.object({ event: z.literal('uplink'), uplink: NetdUplink }),
+]);
+export type NetdEvent = z.infer<typeof NetdEvent>;
+
+const Step = z.object({ id: z.string(), ms: z.number(), changed: z.boolean() });
+const Removed = z.object({ removed: z.array(z.string()), failed: z.array(ErrorData) });
+
+/** The replies of the verbs that the core uses (`open_tap` is `tapyard-tap`'s: its fd cannot come to Node). */
+const replies = {
+  hello: z.object({
+    protocol: z.number(),
+    version: z.string(),
+    scope: Scope,
+    lab: LabName.nullable(),
+    uid: count,
+    pid: count,
+    instance: z.string(),
+  }),
+  apply_network: z.object({ steps: z.array(Step), network: NetdNetwork }),
+  remove_network: Removed,
+  set_nat: z.object({ nat: z.boolean(), changed: z.boolean(), flows_removed: count, ms: z.number() }),
+  observe: NetdSnapshot,
+  counters: z.object({
+    links: z.array(
+      z.object({
+        ifindex: count,
+        rx_bytes: z.number(),
+        tx_bytes: z.number(),
+        rx_packets: z.number(),
+        tx_packets: z.number(),
+        rx_dropped: z.number(),
+        tx_dropped: z.number(),
+      }),
+    ),
+    flows: count,
+  }),
+  shutdown: Removed,
+} as const;
+
+/** A verb that the core asks for. */
+export type NetdVerb = keyof typeof replies;
+/** Its reply. */
+export type NetdReply<Verb extends NetdVerb> = z.infer<(typeof replies)[Verb]>;
+
+const reader =
+  <T>(schema: z.ZodType<T>) =>
+  (value: unknown): T | undefined =>
+    schema.safeParse(value).data;
+
+/** Reads the reply of a verb; undefined where it is not of the verb's shape. */
+export const readReply: { readonly [Verb in NetdVerb]: (value: unknown) => NetdReply<Verb> | undefined } = {
+  hello: reader(replies.hello),
+  apply_network: reader(replies.apply_network),
+  remove_network: reader(replies.remove_network),
+  set_nat: reader(replies.set_nat),
+  observe: reader(replies.observe),
+  counters: reader(replies.counters),
+  shutdown: reader(replies.shutdown),
+};
+
+/** A network as `apply_network` wants it. */
+export interface NetdNetworkSpec {
+  readonly name: string;
+  readonly subnet: string;
+  readonly address: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly nat: boolean;
+  readonly dhcp: {
+    readonly from: string;
+    readonly to: string;
+    readonly reservations: readonly {
+      readonly mac: string;
+      readonly address: string;
+      readonly guest: string;
+    }[];
+  } | null;
+  readonly domain: 'lab';
+}
+
+/** The arguments of each verb. */
+export interface NetdArgs {
+  readonly hello: { readonly protocol: number; readonly client: 'core' | 'tap' | 'test' };
+  readonly apply_network: { readonly lab: string; readonly network: NetdNetworkSpec };
+  readonly remove_network: { readonly lab: string; readonly network: string };
+  readonly set_nat: { readonly lab: string; readonly network: string; readonly nat: boolean };
+  readonly observe: Readonly<Record<string, never>>;
+  readonly counters: Readonly<Record<string, never>>;
+  readonly shutdown: Readonly<Record<string, never>>;
+}
+
+/** A line from netd: a reply, or an event. */
+export const NetdLine = z.union([
+  z.object({ id: count.nullable(), error: ErrorData }),
+  z.object({ id: count, ok: z.unknown() }),
+  NetdEvent,
+]);
+
+/** The line that netd prints when it listens, or instead of listening. */
+export const NetdReady = z.union([
+  z.object({ ready: z.literal(true), pid: count, socket: z.string() }),
+  z.object({ error: ErrorData }),
+]);

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ErrorData } from '../../contract/error.ts';
+import type { LinkRow, NetworkRow, Uplink } from '../../contract/rows.ts';
+import type { ResolvedNetwork } from '../lab/resolve.ts';
+import type { NetdEvent, NetdLink, NetdNetwork, NetdSnapshot, NetdUplink } from './netd-protocol.ts';
+
+/** What netd has told of one namespace so far. Immutable: an event makes a new one. */
+export interface Picture {
+  readonly links: ReadonlyMap<number, NetdLink>;
+  /** By `lab/name`. */
+  readonly networks: ReadonlyMap<string, NetdNetwork>;
+  readonly uplink: NetdUplink;
+}
+
+/** The picture that a snapshot gives. */
+export function pictureOf(snapshot: NetdSnapshot): Picture {
+  return {
+    links: new Map(snapshot.links.map((link) => [link.ifindex, link])),
+    networks: new Map(snapshot.networks.map((network) => [`${network.lab}/${network.name}`, network])),
+    uplink: snapshot.uplink,
+  };
+}
+
+/** The picture after an event. */
+export function withEvent(picture: Picture, event: NetdEvent): Picture {
+  switch (event.event) {
+    case 'links': {
+      const links = new Map(picture.links);
+      for (const ifindex of event.del) links.delete(ifindex);
+      for (const link of event.put) links.set(link.ifindex, link);
+      return { ...picture, links };
+    }
+    case 'networks': {
+      const networks = new Map(picture.networks);
+      for (const { lab, name } of event.del) networks.delete(`${lab}/${name}`);
+      for (const network of event.put) networks.set(`${network.lab}/${network.name}`, network);
+      return { ...picture, networks };
+    }
+    case 'uplink':
+    default:
+      return { ...picture, uplink: event.uplink };
+  }
+}
+
+/** A lab's network as netd has it. */
+export function networkIn(picture: Picture | null, lab: string, name: string): NetdNetwork | undefined {
+  return picture?.networks.get(`${lab}/${name}`);
+}
+
+/** The bridge of a lab's network, where the kernel has it. */
+export function bridgeIn(picture: Picture | null, lab: string, name: string): NetdLink | undefined {
+  const index = networkIn(picture, lab, name)?.bridge;
+  return index === undefined || index === null ? undefined : picture?.links.get(index);
+}
+
+/** The tap of a guest's NIC, where the kernel has it. */
+export function tapIn(
+  picture: Picture | null,
+  lab: string,
+  guest: string,
+  nic: number,
+): NetdLink | undefined {
+  for (const link of picture?.links.values() ?? [])
+    if (link.ours?.lab === lab && link.ours.guest === guest && link.ours.nic === nic) return link;
+  return undefined;
+}
+
+/** The uplink as the lab's row has it. */
+export function uplinkRow(uplink: NetdUplink): Uplink {
+  return {
+    provider: uplink.provider,
+    device: uplink.device,
+    hostDevice: uplink.host_device,
+    addresses: uplink.addresses,
+    gateway: uplink.gateway,
+    reason: uplink.reason,
+  };
+}
+
+/** Every interface of the namespace, for the lab's map. */
+export function linkRows(lab: string, picture: Picture | null): LinkRow[] {
+  return [...(picture?.links.values() ?? [])].map((link) => ({
+    id: `${lab}/${link.ifindex}`,
+    lab,
+    ifindex: link.ifindex,
+    name: link.name,
+    kind: link.kind,
+    master: link.master === null ? null : (picture?.links.get(link.master)?.name ?? null),
+    up: link.up,
+    carrier: link.carrier,
+    operstate: link.operstate,
+    mac: link.mac,
+    mtu: link.mtu,
+    addresses: link.addresses,
+    ours:
+      link.ours === null || link.ours.lab !== lab
+        ? null
+        : { network: link.ours.network, guest: link.ours.guest ?? null, nic: link.ours.nic ?? null },
+  }));
+}
+
+/**
+ * The lab's networks: those of the file, and those that the kernel still has without it.
+ * `failures` are the errors of the last attempt to make a network, by its name.
+ */
+export function networkRows(
+  lab: string,
+  wanted: readonly ResolvedNetwork[],
+  picture: Picture | null,
+  failures: ReadonlyMap<string, ErrorData>,
+): NetworkRow[] {
+  const names = new Set(wanted.map((network) => network.name));
+  const others = [...(picture?.networks.values() ?? [])].filter(
+    (network) => network.lab === lab && !names.has(network.name),
+  );
+  return [
+    ...wanted.map((network) => networkRow(lab, network.name, network, picture, failures.get(network.name))),
+    ...others.map((network) => networkRow(lab, network.name, undefined, picture, failures.get(network.name))),
+  ];
+}
+
+function networkRow(
+  lab: string,
+  name: string,
+  wanted: ResolvedNetwork | undefined,
+  picture: Picture | null,
+  failure: ErrorData | undefined,
+): NetworkRow {
+  const network = networkIn(picture, lab, name);
+  const bridge = bridgeIn(picture, lab, name);
+  return {
+    id: `${lab}/${name}`,
+    lab,
+    name,
+    wanted: wanted
+      ? { subnet: wanted.subnet, address: wanted.address, nat: wanted.nat, mtu: wanted.mtu }
+      : null,
+    observed:
+      network && bridge
+        ? {
+            ifindex: bridge.ifindex,
+            addresses: bridge.addresses,
+            mac: bridge.mac,
+            mtu: bridge.mtu,
+            up: bridge.up,
+            nat: network.nat,
+            forwarding: network.forwarding,
+            dns: network.dns,
+            ports: [...(picture?.links.values() ?? [])].filter((link) => link.master === bridge.ifindex)
+              .length,
+          }
+        : null,
+    reason: failure ?? deviation(lab, name, wanted, network, bridge, picture !== null) ?? null,
+  };
+}
+
+/** How the kernel differs from what is wanted, the gravest first; undefined when it does not. */
+function deviation(
+  lab: string,
+  name: string,
+  wanted: ResolvedNetwork | undefined,
+  network: NetdNetwork | undefined,
+  bridge: NetdLink | undefined,
+  observed: boolean,
+): ErrorData | undefined {
+  const say = (code: ErrorData['code'], message: string, hint: string): ErrorData => ({
+    code,
+    message,
+    hint,
+    subject: `${lab}/${name}`,
+  });
+  const again = `Bring the lab up again to mend it: tapyard up.`;
+  if (!wanted) return say('NO_SUCH_NETWORK', `Network ${name} is no longer in the lab file.`, again);
+  if (!observed)
+    return say('LAB_NOT_UP', `The lab is down, so there is no bridge ${name}.`, 'Bring the lab up.');
+  if (!network) return say('NO_SUCH_NETWORK', `The bridge ${name} has not been made.`, again);
+  if (!bridge) return say('NO_SUCH_NETWORK', `Somebody removed the bridge ${name}.`, again);
+  if (!bridge.up) return say('KERNEL', `The bridge ${name} is switched off.`, again);
+  const cidr = `${wanted.address}/${wanted.prefix}`;
+  if (!bridge.addresses.includes(cidr))
+    return say('KERNEL', `The bridge ${name} has lost its address ${cidr}.`, again);
+  if (!network.filter) return say('KERNEL', `The packet filter no longer holds network ${name}.`, again);
+  if (wanted.nat && !network.forwarding)
+    return say('KERNEL', `The kernel does not forward what comes from ${name}.`, again);
+  if (wanted.dhcp && (network.dns?.pid ?? null) === null)
+    return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);
+  return undefined;
+}
