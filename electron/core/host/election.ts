@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import { spawn } from 'node:child_process';
+import { open, type FileHandle } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Channel, Connection } from '../../contract/client.ts';
+import { connect } from '../../contract/connect.ts';
+import { serveChannel } from '../../contract/dispatch.ts';
+import { TapyardError } from '../../contract/error.ts';
+import type { Audience } from '../../contract/leaf.ts';
+import { memoryChannelPair } from '../../contract/memory-channel.ts';
+import type { Server } from '../../contract/server.ts';
+import type { Role } from '../../contract/wire.ts';
+import { listenOn } from './core-socket.ts';
+import { runtimeDir, socketPath } from './runtime-dir.ts';
+import { connectSocket, type PausableChannel } from './socket-channel.ts';
+
+/** A core that runs in this process. */
+export interface RunningCore {
+  readonly server: Server;
+  close(): Promise<void>;
+}
+
+/** This process hosts the user's core: it holds the lock and listens on `core.sock`. */
+export interface Host {
+  readonly kind: 'host';
+  readonly server: Server;
+  /** Ends the core in this process: socket first, lock last. Guests and netd run on. */
+  close(): Promise<void>;
+}
+
+/** Another process hosts it; `channel` leads there. */
+export interface Member {
+  readonly kind: 'client';
+  readonly channel: PausableChannel;
+}
+
+export interface ElectionOptions {
+  /** Makes the core when this process is to host it. */
+  start: () => Promise<RunningCore>;
+  /** How long to look for a core or the lock, ms. */
+  deadlineMs: number;
+}
+
+/** Where the core listens. Throws what `runtimeDir` and `socketPath` throw. */
+export const coreSocketPath = (): string => socketPath(runtimeDir(), 'core.sock');
+
+const connectDeadline = 2000;
+const retryEvery = 50;
+const lockDeadline = 5000;
+
+/**
+ * Finds the one core of this user or becomes it. A process that is neither (somebody else holds the lock and
+ * does not listen yet, or is just ending) is tried again until the deadline.
+ * @throws TapyardError CORE_UNREACHABLE, or what `start` throws
+ */
+export async function joinCore(options: ElectionOptions): Promise<Host | Member> {
+  const path = coreSocketPath();
+  const end = Date.now() + options.deadlineMs;
+  for (;;) {
+    const channel = await connectSocket(path, connectDeadline).catch(() => undefined);
+    if (channel !== undefined) return { kind: 'client', channel };
+    const lock = await tryLock(socketPath(runtimeDir(), 'core.lock'));
+    if (lock !== undefined) return host(path, lock, options.start);
+    if (Date.now() >= end) throw unreachable();
+    await sleep(retryEvery);
+  }
+}
+
+/** The channel to a core that runs already; undefined when none does. */
+export async function findCore(): Promise<PausableChannel | undefined> {
+  return connectSocket(coreSocketPath(), connectDeadline).catch(() => undefined);
+}
+
+async function host(path: string, lock: FileHandle, start: () => Promise<RunningCore>): Promise<Host> {
+  let core: RunningCore | undefined;
+  try {
+    core = await start();
+    const running = core;
+    const socket = await listenOn(path, running.server);
+    let closing: Promise<void> | undefined;
+    const close = async (): Promise<void> => {
+      await socket.close();
+      await running.close();
+      await lock.close();
+    };
+    return { kind: 'host', server: running.server, close: () => (closing ??= close()) };
+  } catch (thrown) {
+    await core?.close();
+    await lock.close();
+    throw thrown;
+  }
+}
+
+/**
+ * Takes the lock on the file `path`, without waiting; undefined when another process has it. The lock is held
+ * until the handle is closed or this process ends, however it ends.
+ *
+ * Node has no flock(2), so flock(1) takes it on a descriptor that it inherits. The lock belongs to the open
+ * file description and not to the process that asked for it (flock(2)): flock(1) exits and the lock stays
+ * with us. Node opens files with O_CLOEXEC, so no other child of ours can keep it alive.
+ * @throws TapyardError CORE_UNREACHABLE where flock(1) cannot be run
+ */
+export async function tryLock(path: string): Promise<FileHandle | undefined> {
+  const file = await open(path, 'a', 0o600);
+  try {
+    const code = await new Promise<number | null>((resolve, reject) => {
+      const child = spawn('flock', ['-n', '3'], {
+        stdio: ['ignore', 'ignore', 'ignore', file.fd],
+        timeout: lockDeadline,
+      });
+      child.once('error', reject);
+      child.once('exit', resolve);
+    });
+    if (code === 0) return file;
+    if (code !== 1) throw new Error(`flock ended with ${code ?? 'a signal'}`);
+  } catch (cause) {
+    await file.close();
+    throw new TapyardError(
+      'CORE_UNREACHABLE',
+      `Tapyard cannot make sure that it runs only once: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      { hint: 'The program flock is needed: install util-linux.', subject: path, cause },
+    );
+  }
+  await file.close();
+  return undefined;
+}
+
+function unreachable(): TapyardError {
+  return new TapyardError(
+    'CORE_UNREACHABLE',
+    'Another Tapyard of yours is starting or ending and does not answer.',
+    {
+      hint: 'Try again in a moment. If it stays so, look for a `tapyard` or Tapyard window that hangs, and end it: guests keep running.',
+      subject: coreSocketPath(),
+    },
+  );
+}
+
+/** A channel to a host in this process, as its own window, command or browser uses it. */
+export function localChannel(server: Server, audience: Audience): Channel {
+  const [client, core] = memoryChannelPair();
+  serveChannel(core, server, { audience });
+  return client;
+}
+
+const helloDeadline = 5000;
+/** How long a command that hosts the core stays for the jobs that others have started in it. */
+const jobsDeadline = 60_000;
+
+/**
+ * Runs `run` with a connection to the user's core: to the one that is running, or to one that is hosted here
+ * for as long as that takes.
+ * @throws TapyardError what `joinCore` and `connect` throw, and what `run` does
+ */
+export async function withCore<Result>(
+  options: ElectionOptions & { role: Role },
+  run: (connection: Connection, hosted: boolean) => Promise<Result>,
+): Promise<Result> {
+  const core = await joinCore(options);
+  const channel = core.kind === 'host' ? localChannel(core.server, 'user') : core.channel;
+  try {
+    const connection = await connect(channel, { role: options.role, deadlineMs: helloDeadline });
+    try {
+      const result = await run(connection, core.kind === 'host');
+      if (core.kind === 'host') await jobsEnded(core.server, jobsDeadline);
+      return result;
+    } finally {
+      connection.close();
+    }
+  } finally {
+    if (core.kind === 'host') await core.close();
+  }
+}
+
+/** Waits until no job runs, at most `deadlineMs`: a window may have started one in a core that a command hosts. */
+async function jobsEnded(server: Server, deadlineMs: number): Promise<void> {
+  const table = server.tables.jobs;
+  const busy = (): boolean => table.rows().some((job) => job.state === 'running');
+  if (!busy()) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      subscription.close();
+      resolve();
+    };
+    const timer = setTimeout(done, deadlineMs);
+    const subscription = table.subscribe(() => {
+      if (!busy()) done();
+    });
+  });
+}
