@@ -2,8 +2,9 @@
 //! A small blocking client: one request at a time, a deadline on every wait.
 
 use crate::{
-    ClientKind, Code, Error, Hello, HelloReply, LineReader, Link, MAX_LINE, Network, NetworkRef,
-    PROTOCOL, Reply, Request, Result, Uplink, Verb, recv_with_fds, send_with_fds, to_line,
+    ClientKind, Code, Error, Hello, HelloReply, LineReader, Link, MAX_REPLY, MAX_REQUEST, Network,
+    NetworkRef, PROTOCOL, Reply, Request, Result, Uplink, Verb, recv_with_fds, send_with_fds,
+    to_line,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -90,7 +91,7 @@ impl Client {
         }
         let mut client = Client {
             socket,
-            reader: LineReader::new(),
+            reader: LineReader::new(MAX_REPLY),
             events: VecDeque::new(),
             last_id: 0,
             hello: HelloReply {
@@ -129,11 +130,11 @@ impl Client {
             args,
         };
         let line = to_line(&request).map_err(|e| nonsense(&e))?;
-        if line.len() > MAX_LINE {
+        if line.len() > MAX_REQUEST {
             return Err(Error::new(
                 Code::TooLarge,
                 format!(
-                    "{} of {} bytes; at most {MAX_LINE} fit",
+                    "{} of {} bytes; at most {MAX_REQUEST} fit",
                     V::NAME,
                     line.len()
                 ),
@@ -187,7 +188,7 @@ impl Client {
     }
 
     fn line(&mut self, deadline: Instant, what: &str, fds: &mut Vec<OwnedFd>) -> Result<Vec<u8>> {
-        let mut buffer = vec![0; MAX_LINE];
+        let mut buffer = vec![0; 64 * 1024];
         loop {
             match self.reader.next_line() {
                 Some(Ok(line)) => return Ok(line),

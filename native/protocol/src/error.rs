@@ -11,13 +11,12 @@ pub enum Code {
     // The conversation.
     BadMessage,
     BadArgs,
-    UnknownVerb,
+    NoSuchVerb,
     TooLarge,
     HelloFirst,
     ProtocolMismatch,
     NotAllowed,
     Busy,
-    ShuttingDown,
     // Networks and taps.
     WrongLab,
     NoSuchNetwork,

@@ -1,19 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One message is one line: UTF-8 JSON and LF, at most [`MAX_LINE`] bytes together.
+//! One message is one line: UTF-8 JSON and LF. A request has at most [`MAX_REQUEST`] bytes with
+//! its LF; what netd says is bounded by what the kernel holds.
 
 use serde::Serialize;
 
-/// The longest line with its LF, in bytes.
-pub const MAX_LINE: usize = 65_536;
+/// The longest request with its LF, in bytes.
+pub const MAX_REQUEST: usize = 65_536;
 
-/// A line passed [`MAX_LINE`]; what remains of it is thrown away up to its LF.
+/// The longest reply or event that a client takes, in bytes: 40 times that of 1000 interfaces.
+pub const MAX_REPLY: usize = 16 << 20;
+
+/// A line passed the reader's limit; what remains of it is thrown away up to its LF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a message is one line of at most {MAX_LINE} bytes")]
-pub struct TooLarge;
+#[error("a line has more than {limit} bytes")]
+pub struct TooLarge {
+    /// The most that a line may have, with its LF.
+    pub limit: usize,
+}
 
 /// Cuts a stream of bytes into lines. Never holds more than what was pushed last plus one line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LineReader {
+    limit: usize,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that hold no LF for sure, so that none is looked at twice.
     scanned: usize,
@@ -22,9 +30,19 @@ pub struct LineReader {
 }
 
 impl LineReader {
-    /// An empty reader.
-    pub fn new() -> Self {
-        LineReader::default()
+    /// An empty reader of lines of at most `limit` bytes with their LF.
+    pub fn new(limit: usize) -> Self {
+        LineReader {
+            limit,
+            buffer: Vec::new(),
+            scanned: 0,
+            skipping: false,
+        }
+    }
+
+    /// Whether nothing is left over: the next byte begins a line.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && !self.skipping
     }
 
     /// Takes what came from the stream.
@@ -59,15 +77,15 @@ impl LineReader {
                 Some(end) => {
                     let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
                     self.scanned = 0;
-                    if line.len() > MAX_LINE {
-                        return Some(Err(TooLarge));
+                    if line.len() > self.limit {
+                        return Some(Err(self.too_large()));
                     }
                     line.pop();
                     Some(Ok(line))
                 }
-                None if self.buffer.len() >= MAX_LINE => {
+                None if self.buffer.len() >= self.limit => {
                     self.skipping = true;
-                    Some(Err(TooLarge))
+                    Some(Err(self.too_large()))
                 }
                 None => {
                     self.scanned = self.buffer.len();
@@ -75,6 +93,12 @@ impl LineReader {
                 }
             };
         }
+    }
+}
+
+impl LineReader {
+    fn too_large(&self) -> TooLarge {
+        TooLarge { limit: self.limit }
     }
 }
 
@@ -89,6 +113,9 @@ pub fn to_line<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> 
 mod tests {
     use super::*;
 
+    const LIMIT: usize = 100;
+    const TOO_LARGE: TooLarge = TooLarge { limit: LIMIT };
+
     fn all(reader: &mut LineReader) -> Vec<Result<String, TooLarge>> {
         std::iter::from_fn(|| reader.next_line())
             .map(|line| line.map(|l| String::from_utf8_lossy(&l).into_owned()))
@@ -97,7 +124,7 @@ mod tests {
 
     #[test]
     fn lines_in_pieces() {
-        let mut reader = LineReader::new();
+        let mut reader = LineReader::new(LIMIT);
         reader.push(b"ab");
         assert_eq!(all(&mut reader), []);
         reader.push(b"c\n\nd\ne");
@@ -111,38 +138,38 @@ mod tests {
 
     #[test]
     fn the_limit_counts_the_lf() {
-        let mut reader = LineReader::new();
-        reader.push(&vec![b'a'; MAX_LINE - 1]);
+        let mut reader = LineReader::new(LIMIT);
+        reader.push(&vec![b'a'; LIMIT - 1]);
         reader.push(b"\n");
-        assert_eq!(reader.next_line().unwrap().unwrap().len(), MAX_LINE - 1);
-        reader.push(&vec![b'a'; MAX_LINE]);
-        assert_eq!(reader.next_line(), Some(Err(TooLarge)));
+        assert_eq!(reader.next_line().unwrap().unwrap().len(), LIMIT - 1);
+        reader.push(&vec![b'a'; LIMIT]);
+        assert_eq!(reader.next_line(), Some(Err(TOO_LARGE)));
         assert_eq!(reader.next_line(), None);
     }
 
     #[test]
     fn goes_on_after_a_large_line() {
-        let mut reader = LineReader::new();
+        let mut reader = LineReader::new(LIMIT);
         for _ in 0..10 {
-            reader.push(&vec![b'x'; MAX_LINE]);
+            reader.push(&vec![b'x'; LIMIT]);
         }
-        assert_eq!(all(&mut reader), [Err(TooLarge)]);
+        assert_eq!(all(&mut reader), [Err(TOO_LARGE)]);
         reader.push(b"tail\nnext\n");
         assert_eq!(all(&mut reader), [Ok("next".into())]);
-        let mut whole = vec![b'x'; MAX_LINE + 5];
+        let mut whole = vec![b'x'; LIMIT + 5];
         whole.extend_from_slice(b"\nnext\n");
         reader.push(&whole);
-        assert_eq!(all(&mut reader), [Err(TooLarge), Ok("next".into())]);
+        assert_eq!(all(&mut reader), [Err(TOO_LARGE), Ok("next".into())]);
     }
 
     #[test]
     fn any_split_gives_the_same_lines() {
         let text: Vec<u8> = (0..4000u32).map(|i| (i * i % 251 % 17) as u8).collect();
-        let mut whole = LineReader::new();
+        let mut whole = LineReader::new(LIMIT);
         whole.push(&text);
         let expected = all(&mut whole);
         for size in 1..40 {
-            let mut reader = LineReader::new();
+            let mut reader = LineReader::new(LIMIT);
             let mut lines = Vec::new();
             for chunk in text.chunks(size) {
                 reader.push(chunk);

@@ -16,7 +16,7 @@ mod verbs;
 pub use client::{Client, Event};
 pub use error::{Code, Error, Result};
 pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
-pub use framing::{LineReader, MAX_LINE, TooLarge, to_line};
+pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
 pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Subnet, TapName};
 pub use types::{
     Dns, Lease, Link, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Uplink,

@@ -394,7 +394,11 @@ mod tests {
     fn ranges() {
         assert!(Nic::try_from(31).is_ok() && Nic::try_from(32).is_err());
         assert!(Mtu::try_from(576).is_ok() && Mtu::try_from(575).is_err());
-        assert!(Mtu::try_from(65_521).is_ok() && Mtu::try_from(65_522).is_err() && Mtu::try_from(1 << 40).is_err());
+        assert!(
+            Mtu::try_from(65_521).is_ok()
+                && Mtu::try_from(65_522).is_err()
+                && Mtu::try_from(1 << 40).is_err()
+        );
         assert!(serde_json::from_str::<Nic>("-1").is_err());
         assert!(serde_json::from_str::<Nic>("1.5").is_err());
     }
