@@ -75,7 +75,15 @@ const S_IFCHR = 0o020000;
 class BuildError extends Error {}
 
 function run(command, args, options = {}) {
-  return execFileSync(command, args, { encoding: 'utf8', timeout: 300_000, maxBuffer: 1 << 28, ...options });
+  // What apt says is read, so it must not be translated.
+  const env = { ...process.env, LC_ALL: 'C.UTF-8' };
+  return execFileSync(command, args, {
+    encoding: 'utf8',
+    env,
+    timeout: 300_000,
+    maxBuffer: 1 << 28,
+    ...options,
+  });
 }
 
 /** The newest kernel package in the cache, if any. */

@@ -17,21 +17,23 @@ const APT_DEADLINE = 1_200_000;
  * installed by it; elsewhere it names them.
  *
  * @param {string} purpose start, test or bench
+ * @param {() => boolean} buildsRust whether a Rust toolchain will be needed:
+ *   whoever runs what somebody else built needs none
  * @returns {import('./steps.mjs').Step}
  */
-export function packagesStep(purpose) {
+export function packagesStep(purpose, buildsRust) {
   const needs = needsFor(purpose);
   return {
     title: 'packages',
     plan() {
       const { family, name } = distribution(read('/etc/os-release'));
       if (family !== 'debian') return elsewhere(family, name, needs);
-      const missing = [...missingPackages(needs, query(needs)), ...rustNeeds()];
+      const missing = [...missingPackages(needs, query(needs)), ...(buildsRust() ? rustNeeds() : [])];
       if (missing.length === 0) return { done: `${needs.length} of ${needs.length} there` };
       const install = installCommand('debian', missing);
       return {
-        why: `${missing.length} of ${needs.length} missing`,
-        what: [...missing.map((need) => `${need.debian}: ${need.why}`), asRoot(install).join(' ')],
+        why: `${missing.length} missing`,
+        what: [...missing.map((need) => `${need.debian}: ${need.why}`), shown(install)],
         act: () => aptInstall(install, missing),
       };
     },
@@ -45,12 +47,17 @@ async function aptInstall(install, missing) {
       hint: `As root: ${install.join(' ')}`,
     });
   }
+  if (process.getuid() !== 0 && (await runHere('sudo', [...sudoOptions(), '-v'])) !== 0) {
+    throw new StepError('Installing packages needs root, and sudo refused.', {
+      hint: `As root: ${install.join(' ')}`,
+    });
+  }
   // Lists may be old or missing. With other sources out of reach what is there may still do.
   await aptRun(['apt-get', 'update', '-q'], env);
   const { code, output } = await aptRun(install, env);
   if (code !== 0) {
     throw new StepError('apt-get could not install the packages.', {
-      command: asRoot(install).join(' '),
+      command: shown(install),
       output,
       hint: 'Read what apt says above; when it cannot reach its sources, check the network and run the same command again.',
     });
@@ -65,19 +72,20 @@ async function aptInstall(install, missing) {
 }
 
 /** As root quietly, through sudo on the terminal, where it may ask for a password. */
-async function aptRun(command, env) {
-  const [program, ...args] = asRoot(command);
+async function aptRun([program, ...args], env) {
   if (process.getuid() === 0) return run(program, args, { env, deadline: APT_DEADLINE });
-  return { code: await runHere(program, args, env), output: '' };
+  const command = [...sudoOptions(), 'env', `DEBIAN_FRONTEND=${env.DEBIAN_FRONTEND}`, program, ...args];
+  return { code: await runHere('sudo', command), output: '' };
 }
 
-/**
- * The command with sudo in front where it takes that. Without a terminal sudo
- * must not wait for a password that nobody can type (-n).
- */
-function asRoot(command) {
-  if (process.getuid() === 0) return command;
-  return ['sudo', ...(process.stdin.isTTY ? [] : ['-n']), ...command];
+/** Without a terminal sudo must not wait for a password that nobody can type. */
+function sudoOptions() {
+  return process.stdin.isTTY ? [] : ['-n'];
+}
+
+/** The command as a user would type it. */
+function shown(command) {
+  return [...(process.getuid() === 0 ? [] : ['sudo']), ...command].join(' ');
 }
 
 /** What dpkg knows, in one call; its exit code only says that some are unknown to it. */

@@ -63,7 +63,11 @@ export function requireRust() {
 }
 
 function candidate(name) {
-  return /Candidate: (.*)/.exec(output('apt-cache', ['policy', name], process.env))?.[1] ?? '';
+  return (
+    /Candidate: (.*)/.exec(
+      output('apt-cache', ['policy', name], { ...process.env, LC_ALL: 'C.UTF-8' }),
+    )?.[1] ?? ''
+  );
 }
 
 function output(program, args, env) {

@@ -19,10 +19,11 @@ export const PURPOSES = ['start', 'test', 'bench'];
 export async function setUp({ purpose, dryRun = false }) {
   // A checkout that root set up must be readable for the user who runs it.
   const umask = process.umask(0o022);
+  const rust = rustStep();
   const steps = [
-    packagesStep(purpose),
+    packagesStep(purpose, () => !('done' in rust.plan())),
     npmStep(),
-    rustStep(),
+    rust,
     microStep(),
     coreStep(),
     rendererStep(),
