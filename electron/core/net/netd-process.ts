@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, st
 import { join } from 'node:path';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
-import { nativeProgram } from '../host/native-program.ts';
+import { ownProgram } from '../host/programs.ts';
 import { labDir, makePrivateDir, runtimeDir, socketPath, stateDir } from '../host/runtime-dir.ts';
 import { NetdClient } from './netd-client.ts';
 import { NetdReady } from './netd-protocol.ts';
@@ -69,12 +69,7 @@ export async function ensureNetd(
 }
 
 async function startNetd(scope: Scope, lab: string): Promise<void> {
-  const program = nativeProgram('tapyard-netd');
-  if (program === undefined)
-    throw new TapyardError('NETD_MISSING', 'The network helper tapyard-netd is not installed.', {
-      hint: 'In a checkout, build it: npm run setup. Else install the tapyard package again.',
-      subject: 'tapyard-netd',
-    });
+  const program = ownProgram('tapyard-netd');
   netdSocket(scope, lab); // too long a path is told here, in our words
   const dir = makePrivateDir(netdDir(scope, lab));
   const args = ['--scope', scope, ...(scope === 'private' ? ['--lab', lab] : []), '--dir', dir];

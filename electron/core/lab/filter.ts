@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ResolvedNetwork } from './resolve.ts';
+
+/**
+ * netd's filter as nft's text: docs/netd-protocol.md, "The filter". `opened` is left empty: which interfaces
+ * forwarded before is known only where it is made. One table for each uid.
+ */
+export function filterTable(
+  uid: number,
+  networks: readonly ResolvedNetwork[],
+  uplink: string | null,
+): string {
+  const names = networks.map((network) => `"${network.name}"`);
+  const off = networks.filter((network) => !network.nat).map((network) => `"${network.name}"`);
+  const lines = [
+    `table inet tapyard_${uid} {`,
+    set('bridges', 'ifname', names),
+    set('uplinks', 'ifname', uplink === null ? [] : [`"${uplink}"`]),
+    set('nat_off', 'ifname', off),
+    set('opened', 'ifname', []),
+    set(
+      'nat_sources',
+      'ipv4_addr; flags interval',
+      networks.map((network) => network.subnet),
+    ),
+    // nft wants a chain to be there before a map names it.
+    ...networks.flatMap(chains),
+    map('out', networks),
+    map('in', networks),
+    ...baseChains,
+    '}',
+  ];
+  return lines.join('\n');
+}
+
+function set(name: string, type: string, elements: readonly string[]): string {
+  const filled = elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} }`;
+  return `\tset ${name} { type ${type};${filled} }`;
+}
+
+function map(name: 'out' | 'in', networks: readonly ResolvedNetwork[]): string {
+  const elements = networks.map((network) => `"${network.name}" : jump ${name}_${network.name}`);
+  const filled = elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} }`;
+  return `\tmap ${name} { type ifname : verdict;${filled} }`;
+}
+
+function chains(network: ResolvedNetwork): string[] {
+  return [
+    `\tchain out_${network.name} {`,
+    `\t\toifname @uplinks ip saddr ${network.subnet} accept`,
+    '\t\tct state established,related accept',
+    '\t\tcounter drop',
+    '\t}',
+    `\tchain in_${network.name} {`,
+    '\t\tct state established,related accept',
+    '\t\tcounter drop',
+    '\t}',
+  ];
+}
+
+const baseChains = [
+  '\tchain forward {',
+  '\t\ttype filter hook forward priority filter; policy accept;',
+  '\t\tiifname @nat_off counter drop',
+  '\t\toifname @nat_off counter drop',
+  '\t\tiifname vmap @out',
+  '\t\toifname vmap @in',
+  '\t\tiifname @opened counter drop',
+  '\t}',
+  '\tchain to_host {',
+  '\t\tct state established,related accept',
+  '\t\tmeta l4proto icmp accept',
+  '\t\tmeta l4proto ipv6-icmp accept',
+  '\t\tudp dport 67 accept',
+  '\t\tudp dport 53 accept',
+  '\t\ttcp dport 53 accept',
+  '\t\tcounter drop',
+  '\t}',
+  '\tchain input {',
+  '\t\ttype filter hook input priority filter; policy accept;',
+  '\t\tiifname @bridges jump to_host',
+  '\t}',
+  '\tchain nat_postrouting {',
+  '\t\ttype nat hook postrouting priority srcnat; policy accept;',
+  '\t\toifname @uplinks ip saddr @nat_sources counter masquerade',
+  '\t}',
+];

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { RecipeInput, RecipeStep } from './recipe.ts';
+import { pastaCommand, recipeDirectory, recipeOf } from './recipe.ts';
+import { shellComment } from './shell-quote.ts';
+
+/**
+ * The recipe as a script for sh: `sh recipe.sh` makes the network, `sh recipe.sh guests` the network and the
+ * guests, `sh recipe.sh undo` takes the network away. What it makes is what netd makes, but for the taps:
+ * a script cannot hold a file descriptor, so they are persistent and without carrier until QEMU opens them.
+ */
+export function recipeScript(input: RecipeInput): string {
+  const steps = recipeOf(input);
+  const of = (part: RecipeStep['part']): string[] =>
+    steps.filter((step) => step.part === part).map((step) => `${shellComment(step.title)}\n${step.command}`);
+  const inside = steps
+    .filter((step) => step.part === 'inside')
+    .map((step) => shellComment(`${step.title} (${step.by ?? ''}): ${step.command}`));
+  return `${[
+    '#!/bin/sh',
+    shellComment(`The lab ${input.lab.name}, made by hand. Run it as root:`),
+    '#   sh recipe.sh          makes the network',
+    '#   sh recipe.sh guests   makes the network and starts the guests',
+    '#   sh recipe.sh undo     takes the network away',
+    ...(input.scope === 'private' ? ['#', namespaceComment] : []),
+    'set -eu',
+    '',
+    `undo() {\n${undo(input)}\n}`,
+    '',
+    'case "${1:-}" in',
+    '  undo) undo; exit ;;',
+    '  guests | "") ;;',
+    '  *) echo "usage: sh recipe.sh [guests | undo]" >&2; exit 2 ;;',
+    'esac',
+    '',
+    of('network').join('\n\n'),
+    '',
+    '[ "${1:-}" = guests ] || exit 0',
+    '',
+    ...of('guest').map((command) => `${command} &\n`),
+    ...inside,
+  ].join('\n')}\n`;
+}
+
+/** How the private scope's namespaces are made; a script cannot enter them before it runs. */
+const namespaceComment = shellComment(
+  [
+    'This lab lives in a network namespace of its own, and no privilege is needed. To make one, and to run this in it:',
+    '  unshare --user --map-root-user --net sh',
+    'To give it a way out, run this outside, with the pid of that shell in place of PID:',
+    `  ${pastaCommand} PID`,
+    'In there you are root of the namespace, and of nothing else.',
+  ].join('\n'),
+);
+
+function undo({ lab, uid, uplink }: RecipeInput): string {
+  const lines = [
+    `  run=${recipeDirectory(lab.name)}`,
+    ...lab.networks
+      .filter((network) => network.dhcp)
+      .map((network) => `  [ ! -e "$run"/${network.name}.pid ] || kill "$(cat "$run"/${network.name}.pid)"`),
+    ...lab.guests.flatMap((guest) => guest.nics.map((nic) => `  ip link del ${nic.tap} || true`)),
+    ...(uplink === null ? [] : [restoreUplink(uid, uplink)]),
+    `  nft delete table inet tapyard_${uid} || true`,
+    ...lab.networks.map((network) => `  ip link del ${network.name} || true`),
+    '  rm -rf "$run"',
+  ];
+  return lines.join('\n');
+}
+
+/** The set `opened` remembers whether the uplink forwarded before. */
+const restoreUplink = (uid: number, uplink: string): string =>
+  `  ! nft get element inet tapyard_${uid} opened '{ "${uplink}" }' > /dev/null 2>&1 || echo 0 > /proc/sys/net/ipv4/conf/${uplink}/forwarding`;

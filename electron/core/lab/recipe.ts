@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Scope } from '../../contract/names.ts';
+import type { GuestRow } from '../../contract/rows.ts';
+import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
+import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
+import { filterTable } from './filter.ts';
+import type { ResolvedGuest, ResolvedLab, ResolvedNetwork, ResolvedNic } from './resolve.ts';
+import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
+
+/** What the recipe is made of. */
+export interface RecipeInput {
+  readonly lab: ResolvedLab;
+  readonly scope: Scope;
+  /** The user's, outside any namespace: in labels and the table's name. */
+  readonly uid: number;
+  /** The uplink's interface beside the bridge (`eth0`, pasta's `up0`); null: none, or not known yet. */
+  readonly uplink: string | null;
+  /** The command lines of the guests that have been started, by name. */
+  readonly argv: ReadonlyMap<string, readonly string[]>;
+}
+
+/** What the kernel and QEMU hold now. `picture` is null while no netd runs for the lab. */
+export interface Held {
+  readonly picture: Picture | null;
+  readonly guests: ReadonlyMap<string, GuestRow>;
+}
+
+/** Which part of the script a step belongs to. */
+export type RecipePart = 'namespace' | 'network' | 'guest' | 'inside';
+
+/** One step: what is done, the command that would do the same, and the question whether it holds. */
+export interface RecipeStep {
+  /** `lab/network/step` with netd's step ids, `lab/guest/nic/step`, `lab/guest/qemu`. */
+  readonly id: string;
+  readonly part: RecipePart;
+  readonly title: string;
+  readonly command: string;
+  readonly network: string | null;
+  readonly guest: string | null;
+  /** Who does it, where it is not Tapyard. */
+  readonly by: string | null;
+  /** null: nothing can be asked. */
+  readonly holds: (held: Held) => boolean | null;
+}
+
+/** pasta's side of the private scope's uplink: docs/netd-protocol.md and pasta(1). */
+export const pastaCommand =
+  'pasta --config-net -t none -u none -T none -U none --no-map-gw -I up0 -a 169.254.2.2 -n 30 -g 169.254.2.1 -m 65520';
+
+/** The steps of a lab in the order in which they are done. Pure. */
+export function recipeOf(input: RecipeInput): RecipeStep[] {
+  const { lab, scope } = input;
+  return [
+    ...(scope === 'private' ? privateSteps(lab.name) : []),
+    ...lab.networks.flatMap((network, index) => networkSteps(input, network, index === 0)),
+    ...lab.guests.flatMap((guest) => guestSteps(input, guest)),
+  ];
+}
+
+function privateSteps(lab: string): RecipeStep[] {
+  const common = { part: 'namespace', network: null, guest: null } as const;
+  return [
+    {
+      ...common,
+      id: `${lab}/namespace`,
+      title: 'a network namespace of the lab’s own',
+      command: 'unshare --user --map-root-user --net',
+      by: null,
+      holds: ({ picture }) => picture !== null,
+    },
+    {
+      ...common,
+      id: `${lab}/uplink`,
+      title: 'the way out of it: up0',
+      command: `${pastaCommand} PID`,
+      by: 'by pasta',
+      holds: ({ picture }) => picture !== null && picture.uplink.provider !== 'none',
+    },
+  ];
+}
+
+function networkSteps(input: RecipeInput, network: ResolvedNetwork, first: boolean): RecipeStep[] {
+  const { lab, uid, uplink } = input;
+  const { name } = network;
+  const bridge = (held: Held): ReturnType<typeof bridgeIn> => bridgeIn(held.picture, lab.name, name);
+  const observed = (held: Held): ReturnType<typeof networkIn> => networkIn(held.picture, lab.name, name);
+  const step = (id: string, title: string, command: string, holds: RecipeStep['holds']): RecipeStep => ({
+    id: `${lab.name}/${name}/${id}`,
+    part: 'network',
+    title,
+    command,
+    network: `${lab.name}/${name}`,
+    guest: null,
+    by: null,
+    holds,
+  });
+  const cidr = `${network.address}/${network.prefix}`;
+  const alias = `tapyard:${uid}:${lab.name}:${name}`;
+  return [
+    step(
+      'bridge',
+      `bridge ${name}`,
+      [
+        // STP off and no forward delay: a port forwards at once, so DHCP need not wait 30 s.
+        `ip link add ${name} address ${network.mac} mtu ${network.mtu} type bridge stp_state 0 forward_delay 0`,
+        `ip link set ${name} alias ${shellWord(alias)}`,
+      ].join('\n'),
+      (held) => bridge(held)?.kind === 'bridge',
+    ),
+    step(
+      'bridge_address',
+      `the host is ${network.address} on ${name}`,
+      `ip addr add ${cidr} brd + dev ${name}`,
+      (held) => bridge(held)?.addresses.includes(cidr) ?? false,
+    ),
+    step('bridge_up', `${name} on`, `ip link set ${name} up`, (held) => bridge(held)?.up ?? false),
+    step(
+      'forwarding',
+      `forward between ${name} and ${uplink ?? 'the uplink'}`,
+      [forwardOn(name), ...(first && uplink !== null ? [forwardUplink(uplink)] : [])].join('\n'),
+      (held) =>
+        (observed(held)?.forwarding ?? false) &&
+        (uplink === null || (held.picture?.uplink.forwarding ?? false)),
+    ),
+    step(
+      'filter',
+      network.nat ? `filter and NAT for ${network.subnet}` : `filter for ${network.subnet}, NAT off`,
+      first ? filterCommand(input) : `# ${name} is in the table above`,
+      (held) => {
+        const now = observed(held);
+        return now !== undefined && now.filter && now.nat === network.nat;
+      },
+    ),
+    ...(network.dhcp
+      ? [
+          step(
+            'dns',
+            `DHCP and DNS on ${name}`,
+            dnsmasqCommand(lab.name, network),
+            (held) => (observed(held)?.dns?.pid ?? null) !== null,
+          ),
+        ]
+      : []),
+  ];
+}
+
+const forwardOn = (device: string): string => `echo 1 > /proc/sys/net/ipv4/conf/${device}/forwarding`;
+
+/** An uplink that did not forward must not become a router: its other traffic is dropped (set `opened`). */
+const forwardUplink = (device: string): string =>
+  [
+    `opened=""; [ "$(cat /proc/sys/net/ipv4/conf/${device}/forwarding)" = 1 ] || opened=${device}`,
+    forwardOn(device),
+  ].join('\n');
+
+function filterCommand({ uid, lab, uplink }: RecipeInput): string {
+  const table = `nft -f - <<'END'\n${filterTable(uid, lab.networks, uplink)}\nEND`;
+  if (uplink === null) return table;
+  return `${table}\n[ -z "\${opened:-}" ] || nft add element inet tapyard_${uid} opened "{ \\"$opened\\" }"`;
+}
+
+/** Where the script keeps dnsmasq's files. */
+export const recipeDirectory = (lab: string): string => `"\${XDG_RUNTIME_DIR:-/run}"/tapyard-recipe-${lab}`;
+
+function dnsmasqCommand(lab: string, network: ResolvedNetwork): string {
+  const { dhcp, name } = network;
+  if (!dhcp) return '';
+  const options = [
+    'dnsmasq',
+    '--conf-file=/dev/null',
+    '--no-hosts',
+    // With NAT on it asks the host's own name servers; with NAT off nobody.
+    ...(network.nat ? [] : ['--no-resolv']),
+    '--user=',
+    '--group=',
+    `--interface=${name}`,
+    '--except-interface=lo',
+    '--bind-dynamic',
+    `--dhcp-range=${dhcp.from},${dhcp.to},${netmask(network.prefix)},12h`,
+    ...dhcp.reservations.map(({ mac, address, guest }) => `--dhcp-host=${mac},${address},${guest}`),
+    '--dhcp-lease-max=4096',
+    '--dhcp-authoritative',
+    '--no-ping',
+    ...(network.mtu === 1500 ? [] : [`--dhcp-option=option:mtu,${network.mtu}`]),
+    '--domain=lab',
+    '--local=/lab/',
+    '--quiet-dhcp',
+  ];
+  const files = [`--dhcp-leasefile="$run"/${name}.leases`, `--pid-file="$run"/${name}.pid`];
+  return [
+    `run=${recipeDirectory(lab)}; mkdir -p -m 700 "$run"`,
+    [shellLines(options), ...files].join(' \\\n  '),
+  ].join('\n');
+}
+
+function netmask(prefix: number): string {
+  const { network, broadcast } = subnetOf(`0.0.0.0/${prefix}`);
+  return formatIpv4(2 ** 32 - 1 - (broadcast - network));
+}
+
+function guestSteps(input: RecipeInput, guest: ResolvedGuest): RecipeStep[] {
+  const { lab } = input;
+  const id = `${lab.name}/${guest.name}`;
+  const alive = (held: Held): boolean => {
+    const state = held.guests.get(guest.name)?.state;
+    return state === 'running' || state === 'paused' || state === 'shutting down';
+  };
+  return [
+    ...guest.nics.flatMap((nic) => tapSteps(input, guest, nic)),
+    {
+      id: `${id}/qemu`,
+      part: 'guest',
+      title: `guest ${guest.name} in QEMU`,
+      command: shellLines(qemuWords(input, guest)),
+      network: null,
+      guest: id,
+      by: null,
+      holds: alive,
+    },
+    ...guest.nics.flatMap((nic) => insideSteps(input, guest, nic)),
+  ];
+}
+
+function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): RecipeStep[] {
+  const { lab, uid, scope } = input;
+  const id = `${lab.name}/${guest.name}/${nic.index}`;
+  const mtu = lab.networks.find((network) => network.name === nic.network)?.mtu ?? 1500;
+  // In a user namespace its owner is root; on the host the tap is for the user who runs QEMU.
+  const owner = scope === 'host' && uid !== 0 ? ` user ${uid}` : '';
+  const common = {
+    part: 'network',
+    network: `${lab.name}/${nic.network}`,
+    guest: `${lab.name}/${guest.name}`,
+    by: null,
+  } as const;
+  const tap = (held: Held): ReturnType<typeof tapIn> => tapIn(held.picture, lab.name, guest.name, nic.index);
+  return [
+    {
+      ...common,
+      id: `${id}/tap`,
+      title: `${nic.tap}, the cable of ${guest.name}`,
+      command: [
+        `ip tuntap add dev ${nic.tap} mode tap vnet_hdr${owner}`,
+        `ip link set ${nic.tap} address fe:${nic.mac.slice(3)} mtu ${mtu} addrgenmode none`,
+        `ip link set ${nic.tap} alias ${shellWord(`tapyard:${uid}:${lab.name}:${nic.network}:${guest.name}/${nic.index}`)}`,
+      ].join('\n'),
+      holds: (held) => tap(held)?.kind === 'tun',
+    },
+    {
+      ...common,
+      id: `${id}/tap_port`,
+      title: `${nic.tap} is a port of ${nic.network}`,
+      command: `ip link set ${nic.tap} master ${nic.network} up`,
+      holds: (held) => {
+        const link = tap(held);
+        const bridge = bridgeIn(held.picture, lab.name, nic.network);
+        return link !== undefined && link.up && bridge !== undefined && link.master === bridge.ifindex;
+      },
+    },
+  ];
+}
+
+/** QEMU's line; a script cannot hold a file descriptor, so it names the tap instead. */
+function qemuWords(input: RecipeInput, guest: ResolvedGuest): string[] {
+  const real = input.argv.get(guest.name);
+  if (real) {
+    const taps = new Map(guest.nics.map((nic) => [`net${nic.index}`, nic.tap]));
+    return real.map((word) => {
+      const netdev = /^tap,id=(net\d+),fd=\d+/.exec(word);
+      const tap = netdev?.[1] === undefined ? undefined : taps.get(netdev[1]);
+      return tap === undefined ? word : `tap,id=${netdev?.[1]},ifname=${tap},script=no,downscript=no`;
+    });
+  }
+  const nics = guest.nics.flatMap((nic) => [
+    '-netdev',
+    `tap,id=net${nic.index},ifname=${nic.tap},script=no,downscript=no`,
+    '-device',
+    `virtio-net-pci,netdev=net${nic.index},mac=${nic.mac}`,
+  ]);
+  const image =
+    guest.image === 'micro'
+      ? ['-kernel', 'dist/micro/vmlinuz', '-initrd', 'dist/micro/initramfs']
+      : ['-drive', `file=${guest.image.replaceAll(',', ',,')},if=virtio,snapshot=on`];
+  const size = ['-m', `${Math.ceil(guest.memory / 2 ** 20)}M`, '-smp', String(guest.cpus)];
+  return [
+    'qemu-system-x86_64',
+    '-nodefaults',
+    '-machine',
+    'q35',
+    ...size,
+    ...image,
+    ...nics,
+    '-serial',
+    'stdio',
+  ];
+}
+
+/** What the guest itself does, told by DHCP. */
+function insideSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): RecipeStep[] {
+  const { lab } = input;
+  const network = lab.networks.find((candidate) => candidate.name === nic.network);
+  if (!network?.dhcp) return [];
+  const leased = (held: Held): boolean =>
+    networkIn(held.picture, lab.name, nic.network)?.leases.some((lease) => lease.mac === nic.mac) ?? false;
+  const step = (id: string, title: string, command: string, holds: RecipeStep['holds']): RecipeStep => ({
+    id: `${lab.name}/${guest.name}/${nic.index}/${id}`,
+    part: 'inside',
+    title,
+    command,
+    network: `${lab.name}/${nic.network}`,
+    guest: `${lab.name}/${guest.name}`,
+    by: 'by DHCP',
+    holds,
+  });
+  const device = `eth${nic.index}`;
+  const address = nic.address ?? `ADDRESS # one of ${network.dhcp.from} to ${network.dhcp.to}`;
+  return [
+    step(
+      'address',
+      `in ${guest.name}: its address`,
+      nic.address === null
+        ? `ip addr add ${address}`
+        : shellCommand(['ip', 'addr', 'add', `${address}/${network.prefix}`, 'dev', device]),
+      leased,
+    ),
+    step(
+      'route',
+      `in ${guest.name}: the default route`,
+      `ip route add default via ${network.address}`,
+      () => null,
+    ),
+    step(
+      'resolver',
+      `in ${guest.name}: its name server`,
+      `echo nameserver ${network.address} > /etc/resolv.conf`,
+      () => null,
+    ),
+  ];
+}

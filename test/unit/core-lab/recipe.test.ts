@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { readLabFile } from '../../../electron/core/lab/definition.ts';
+import { recipeOf, type RecipeInput } from '../../../electron/core/lab/recipe.ts';
+import { recipeScript } from '../../../electron/core/lab/recipe-script.ts';
+import { resolveLab } from '../../../electron/core/lab/resolve.ts';
+import { shellComment, shellLines, shellWord } from '../../../electron/core/lab/shell-quote.ts';
+
+const hostile = `a b'c"d$(id)\`id\`;\\\n*`;
+
+function input(text: string, more: Partial<RecipeInput> = {}): RecipeInput {
+  const { definition, problems } = readLabFile(new TextEncoder().encode(text));
+  if (!definition) throw new Error(JSON.stringify(problems));
+  return { lab: resolveLab(definition), scope: 'host', uid: 1000, uplink: 'eth0', argv: new Map(), ...more };
+}
+
+const two = `name: seed
+networks:
+  br0: { subnet: 192.168.57.0/24 }
+  br1: { subnet: 10.0.0.0/16, nat: false, dhcp: false, mtu: 9000 }
+guests:
+  guest: { image: micro, nics: [{ network: br0, address: 192.168.57.2 }, { network: br1 }] }
+`;
+
+describe('quoting', () => {
+  it('gives the shell every word as it is', () => {
+    const words = ['printf', '%s\\0', hostile, '', '-x', '--a=b c', "''", '~', '$HOME', '#'];
+    for (const line of [words.map(shellWord).join(' '), shellLines(words)]) {
+      const { stdout } = spawnSync('sh', ['-c', line], { encoding: 'utf8' });
+      expect(stdout.split('\0').slice(0, -1)).toEqual(words.slice(2));
+    }
+  });
+
+  it('keeps a comment a comment', () => {
+    expect(shellComment('a\nrm -rf /\r\nb')).toBe('# a\n# rm -rf /\n#\n# b');
+  });
+});
+
+describe('the recipe', () => {
+  it('has each step once, in the order in which it is done', () => {
+    expect(recipeOf(input(two)).map((step) => step.id)).toEqual([
+      ...['bridge', 'bridge_address', 'bridge_up', 'forwarding', 'filter', 'dns'].map(
+        (id) => `seed/br0/${id}`,
+      ),
+      ...['bridge', 'bridge_address', 'bridge_up', 'forwarding', 'filter'].map((id) => `seed/br1/${id}`),
+      ...['0/tap', '0/tap_port', '1/tap', '1/tap_port', 'qemu'].map((id) => `seed/guest/${id}`),
+      ...['address', 'route', 'resolver'].map((id) => `seed/guest/0/${id}`),
+    ]);
+    expect(
+      recipeOf(input(two, { scope: 'private' }))
+        .slice(0, 2)
+        .map((step) => [step.id, step.by]),
+    ).toEqual([
+      ['seed/namespace', null],
+      ['seed/uplink', 'by pasta'],
+    ]);
+  });
+
+  it('holds nothing while nothing is known', () => {
+    const held = { picture: null, guests: new Map() };
+    for (const step of recipeOf(input(two, { scope: 'private' }))) {
+      expect([step.id, step.holds(held)]).toEqual([
+        step.id,
+        /\/(route|resolver)$/.test(step.id) ? null : false,
+      ]);
+    }
+  });
+
+  it('is a script that the shell accepts, whatever the image is called', () => {
+    const text = `name: seed\nnetworks: { br0: { subnet: 10.0.0.0/24 } }\nguests: { g: { image: ${JSON.stringify(hostile)}, nics: [{ network: br0 }] } }\n`;
+    for (const scope of ['host', 'private'] as const) {
+      const script = recipeScript(input(text, { scope }));
+      expect(spawnSync('sh', ['-n'], { input: script, encoding: 'utf8' })).toMatchObject({
+        status: 0,
+        stderr: '',
+      });
+      expect(script).toContain(shellWord(`file=${hostile},if=virtio,snapshot=on`));
+    }
+  });
+
+  it('names the tap where QEMU was given its file descriptor', () => {
+    const argv = new Map([['guest', ['/usr/bin/qemu-system-x86_64', '-netdev', 'tap,id=net0,fd=10']]]);
+    const qemu = recipeOf(input(two, { argv })).find((step) => step.id === 'seed/guest/qemu');
+    expect(qemu?.command).toBe(
+      '/usr/bin/qemu-system-x86_64 \\\n  -netdev tap,id=net0,ifname=tap0,script=no,downscript=no',
+    );
+  });
+});
