@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { kernelState } from '../world/kernel.ts';
+import { checkout, until, World } from '../world/world.ts';
+
+/*
+ * The recipe's script, run by sh, leaves what netd leaves. The differences are these, and no others:
+ *
+ * - tap0 is persistent (`info_data.persist`), because a script cannot hold a file descriptor; so until QEMU opens
+ *   it there is no carrier: NO-CARRIER and LOWER_UP among the flags, `operstate` DOWN, on tap0 and on br0, whose
+ *   carrier is that of its ports, and the port's STP state follows (`state`).
+ * - br0's IPv6 link-local address waits for that carrier before it is there at all, and its routes with it.
+ * - The tap carries no owner (`info_data.user`), as QEMU is started by root in the script and by root here.
+ * - Interface indices (`ifindex`, `link_index`, `port_id`, …) are counted up by the kernel.
+ * - A tap that QEMU holds has the offloads that QEMU chose (`gso_*`, `tso_*`, …): the guest's driver set them.
+ */
+const carrierFlags = new Set(['NO-CARRIER', 'LOWER_UP']);
+const dropped = new Set([
+  'ifindex',
+  'link_index',
+  'carrier',
+  'carrier_changes',
+  'carrier_up_count',
+  'carrier_down_count',
+  'operstate',
+  'state',
+  'port_id',
+  'no',
+  'designated_port',
+  'hello_timer',
+  'persist',
+  'user',
+  'group',
+  'timer',
+]);
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+function without(value: Json): Json {
+  if (Array.isArray(value))
+    return value.filter((item) => typeof item !== 'string' || !carrierFlags.has(item)).map(without);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key]) => !dropped.has(key) && !/^(gso|tso|gro)_/.test(key) && !/_timer$/.test(key))
+      .map(([key, inner]) => [key, without(inner)]),
+  );
+}
+
+const isLinkLocal = (value: Json): boolean =>
+  typeof value === 'object' && value !== null && /fe80:|ff00:/.test(JSON.stringify(value));
+
+function comparable(state: Record<string, Json>): Record<string, Json> {
+  const result: Record<string, Json> = {};
+  for (const [key, value] of Object.entries(state)) {
+    const list = Array.isArray(value) ? value : [];
+    const kept = key === 'routes' ? list.filter((route) => !isLinkLocal(route)) : list;
+    result[key] = kept.map((item) => {
+      const bare = without(item);
+      if (
+        bare === null ||
+        typeof bare !== 'object' ||
+        Array.isArray(bare) ||
+        !Array.isArray(bare['addr_info'])
+      )
+        return bare;
+      return { ...bare, addr_info: bare['addr_info'].filter((address) => !isLinkLocal(address)) };
+    });
+  }
+  return result;
+}
+
+let world: World;
+beforeAll(() => {
+  world = World.create();
+});
+afterAll(() => world?.close());
+
+test('recipe --shell, run by sh, leaves the same bridge, addresses, tap, forwarding and NAT as netd', async () => {
+  const file = world.file('tapyard.yaml', readFileSync(path.join(checkout, 'assets/labs/seed.yaml')), 'root');
+  const before = await kernelState(world);
+
+  expect(await world.tapyard(['up', file, '--scope', 'host'], { as: 'root', timeout: 90_000 })).toMatchObject(
+    { code: 0 },
+  );
+  const byNetd = comparable(await kernelState(world));
+  const recipe = await world.tapyard(['recipe', '--shell'], { as: 'root' });
+  expect(recipe, recipe.stderr).toMatchObject({ code: 0 });
+  expect(await world.tapyard(['down', '--force'], { as: 'root' })).toMatchObject({ code: 0 });
+  expect(await kernelState(world)).toEqual(before);
+
+  const script = world.file('recipe.sh', recipe.stdout, 'root');
+  const made = await world.run(['sh', script], { as: 'root' });
+  expect(made, made.stderr).toMatchObject({ code: 0 });
+  const byHand = comparable(await kernelState(world));
+  expect(byHand).toEqual(byNetd);
+  expect(JSON.stringify(byHand)).toContain('192.168.57.1');
+  expect(JSON.stringify(byHand)).toContain('masquerade');
+
+  const undone = await world.run(['sh', script, 'undo'], { as: 'root' });
+  expect(undone, undone.stderr).toMatchObject({ code: 0 });
+  await until('dnsmasq is gone', 3000, () => world.processes().length === 0);
+  expect(await kernelState(world)).toEqual(before);
+});
