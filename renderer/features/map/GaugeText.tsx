@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useEffect, useRef } from 'react';
+import { formatRate } from '../../lib/format.ts';
+import { gauges, type Gauge } from '../../store/gauges.ts';
+
+interface Props<Value> {
+  readonly gauge: Gauge<Value>;
+  readonly id: string;
+  readonly format: (value: Value) => string;
+  /** Shown until the first value comes. */
+  readonly empty?: string;
+}
+
+/** The latest value of a gauge as text. React draws it once; a listener writes its text node from then on. */
+export function GaugeText<Value>({ gauge, id, format, empty = '' }: Props<Value>) {
+  const span = useRef<HTMLSpanElement>(null);
+  useEffect(() => {
+    const text = span.current?.firstChild;
+    if (!(text instanceof Text)) return undefined;
+    return gauge.listen(id, (value) => {
+      const words = format(value) || empty;
+      if (text.data !== words) text.data = words;
+    });
+  }, [gauge, id, format, empty]);
+  // An empty string would make no text node to write to.
+  return <span ref={span}>{empty || '\u200b'}</span>;
+}
+
+interface Rate {
+  readonly down: number;
+  readonly up: number;
+}
+
+const bothWays = ({ down, up }: Rate): string => `↓ ${formatRate(down)}\u2002↑ ${formatRate(up)}`;
+const sameText = (text: string): string => text;
+const flowWords = (flows: number): string => `${flows} ${flows === 1 ? 'flow' : 'flows'}`;
+
+/** Both rates of a link: "↓ 4.2 Mb/s ↑ 310 kb/s". */
+export const RateText = ({ link }: { readonly link: string }) => (
+  <GaugeText gauge={gauges.rates} id={link} format={bothWays} empty="↓ 0&ensp;↑ 0" />
+);
+
+/** The last line on a guest's serial console. */
+export const TailText = ({ guest }: { readonly guest: string }) => (
+  <GaugeText gauge={gauges.tails} id={guest} format={sameText} />
+);
+
+/** "41 flows" of a lab. */
+export const FlowsText = ({ lab }: { readonly lab: string }) => (
+  <GaugeText gauge={gauges.flows} id={lab} format={flowWords} />
+);

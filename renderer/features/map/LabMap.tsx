@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ReactFlowProvider } from '@xyflow/react';
+import { lazy, Suspense, useState } from 'react';
+import './map.css';
+import { MapCanvas } from './MapCanvas.tsx';
+import { Notice } from './Notice.tsx';
+import { useTopology } from './useTopology.ts';
+
+const LabTree = lazy(() => import('./LabTree.tsx').then((module) => ({ default: module.LabTree })));
+
+/** The map of a lab, with the switch to the same things as a list. `lab` is the id of its row. */
+export function LabMap({ lab }: { readonly lab: string }) {
+  const [asList, setAsList] = useState(false);
+  const topology = useTopology(lab);
+  if (!topology) return null;
+  if (asList) {
+    return (
+      <div className="map-root">
+        <Suspense>
+          <LabTree lab={lab} />
+        </Suspense>
+        <div className="map-controls">
+          <button type="button" className="map-control" onClick={() => setAsList(false)}>
+            As map
+          </button>
+        </div>
+      </div>
+    );
+  }
+  return (
+    <div className="map-root">
+      <ReactFlowProvider key={lab}>
+        <MapCanvas topology={topology} onList={() => setAsList(true)} />
+      </ReactFlowProvider>
+      <Notice topology={topology} />
+    </div>
+  );
+}

@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ErrorData } from '../../../electron/contract/error.ts';
+import type {
+  GuestRow,
+  LabRow,
+  LinkRow,
+  NetworkRow,
+  NicState,
+  Uplink,
+} from '../../../electron/contract/rows.ts';
+import { count } from '../../lib/format.ts';
+import type { Selection } from '../../store/subject.ts';
+import type { Tables } from '../../store/tables.ts';
+import { byName, reasonWords } from './words.ts';
+
+/** Why something that is wanted is not there. Something observed has none. */
+export interface Ghost {
+  readonly reason: string;
+  /** What to do about it. */
+  readonly fix: string | null;
+}
+
+/** How the lab's traffic leaves this computer. */
+export interface UplinkNode {
+  readonly kind: 'uplink';
+  readonly key: string;
+  readonly selection: Selection;
+  readonly device: string | null;
+  readonly addresses: readonly string[];
+  /** "through pasta", or null where the kernel forwards by itself. */
+  readonly through: string | null;
+  /** Id of the lab, for the `flows` gauge, where no NAT node shows it. */
+  readonly flows: string | null;
+  readonly ghost: Ghost | null;
+}
+
+/** The NAT of one network; it is its switch. */
+export interface NatNode {
+  readonly kind: 'nat';
+  readonly key: string;
+  readonly selection: Selection;
+  /** Id of the network. */
+  readonly network: string;
+  readonly name: string;
+  /** Read back from the kernel; null while there is no bridge. */
+  readonly on: boolean | null;
+  /** What it does to whom: "br0 is isolated". */
+  readonly sentence: string;
+  /** Id of the lab, for the `flows` gauge: only where this is the one NAT that is on, since flows are counted by lab. */
+  readonly flows: string | null;
+  readonly device: string | null;
+  readonly ghost: Ghost | null;
+}
+
+/** A port of a bridge, or the place of one that is wanted. */
+export interface Port {
+  readonly key: string;
+  /** What a click selects: the link, or the guest whose port is not there yet. */
+  readonly selection: Selection;
+  readonly name: string;
+  /** `down`: there, without link. */
+  readonly state: 'up' | 'down' | 'ghost';
+  /** False for a port that Tapyard did not make, such as a veth of a container. */
+  readonly ours: boolean;
+  /** One sentence for a tooltip and a screen reader. */
+  readonly note: string;
+}
+
+/** A network's bridge with its ports. */
+export interface BridgeNode {
+  readonly kind: 'network';
+  readonly key: string;
+  readonly selection: Selection;
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** "DHCP, DNS" or what is missing. */
+  readonly services: string;
+  readonly portCount: string;
+  readonly ports: readonly Port[];
+  readonly ghost: Ghost | null;
+}
+
+/** One NIC as a guest's card shows it. */
+export interface NicLine {
+  readonly index: number;
+  readonly label: string;
+  /** Link id for the `rates` gauge; null where there is no tap. */
+  readonly link: string | null;
+  /** In place of rates: "no link". */
+  readonly words: string | null;
+}
+
+/** The shape that stands for a state, besides its word and colour. */
+export type StateShape = 'running' | 'cut' | 'paused' | 'off' | 'starting' | 'stopping' | 'crashed';
+
+/** A guest. */
+export interface GuestNode {
+  readonly kind: 'guest';
+  readonly key: string;
+  readonly selection: Selection;
+  /** Id of its row. */
+  readonly id: string;
+  readonly name: string;
+  readonly state: GuestRow['state'];
+  readonly shape: StateShape;
+  /** "running · Debian 12" */
+  readonly line: string;
+  readonly address: string | null;
+  /** A lease for the address exists, or it is out of DHCP's hands. */
+  readonly addressSure: boolean;
+  readonly nics: readonly NicLine[];
+  /** The last thing that went wrong with it. */
+  readonly error: ErrorData | null;
+  /** Key of the network that it is placed beside: that of its first NIC. */
+  readonly home: string | null;
+  /** Still in the lab file. */
+  readonly wanted: boolean;
+}
+
+export type MapNode = UplinkNode | NatNode | BridgeNode | GuestNode;
+
+/** Where a cable ends: a node's near side, one of a bridge's ports, or a guest's NIC. */
+export interface CableEnd {
+  readonly node: string;
+  readonly port: string | null;
+  readonly nic: number | null;
+}
+
+/** A cable. `cut`: both ends are there and nothing passes; `ghost`: it is only wanted. */
+export interface Cable {
+  readonly key: string;
+  readonly layer: 'l2' | 'l3';
+  readonly state: 'up' | 'cut' | 'ghost';
+  readonly from: CableEnd;
+  readonly to: CableEnd;
+  /** What a click selects. */
+  readonly selection: Selection;
+  /** Link id for the `rates` gauge; null where none is measured. */
+  readonly rate: string | null;
+  readonly note: string;
+}
+
+/** What the map draws of one lab. Every part comes from observed rows, or is a ghost that says why. */
+export interface Topology {
+  readonly lab: string;
+  readonly state: LabRow['state'];
+  readonly error: ErrorData | null;
+  /** The words on the dashed boundary: "network of this lab" or "this computer · thinkpad". */
+  readonly boundary: string;
+  readonly uplink: UplinkNode;
+  readonly nats: readonly NatNode[];
+  readonly bridges: readonly BridgeNode[];
+  readonly guests: readonly GuestNode[];
+  readonly cables: readonly Cable[];
+}
+
+/** The tables that the map is drawn from. */
+export type MapTables = Pick<Tables, 'host' | 'labs' | 'networks' | 'links' | 'guests'>;
+
+const natKey = (network: string): string => `nat:${network}`;
+const bridgeKey = (network: string): string => `network:${network}`;
+const guestKey = (guest: string): string => `guest:${guest}`;
+const wantedPort = (guest: GuestRow, nic: NicState): string => `wanted:${guest.id}/${nic.index}`;
+const end = (node: string, port: string | null = null, nic: number | null = null): CableEnd => ({
+  node,
+  port,
+  nic,
+});
+
+const inLab = <R extends { readonly lab: string }>(rows: ReadonlyMap<string, R>, lab: string): R[] =>
+  [...rows.values()].filter((row) => row.lab === lab);
+
+/** Rows → what to draw; null when there is no such lab. Pure. */
+export function deriveTopology(tables: MapTables, labId: string): Topology | null {
+  const lab = tables.labs.get(labId);
+  if (!lab) return null;
+  const networks = inLab(tables.networks, labId).sort((a, b) => byName(a.name, b.name));
+  const links = inLab(tables.links, labId);
+  const linkByName = new Map(links.map((link) => [link.name, link]));
+  const guests = inLab(tables.guests, labId).sort(
+    (a, b) => byName(a.nics[0]?.wantedTap ?? '~', b.nics[0]?.wantedTap ?? '~') || byName(a.name, b.name),
+  );
+  const networkByName = new Map(networks.map((network) => [network.name, network]));
+  const natsOn = networks.filter((network) => network.observed?.nat === true).length;
+
+  const uplink = uplinkNode(lab, natsOn > 1);
+  const nats = networks.map((network) => natNode(lab, network, natsOn === 1));
+  const ports = new Map<string, Port[]>(networks.map((network) => [network.name, []]));
+  const cables = networks.flatMap((network, at) => {
+    const nat = nats[at];
+    return nat ? l3Cables(uplink, nat, lab, network, linkByName, natsOn) : [];
+  });
+
+  // Ports: everything that the kernel says is enslaved to a bridge, ours or not.
+  const byTap = new Map<string, { guest: GuestRow; nic: NicState }>();
+  for (const guest of guests)
+    for (const nic of guest.nics) if (nic.tap !== null) byTap.set(nic.tap, { guest, nic });
+  for (const link of links) {
+    if (link.master === null) continue;
+    const held = byTap.get(link.name);
+    ports.get(link.master)?.push(observedPort(link, held));
+    const bridge = networkByName.get(link.master);
+    if (held && bridge) cables.push(l2Cable(bridge, link, held.guest, held.nic));
+  }
+  // Ports that are only wanted, and taps that hang on no bridge.
+  for (const guest of guests) {
+    for (const nic of guest.nics) {
+      const tap = nic.tap === null ? undefined : linkByName.get(nic.tap);
+      if (tap?.master != null && networkByName.has(tap.master)) continue;
+      const network = networkByName.get(nic.network);
+      if (!network) continue;
+      const port = missingPort(guest, nic, tap, lab);
+      ports.get(nic.network)?.push(port);
+      cables.push({
+        key: `cable:${port.key}`,
+        layer: 'l2',
+        state: 'ghost',
+        from: end(bridgeKey(network.id), port.key),
+        to: end(guestKey(guest.id), null, nic.index),
+        selection: port.selection,
+        rate: null,
+        note: port.note,
+      });
+    }
+  }
+  return {
+    lab: labId,
+    state: lab.state,
+    error: lab.error,
+    boundary: boundaryWords(lab, tables),
+    uplink,
+    nats,
+    bridges: networks.map((network) => bridgeNode(lab, network, ports.get(network.name) ?? [])),
+    guests: guests.map((guest) => guestNode(guest, networkByName, linkByName)),
+    cables,
+  };
+}
+
+function boundaryWords(lab: LabRow, tables: MapTables): string {
+  if (lab.scope === 'private') return 'network of this lab';
+  const host = [...tables.host.values()][0];
+  return host ? `this computer · ${host.hostname}` : 'this computer';
+}
+
+/** Why something of this lab is not in the kernel, from the most particular reason to the most general one. */
+function ghostOf(lab: LabRow, reason: ErrorData | null): Ghost {
+  if (reason) return reasonWords(reason);
+  if (lab.state === 'down') return { reason: 'the lab is down', fix: null };
+  if (lab.state === 'starting') return { reason: 'not there yet', fix: null };
+  if (lab.state === 'stopping') return { reason: 'already removed', fix: null };
+  if (lab.error) return reasonWords(lab.error);
+  return { reason: 'wanted, but not in the kernel', fix: 'Bring the lab up again to make it.' };
+}
+
+function uplinkNode(lab: LabRow, showFlows: boolean): UplinkNode {
+  const uplink = lab.uplink;
+  const through: Record<Uplink['provider'], string | null> = {
+    kernel: null,
+    pasta: 'through pasta',
+    none: null,
+  };
+  const dead = !uplink || uplink.provider === 'none' || uplink.hostDevice === null;
+  return {
+    kind: 'uplink',
+    key: `uplink:${lab.id}`,
+    selection: { kind: 'uplink', id: lab.id },
+    device: uplink?.hostDevice ?? null,
+    addresses: uplink?.addresses ?? [],
+    through: uplink && !dead ? through[uplink.provider] : null,
+    flows: showFlows ? lab.id : null,
+    ghost: dead ? ghostOf(lab, uplink?.reason ?? null) : uplink.reason ? reasonWords(uplink.reason) : null,
+  };
+}
+
+/** True when traffic that NAT lets through has somewhere to go. */
+const hasWayOut = (lab: LabRow): boolean => lab.uplink !== null && lab.uplink.provider !== 'none';
+
+function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode {
+  const on = network.observed?.nat ?? null;
+  const { name } = network;
+  let sentence: string;
+  if (on === null) {
+    sentence = network.wanted?.nat === false ? `${name} will be isolated` : `For guests of ${name}`;
+  } else if (!on) sentence = `${name} is isolated`;
+  else if (!hasWayOut(lab)) sentence = `On, but ${name} has no way out`;
+  else sentence = `Guests of ${name} reach the internet`;
+  return {
+    kind: 'nat',
+    key: natKey(network.id),
+    selection: { kind: 'nat', id: network.id },
+    network: network.id,
+    name,
+    on,
+    sentence,
+    flows: showFlows && on === true ? lab.id : null,
+    device: lab.uplink?.hostDevice ?? null,
+    ghost: network.observed ? null : ghostOf(lab, network.reason),
+  };
+}
+
+function l3Cables(
+  uplink: UplinkNode,
+  nat: NatNode,
+  lab: LabRow,
+  network: NetworkRow,
+  linkByName: ReadonlyMap<string, LinkRow>,
+  natsOn: number,
+): Cable[] {
+  const bridgeLink = linkByName.get(network.name)?.id ?? null;
+  const uplinkLink = lab.uplink?.device ? (linkByName.get(lab.uplink.device)?.id ?? null) : null;
+  const bridgeState = nat.on === null ? 'ghost' : nat.on ? 'up' : 'cut';
+  const uplinkState = nat.on === null ? 'ghost' : uplink.ghost ? 'cut' : 'up';
+  return [
+    {
+      key: `cable:uplink:${network.id}`,
+      layer: 'l3',
+      state: uplinkState,
+      from: end(uplink.key),
+      to: end(nat.key),
+      selection: uplink.selection,
+      // What one network sends out is measured at the uplink only while no other network uses it.
+      rate: uplinkState === 'up' ? (natsOn === 1 ? uplinkLink : bridgeLink) : null,
+      note:
+        uplinkState === 'up'
+          ? `${network.name} to the internet`
+          : `${network.name} does not reach the internet`,
+    },
+    {
+      key: `cable:nat:${network.id}`,
+      layer: 'l3',
+      state: bridgeState,
+      from: end(nat.key),
+      to: end(bridgeKey(network.id)),
+      selection: nat.selection,
+      rate: bridgeState === 'up' ? bridgeLink : null,
+      note: nat.sentence,
+    },
+  ];
+}
+
+const hasLink = (link: LinkRow): boolean => link.up && link.carrier;
+
+function observedPort(link: LinkRow, held: { guest: GuestRow; nic: NicState } | undefined): Port {
+  const up = hasLink(link);
+  const what = held
+    ? `eth${held.nic.index} of ${held.guest.name}`
+    : link.ours?.guest
+      ? `of ${link.ours.guest}, which does not hold it`
+      : `a ${link.kind || 'physical'} interface that Tapyard did not make`;
+  return {
+    key: `link:${link.id}`,
+    selection: { kind: 'link', id: link.id },
+    name: link.name,
+    state: up ? 'up' : 'down',
+    ours: link.ours !== null,
+    note: `${link.name}: ${what}${up ? '' : link.up ? ', no link' : ', set down'}`,
+  };
+}
+
+function missingPort(guest: GuestRow, nic: NicState, tap: LinkRow | undefined, lab: LabRow): Port {
+  const name = nic.tap ?? nic.wantedTap;
+  let note: string;
+  if (tap) note = `${name} is there but is not a port of ${nic.network}`;
+  else if (nic.tap !== null) note = `${name} is held by ${guest.name} but the kernel does not show it`;
+  else if (lab.state !== 'up') note = `${name}: the lab is ${lab.state === 'failed' ? 'not up' : lab.state}`;
+  else note = `${name} is made when ${guest.name} starts`;
+  return {
+    key: wantedPort(guest, nic),
+    selection: tap ? { kind: 'link', id: tap.id } : { kind: 'guest', id: guest.id },
+    name,
+    state: 'ghost',
+    ours: true,
+    note,
+  };
+}
+
+function l2Cable(bridge: NetworkRow, link: LinkRow, guest: GuestRow, nic: NicState): Cable {
+  const up = hasLink(link);
+  return {
+    key: `cable:link:${link.id}`,
+    layer: 'l2',
+    state: up ? 'up' : 'cut',
+    from: end(bridgeKey(bridge.id), `link:${link.id}`),
+    to: end(guestKey(guest.id), null, nic.index),
+    selection: { kind: 'link', id: link.id },
+    rate: up ? link.id : null,
+    note: `${link.name} to eth${nic.index} of ${guest.name}${up ? '' : ': no link'}`,
+  };
+}
+
+function bridgeNode(lab: LabRow, network: NetworkRow, ports: readonly Port[]): BridgeNode {
+  const observed = network.observed;
+  const address = network.wanted
+    ? `${network.wanted.address}/${network.wanted.subnet.split('/')[1] ?? ''}`
+    : null;
+  const services = !observed
+    ? ''
+    : observed.dns === null
+      ? 'no DHCP'
+      : observed.dns.pid === null
+        ? 'DHCP is down'
+        : 'DHCP, DNS';
+  return {
+    kind: 'network',
+    key: bridgeKey(network.id),
+    selection: { kind: 'network', id: network.id },
+    name: network.name,
+    addresses: observed ? observed.addresses : address === null ? [] : [address],
+    services: observed && !observed.up ? 'set down' : services,
+    portCount: observed ? count(observed.ports, 'port') : '',
+    ports: [...ports].sort((a, b) => byName(a.name, b.name)),
+    ghost: observed ? null : ghostOf(lab, network.reason),
+  };
+}
+
+function guestNode(
+  guest: GuestRow,
+  networks: ReadonlyMap<string, NetworkRow>,
+  links: ReadonlyMap<string, LinkRow>,
+): GuestNode {
+  const nics = guest.nics.map((nic): NicLine => {
+    const link = nic.tap === null ? undefined : links.get(nic.tap);
+    const words =
+      link === undefined ? (guest.state === 'running' ? 'no tap' : null) : hasLink(link) ? null : 'no link';
+    return {
+      index: nic.index,
+      label: `eth${nic.index}`,
+      link: words === null ? (link?.id ?? null) : null,
+      words,
+    };
+  });
+  const cut = guest.state === 'running' ? nics.filter((nic) => nic.words !== null).length : 0;
+  const addressed = guest.nics.find((nic) => nic.address !== null);
+  const home = guest.nics[0] ? networks.get(guest.nics[0].network) : undefined;
+  return {
+    kind: 'guest',
+    key: guestKey(guest.id),
+    selection: { kind: 'guest', id: guest.id },
+    id: guest.id,
+    name: guest.name,
+    state: guest.state,
+    shape: shapeOf(guest.state, cut > 0),
+    line: stateLine(guest, cut),
+    address: addressed?.address ?? null,
+    addressSure: addressed?.leased ?? false,
+    nics,
+    error: guest.error,
+    home: home ? bridgeKey(home.id) : null,
+    wanted: guest.wanted,
+  };
+}
+
+function shapeOf(state: GuestRow['state'], cut: boolean): StateShape {
+  switch (state) {
+    case 'running':
+      return cut ? 'cut' : 'running';
+    case 'paused':
+      return 'paused';
+    case 'shut off':
+      return 'off';
+    case 'starting':
+      return 'starting';
+    case 'shutting down':
+      return 'stopping';
+    case 'crashed':
+      return 'crashed';
+  }
+}
+
+function stateLine(guest: GuestRow, cut: number): string {
+  const words: string[] = [guest.state];
+  if (cut > 0) words.push(cut === 1 ? 'one cable cut' : `${cut} cables cut`);
+  else if (guest.state === 'crashed' && guest.stateReason) words.push(guest.stateReason);
+  else words.push(guest.imageLabel);
+  if (!guest.wanted) words.push('no longer in the file');
+  return words.join(' · ');
+}

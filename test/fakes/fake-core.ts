@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+import { connect } from '../../electron/contract/connect.ts';
+import type { Connection } from '../../electron/contract/client.ts';
+import { serveChannel } from '../../electron/contract/dispatch.ts';
+import { TapyardError } from '../../electron/contract/error.ts';
+import { memoryChannelPair } from '../../electron/contract/memory-channel.ts';
+import type { GuestRow, JobRow, LabRow, NetworkRow, StepRow } from '../../electron/contract/rows.ts';
+import type { Server } from '../../electron/contract/server.ts';
+import { fakeScreen, fakeSerial } from './consoles.ts';
+import { lower } from './labs.ts';
+import { bridgeLinkRow, guestRow, nicState, tapLinks, type LabRows } from './rows.ts';
+import { FakeGauge, FakeTable } from './table.ts';
+
+/** How the fake behaves, for tests that want it slow or failing. */
+export interface FakeOptions {
+  /** Time from `setNat` to the kernel's new state, ms. */
+  readonly natMs?: number;
+  /** Time that a guest takes to start or stop, ms. */
+  readonly guestMs?: number;
+  /** Calls by leaf name ("network.setNat") that fail with this error. */
+  readonly failing?: Readonly<Record<string, TapyardError>>;
+  /** Traffic of every link, bits a second; null for a pattern that differs by link and time. 0 is a quiet lab. */
+  readonly rate?: { down: number; up: number } | null;
+  /** Time between samples of a gauge, ms. */
+  readonly gaugeMs?: number;
+}
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A number in 0…1 that is always the same for a text and a tick. */
+export function noise(text: string, tick: number): number {
+  let hash = 2166136261 ^ tick;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);
+  hash = Math.imul(hash ^ (hash >>> 15), 2246822507);
+  return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32;
+}
+
+const tails: Readonly<Record<string, string>> = {
+  'seed/web': 'root@web:~# apt-get update',
+  'seed/db': 'db login:',
+  'seed/router': 'eth0: link is down',
+};
+
+/**
+ * A core without kernel and QEMU that implements the whole contract over given rows. What it is asked for it
+ * does after a short time and shows in its tables, as the real one does; nothing is answered before.
+ */
+export class FakeCore {
+  readonly labs: FakeTable<LabRow>;
+  readonly networks: FakeTable<NetworkRow>;
+  readonly links: FakeTable<LabRows['links'][number]>;
+  readonly guests: FakeTable<GuestRow>;
+  readonly jobs = new FakeTable<JobRow>();
+  readonly steps: FakeTable<StepRow>;
+  /** Every call that came, as "leaf subject". */
+  readonly calls: string[] = [];
+  readonly server: Server;
+  readonly #up: LabRows;
+  readonly #options: Required<Omit<FakeOptions, 'rate'>> & Pick<FakeOptions, 'rate'>;
+  #jobCount = 0;
+
+  constructor(rows: LabRows, options: FakeOptions = {}, up: LabRows = rows) {
+    this.#up = up;
+    this.#options = { natMs: 30, guestMs: 250, failing: {}, gaugeMs: 200, ...options };
+    this.labs = new FakeTable(rows.labs);
+    this.networks = new FakeTable(rows.networks);
+    this.links = new FakeTable(rows.links);
+    this.guests = new FakeTable(rows.guests);
+    this.steps = new FakeTable(recipe(rows));
+    this.server = this.#makeServer(rows);
+  }
+
+  /** A client of this core over a pair of channels in memory: the real wire, the real dispatcher. */
+  async connect(): Promise<Connection> {
+    const [near, far] = memoryChannelPair();
+    serveChannel(far, this.server, { audience: 'user' });
+    return connect(near, { role: 'window', deadlineMs: 5000 });
+  }
+
+  /** Changes one guest's row. */
+  patchGuest(id: string, part: Partial<GuestRow>): void {
+    const row = this.guests.get(id);
+    if (row) this.guests.change([{ ...row, ...part }]);
+  }
+
+  #note(leaf: string, subject: string): void {
+    this.calls.push(`${leaf} ${subject}`);
+    const error = this.#options.failing[leaf];
+    if (error) throw error;
+  }
+
+  #guest(lab: string, guest: string): GuestRow {
+    const row = this.guests.get(`${lab}/${guest}`);
+    if (!row) throw new TapyardError('NO_SUCH_GUEST', `There is no guest ${guest} in ${lab}.`);
+    return row;
+  }
+
+  #startGuest(row: GuestRow): void {
+    if (row.pid !== null) return;
+    const nics = row.nics.map((nic, at) => ({ ...nic, tap: nic.wantedTap, fd: 30 + at }));
+    const started: GuestRow = {
+      ...row,
+      state: 'starting',
+      stateReason: null,
+      error: null,
+      pid: 33_000,
+      nics,
+    };
+    this.guests.change([started]);
+    this.links.change(tapLinks(started));
+    this.#countPorts();
+    setTimeout(() => {
+      if (this.guests.get(row.id)?.state !== 'starting') return;
+      const leased = nics.map((nic) => ({ ...nic, leased: nic.address !== null }));
+      this.patchGuest(row.id, { state: 'running', nics: leased });
+    }, this.#options.guestMs);
+  }
+
+  #endGuest(row: GuestRow, state: 'shut off' | 'crashed', reason: string | null): void {
+    const nics = row.nics.map((nic) => ({ ...nic, tap: null, fd: null, leased: false }));
+    this.patchGuest(row.id, { state, stateReason: reason, pid: null, nics });
+    this.links.change(
+      [],
+      tapLinks(row).map((link) => link.id),
+    );
+    this.#countPorts();
+  }
+
+  /** What a kill -9 of its QEMU looks like. */
+  crashGuest(id: string): void {
+    const row = this.guests.get(id);
+    if (row) this.#endGuest(row, 'crashed', 'killed by signal 9');
+  }
+
+  #countPorts(): void {
+    const links = this.links.rows();
+    const changed = this.networks.rows().flatMap((network): NetworkRow[] => {
+      const ports = links.filter((link) => link.lab === network.lab && link.master === network.name).length;
+      if (!network.observed || network.observed.ports === ports) return [];
+      return [{ ...network, observed: { ...network.observed, ports } }];
+    });
+    this.networks.change(changed);
+  }
+
+  #job(name: string, lab: string, doing: string, work: () => Promise<void>): { job: string } {
+    const id = `job${++this.#jobCount}`;
+    const row: JobRow = {
+      id,
+      lab,
+      name,
+      state: 'running',
+      doing,
+      done: 0,
+      total: 3,
+      startedAt: Date.now(),
+      endedAt: null,
+      error: null,
+    };
+    this.jobs.change([row]);
+    void work().then(
+      () => this.jobs.change([{ ...row, state: 'done', done: 3, endedAt: Date.now() }]),
+      (thrown: unknown) =>
+        this.jobs.change([
+          { ...row, state: 'failed', endedAt: Date.now(), error: TapyardError.from(thrown).toData() },
+        ]),
+    );
+    return { job: id };
+  }
+
+  async #bringUp(labId: string): Promise<void> {
+    const lab = this.labs.get(labId);
+    const goal = this.#up.labs.find((row) => row.id === labId);
+    if (!lab || !goal) throw new TapyardError('NO_SUCH_LAB', `There is no lab ${labId}.`);
+    this.labs.change([{ ...lab, state: 'starting', error: null }]);
+    await wait(this.#options.guestMs);
+    const networks = this.#up.networks.filter((row) => row.lab === labId);
+    this.networks.change(
+      networks.map((row) => ({ ...row, observed: row.observed && { ...row.observed, ports: 0 } })),
+    );
+    this.links.change(networks.map(bridgeLinkRow));
+    this.labs.change([{ ...goal, state: 'starting' }]);
+    await wait(this.#options.guestMs);
+    for (const guest of this.guests.rows()) if (guest.lab === labId) this.#startGuest(guest);
+    this.labs.change([{ ...goal, state: 'up' }]);
+  }
+
+  async #bringDown(labId: string): Promise<void> {
+    const lab = this.labs.get(labId);
+    if (!lab) throw new TapyardError('NO_SUCH_LAB', `There is no lab ${labId}.`);
+    this.labs.change([{ ...lab, state: 'stopping' }]);
+    await wait(this.#options.guestMs);
+    const down = lower(this.#up);
+    this.guests.change(down.guests.filter((row) => row.lab === labId));
+    this.networks.change(down.networks.filter((row) => row.lab === labId));
+    this.links.change(
+      [],
+      this.links
+        .rows()
+        .filter((row) => row.lab === labId)
+        .map((row) => row.id),
+    );
+    this.labs.change(down.labs.filter((row) => row.id === labId));
+  }
+
+  #makeServer(rows: LabRows): Server {
+    const { natMs, guestMs, gaugeMs, rate } = this.#options;
+    const verb = (name: string, act: (row: GuestRow) => void) => {
+      return async (input: { lab: string; guest: string }): Promise<Record<string, never>> => {
+        const row = this.#guest(input.lab, input.guest);
+        this.#note(`guest.${name}`, row.id);
+        act(row);
+        return {};
+      };
+    };
+    return {
+      lab: {
+        open: async ({ file }) => {
+          this.#note('lab.open', file);
+          return { lab: rows.labs[0]?.name ?? '' };
+        },
+        forget: async ({ lab }) => {
+          this.#note('lab.forget', lab);
+          this.labs.change([], [lab]);
+          return {};
+        },
+        up: async ({ lab }) => {
+          this.#note('lab.up', lab);
+          return this.#job('lab.up', lab, `bringing ${lab} up`, () => this.#bringUp(lab));
+        },
+        down: async ({ lab }) => {
+          this.#note('lab.down', lab);
+          return this.#job('lab.down', lab, `taking ${lab} down`, () => this.#bringDown(lab));
+        },
+      },
+      guest: {
+        start: verb('start', (row) => this.#startGuest(row)),
+        shutdown: verb('shutdown', (row) => {
+          this.patchGuest(row.id, { state: 'shutting down' });
+          setTimeout(() => this.#endGuest(row, 'shut off', null), guestMs);
+        }),
+        forceOff: verb(
+          'forceOff',
+          (row) => void setTimeout(() => this.#endGuest(row, 'shut off', 'by user'), 20),
+        ),
+        pause: verb('pause', (row) => this.patchGuest(row.id, { state: 'paused' })),
+        resume: verb('resume', (row) => this.patchGuest(row.id, { state: 'running' })),
+        reset: verb('reset', () => {}),
+        create: async ({ lab, guest, definition, start }) => {
+          this.#note('guest.create', `${lab}/${guest}`);
+          if (this.guests.get(`${lab}/${guest}`)) {
+            throw new TapyardError('GUEST_NAME_TAKEN', `${lab} already has a guest ${guest}.`);
+          }
+          const used = this.guests.rows().flatMap((row) => row.nics).length;
+          const nics = definition.nics.map((nic, at) => ({
+            ...nicState(at, nic.network, `tap${used + at}`, nic.address ?? null),
+            tap: null,
+            fd: null,
+            leased: false,
+          }));
+          const row = guestRow(lab, guest, nics, {
+            state: 'shut off',
+            pid: null,
+            image: definition.image,
+            imageLabel: definition.image === 'micro' ? 'Micro guest' : definition.image,
+            cpus: definition.cpus,
+          });
+          this.guests.change([row]);
+          if (start) this.#startGuest(row);
+          return {};
+        },
+        remove: async ({ lab, guest }) => {
+          this.#note('guest.remove', `${lab}/${guest}`);
+          this.guests.change([], [`${lab}/${guest}`]);
+          return {};
+        },
+      },
+      network: {
+        setNat: async ({ lab, network, nat }) => {
+          this.#note('network.setNat', `${lab}/${network} ${nat ? 'on' : 'off'}`);
+          await wait(natMs);
+          const row = this.networks.get(`${lab}/${network}`);
+          if (!row?.observed)
+            throw new TapyardError('LAB_NOT_UP', `${network} is not there: ${lab} is down.`);
+          const changed = row.observed.nat !== nat;
+          this.networks.change([{ ...row, observed: { ...row.observed, nat, forwarding: nat } }]);
+          return { nat, changed, flowsRemoved: nat ? 0 : 41, ms: 0.4 };
+        },
+      },
+      recipe: { script: async () => ({ script: '#!/bin/sh\nset -e\nip link add br0 type bridge\n' }) },
+      check: {
+        run: async () => ({
+          results: [
+            { id: 'tun', title: 'TUN/TAP', state: 'ok', found: '/dev/net/tun can be opened', fixes: [] },
+            {
+              id: 'kvm',
+              title: 'KVM',
+              state: 'warning',
+              found: 'KVM is present but does not run guests here; using TCG',
+              fixes: [{ text: 'Guests run, only slower. Nothing must be done.' }],
+            },
+          ],
+        }),
+      },
+      image: {
+        list: async () => ({ images: [{ image: 'micro', label: 'Micro guest', ready: true }] }),
+      },
+      job: { cancel: async () => ({}) },
+      core: { quit: async () => ({}) },
+      tables: {
+        host: new FakeTable([rows.host]),
+        labs: this.labs,
+        networks: this.networks,
+        links: this.links,
+        guests: this.guests,
+        steps: this.steps,
+        jobs: this.jobs,
+      },
+      gauges: {
+        rates: new FakeGauge(
+          gaugeMs,
+          (tick) => new Map(this.links.rows().map((link) => [link.id, rate ?? rateOf(link.id, tick)])),
+        ),
+        flows: new FakeGauge(
+          gaugeMs,
+          (tick) => new Map(this.labs.rows().map((lab) => [lab.id, 38 + (tick % 7)])),
+        ),
+        tails: new FakeGauge(
+          gaugeMs,
+          (tick) => new Map(this.#running().map((guest) => [guest.id, tailOf(guest, tick)])),
+        ),
+        cpu: new FakeGauge(
+          gaugeMs,
+          (tick) => new Map(this.#running().map((guest) => [guest.id, noise(guest.id, tick) * 40])),
+        ),
+      },
+      consoles: {
+        serial: async ({ lab, guest }, sink) => fakeSerial(this.#guest(lab, guest).name, sink),
+        screen: async ({ lab, guest }, sink) => fakeScreen(this.#guest(lab, guest).name, sink),
+      },
+    };
+  }
+
+  #running(): GuestRow[] {
+    return this.guests.rows().filter((guest) => guest.pid !== null);
+  }
+}
+
+/** Traffic with a few loud links among many quiet ones, as in a real lab. */
+function rateOf(id: string, tick: number): { down: number; up: number } {
+  const loud = noise(id, 0);
+  const size = loud > 0.7 ? 6e6 : loud > 0.3 ? 4e4 : 0;
+  return { down: size * (0.4 + noise(id, tick + 1)), up: size * 0.1 * (0.4 + noise(id, tick + 7)) };
+}
+
+function tailOf(guest: GuestRow, tick: number): string {
+  return tails[guest.id] ?? `[${(tick * 0.2 + 3).toFixed(3)}] ${guest.name}: ok`;
+}
+
+/** The tutorial's steps for the first network and guest. */
+function recipe(rows: LabRows): StepRow[] {
+  const lab = rows.labs[0];
+  const network = rows.networks[0];
+  const guest = rows.guests[0];
+  if (!lab || !network || !guest) return [];
+  const up = lab.state === 'up';
+  const steps: [string, string, number | null, string | null][] = [
+    [`bridge ${network.name}`, `ip link add ${network.name} type bridge`, 0.3, null],
+    [`${network.name} up`, `ip link set ${network.name} up`, 0.1, null],
+    ['tap tap0', 'open /dev/net/tun → tap0', 0.2, null],
+    ['port tap0', `ip link set tap0 master ${network.name} up`, 0.2, null],
+    ['address', `ip addr add ${network.wanted?.address ?? ''}/24 dev ${network.name}`, 0.1, null],
+    [`start ${guest.name}`, 'qemu-system-x86_64 … -netdev tap,id=n0,fd=30', 61, null],
+    ['forwarding', `sysctl net.ipv4.conf.${network.name}.forwarding=1`, 0.1, null],
+    ['NAT', 'nft … oifname up0 masquerade', 3.6, null],
+    ['guest: default route', 'ip route add default via 192.168.57.1', null, 'by DHCP'],
+    ['guest: resolv.conf', 'nameserver 192.168.57.1', null, 'by DHCP'],
+  ];
+  return steps.map(([title, command, ms, by], order) => ({
+    id: `${lab.id}/step${order}`,
+    lab: lab.id,
+    order,
+    title,
+    command,
+    network: network.id,
+    guest: guest.id,
+    state: up && by === null ? 'done' : 'pending',
+    ms: up ? ms : null,
+    holds: by === null ? up : null,
+    by,
+    error: null,
+  }));
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createRoot } from 'react-dom/client';
+import '../../../renderer/lib/tokens.css';
+import '../../../renderer/lib/base.css';
+import './page.css';
+import { LabMap } from '../../../renderer/features/map/LabMap.tsx';
+import '../../../renderer/commands/table.ts';
+import { keepConnected, useCore } from '../../../renderer/store/core.ts';
+import { gauges } from '../../../renderer/store/gauges.ts';
+import { applyTheme } from '../../../renderer/store/theme.ts';
+import { useTables } from '../../../renderer/store/tables.ts';
+import { useUi } from '../../../renderer/store/ui.ts';
+import { FakeCore } from '../fake-core.ts';
+import { labByName } from './choose.ts';
+
+// index.html?lab=mock|seed|down|states|long|forty|huge|empty & theme=dark|light & select=guest:seed/web & gauges=all
+const query = new URLSearchParams(location.search);
+const { rows, up } = labByName(query.get('lab') ?? 'mock');
+const core = new FakeCore(rows, query.get('quiet') === null ? {} : { rate: { down: 0, up: 0 } }, up);
+Object.assign(globalThis, { fakeCore: core });
+
+useUi.setState({ theme: query.get('theme') === 'light' ? 'light' : 'dark' });
+applyTheme();
+const [kind, id] = (query.get('select') ?? '').split(/:(.*)/s);
+if (
+  id &&
+  (kind === 'guest' || kind === 'network' || kind === 'nat' || kind === 'link' || kind === 'uplink')
+) {
+  useUi.setState({ selection: { kind, id } });
+}
+if (query.get('gauges') === 'all') for (const gauge of Object.values(gauges)) gauge.listenAll(() => {});
+
+function Page() {
+  const ready = useCore((state) => state.status === 'ready');
+  const lab = useTables((tables) => [...tables.labs.keys()][0]);
+  return ready && lab !== undefined ? <LabMap lab={lab} /> : null;
+}
+
+const root = document.getElementById('root');
+if (root) createRoot(root).render(<Page />);
+void keepConnected(() => core.connect());
