@@ -36,6 +36,10 @@ export const errorCodes = [
   'STATE_FILE_INVALID',
   'CORE_UNREACHABLE',
   'CONTRACT_MISMATCH',
+  // the window and the browser
+  'RENDERER_MISSING',
+  'SERVE_FAILED',
+  'SESSION_INVALID',
   // netd
   'BAD_MESSAGE',
   'BAD_ARGS',

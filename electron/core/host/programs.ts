@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import process from 'node:process';
 import { TapyardError } from '../../contract/error.ts';
@@ -88,4 +88,28 @@ export function ownProgram(
 /** The directory of the built micro guest (`micro.json` and what it names): of the checkout, else of the package. */
 export function microDirectory(): string {
   return inCheckout('dist/micro') ?? '/usr/share/tapyard/micro';
+}
+
+/** The directory of the built page (`index.html` and what it loads): of the checkout, else of the package. */
+export function rendererDirectory(): string {
+  return inCheckout('dist/renderer') ?? '/usr/share/tapyard/renderer';
+}
+
+/** The lab file of the tutorial, to be copied: of the checkout, else of the package. */
+export function demoLabFile(): string {
+  return inCheckout('assets/labs/seed.yaml') ?? '/usr/share/tapyard/labs/seed.yaml';
+}
+
+/** The directory that Electron is started with: the one whose package.json this code came with. */
+export function applicationDirectory(): string | undefined {
+  const path = inCheckout('package.json');
+  return path === undefined ? undefined : dirname(path);
+}
+
+/** The version in the package.json that this code came with; `0` where there is none. */
+export function tapyardVersion(): string {
+  const path = inCheckout('package.json');
+  if (path === undefined) return '0';
+  const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+  return typeof value === 'object' && value !== null && 'version' in value ? String(value.version) : '0';
 }

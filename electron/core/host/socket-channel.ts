@@ -152,8 +152,13 @@ const relayCheck = 25;
 /**
  * Joins two channels: what arrives on one is sent on the other, and both end together. Handlers are taken
  * over. A side that reads slowly holds up the other, so backlogs stay where they are bounded: at the core.
+ * `first` may replace the first message of `left`.
  */
-export function relay(left: PausableChannel, right: PausableChannel): void {
+export function relay(
+  left: PausableChannel,
+  right: PausableChannel,
+  first?: (message: string | Uint8Array) => string | Uint8Array,
+): void {
   const join = (from: PausableChannel, to: PausableChannel): void => {
     let paused = false;
     from.onMessage = (message) => {
@@ -174,4 +179,10 @@ export function relay(left: PausableChannel, right: PausableChannel): void {
   };
   join(left, right);
   join(right, left);
+  if (first === undefined) return;
+  const { onMessage } = left;
+  left.onMessage = (message) => {
+    left.onMessage = onMessage;
+    onMessage?.(first(message));
+  };
 }

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+import process from 'node:process';
+import { TapyardError } from '../contract/error.ts';
+import { CoreSeat } from '../core/host/core-seat.ts';
+import { rendererDirectory } from '../core/host/programs.ts';
+import { startCore } from '../core/host/start-core.ts';
+import { serve, type ServeOptions, type Serving } from '../serve/serve.ts';
+import type { Terminal } from './terminal.ts';
+
+const joinDeadline = 10_000;
+
+/** Serves the window to browsers. The core runs in this process unless another hosts it. */
+export async function serveHere(at: ServeOptions['at']): Promise<Serving> {
+  const seat = new CoreSeat({ start: startCore, deadlineMs: joinDeadline });
+  const serving = await serve({
+    at,
+    page: rendererDirectory(),
+    attach: (channel) => seat.attach(channel, 'browser'),
+  });
+  return {
+    ...serving,
+    close: async () => {
+      await serving.close();
+      await seat.close();
+    },
+  };
+}
+
+/** Resolves with the name of the signal that ends a command which runs until it is told to. */
+export function untilSignalled(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => resolve(name));
+  });
+}
+
+/** On each Enter prints a new address, as each works only once. @returns what stops it */
+export function offerAddresses(terminal: Terminal, serving: Serving): () => void {
+  if (!process.stdin.isTTY) return () => undefined;
+  const onEnter = (): void => terminal.out(`${serving.address()}\n`);
+  process.stdin.on('data', onEnter);
+  return () => {
+    process.stdin.off('data', onEnter).pause();
+  };
+}
+
+/** A port of the command line. @throws TapyardError USAGE */
+export function portOf(text: string): number {
+  const port = Number(text);
+  if (/^[0-9]{1,5}$/.test(text) && port <= 65_535) return port;
+  throw new TapyardError('USAGE', `“${text}” is not a port.`, {
+    hint: 'A port is a number from 0 to 65535.',
+  });
+}

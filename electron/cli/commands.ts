@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Connection } from '../contract/client.ts';
+import type { Terminal } from './terminal.ts';
+
+/** One option of a command. */
+export interface OptionSpec {
+  readonly name: string;
+  readonly short?: string;
+  /** What stands for its value in the help; an option without one is a switch. */
+  readonly value?: string;
+  /** The only values that it takes. */
+  readonly values?: readonly string[];
+  readonly text: string;
+}
+
+/** A command as the user gave it, parsed. */
+export interface Invocation {
+  readonly command: string;
+  readonly arguments: readonly string[];
+  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  readonly terminal: Terminal;
+  /** Runs with a connection to the user's core: the one that runs, or one hosted here meanwhile. */
+  readonly core: <Result>(
+    run: (connection: Connection, hosted: boolean) => Promise<Result>,
+  ) => Promise<Result>;
+}
+
+/** Does the command. @returns the exit status: 0 done, 1 failed; a TapyardError thrown is shown and means 1 */
+export type Run = (invocation: Invocation) => Promise<number>;
+
+/** One command: from this table come the help, the parser and the shell's completion. */
+export interface CommandSpec {
+  readonly name: string;
+  /** Arguments by name; those in brackets may be left out. */
+  readonly arguments: readonly string[];
+  readonly summary: string;
+  /** Paragraphs for its help. */
+  readonly description: readonly string[];
+  readonly options: readonly OptionSpec[];
+  readonly examples?: readonly (readonly [command: string, text: string])[];
+  /** What an argument can be, for completion and parsing. */
+  readonly choices?: Readonly<Record<string, readonly string[]>>;
+  /** Loaded when it is used: `tapyard ls` must not wait for the web server's code. */
+  readonly load: () => Promise<Run>;
+}
+
+const json: OptionSpec = {
+  name: 'json',
+  text: 'Print one JSON value on stdout; an error is {"error": {code, message, hint, subject}}.',
+};
+const lab: OptionSpec = {
+  name: 'lab',
+  value: 'NAME',
+  text: 'The lab. Without it: the lab of ./tapyard.yaml, else the only lab that is up, else the only one.',
+};
+
+/** One verb for a guest; the window has the same. */
+function verb(name: string, summary: string, ...description: string[]): CommandSpec {
+  return {
+    name,
+    arguments: ['GUEST'],
+    summary,
+    description,
+    options: [lab],
+    load: async () => (await import('./run/guest.ts')).run,
+  };
+}
+
+export const commands: readonly CommandSpec[] = [
+  {
+    name: 'open',
+    arguments: [],
+    summary: 'Open the window, or print the address for a browser',
+    description: [
+      'Opens the desktop window where an Electron runtime and a display are there; else serves the same window to a browser and prints its address. It says which and why. This is what tapyard does without a command.',
+      'Ctrl+C ends it. Guests keep running unless you choose to bring them down; without a terminal they keep running.',
+    ],
+    options: [{ name: 'demo', text: 'First bring up the lab of the tutorial.' }],
+    load: async () => (await import('./run/open.ts')).run,
+  },
+  {
+    name: 'up',
+    arguments: ['[FILE]'],
+    summary: 'Bring a lab up and wait until its guests have their addresses',
+    description: [
+      'Makes the kernel hold what the lab file says, step by step, and starts the guests. FILE is ./tapyard.yaml when it is left out. What is there already stays untouched, so it can be repeated.',
+      'It waits at most 60 s until each guest has its DHCP lease, and fails naming those without one; the lab stays up. Ctrl+C undoes what was done so far and exits 130.',
+    ],
+    options: [
+      {
+        name: 'scope',
+        value: 'SCOPE',
+        values: ['private', 'host'],
+        text: 'private: a network namespace of the lab’s own, without any privilege (the default). host: bridges on this computer, which needs CAP_NET_ADMIN.',
+      },
+      json,
+    ],
+    examples: [
+      ['tapyard up', 'the lab of ./tapyard.yaml'],
+      ['sudo tapyard up seed.yaml --scope host', 'its bridge on this computer'],
+    ],
+    load: async () => (await import('./run/up.ts')).run,
+  },
+  {
+    name: 'down',
+    arguments: [],
+    summary: 'Shut the guests down, remove the network, leave nothing behind',
+    description: [
+      'Asks the guests to shut down, then removes everything that up has made. Disks and the lab file stay.',
+    ],
+    options: [lab, { name: 'force', text: 'Power the guests off at once instead of asking them.' }],
+    load: async () => (await import('./run/down.ts')).run,
+  },
+  {
+    name: 'ls',
+    arguments: [],
+    summary: 'List guests: state, address, taps, sockets',
+    description: [
+      'Lists the guests of all labs, or of one. With --json an array of {lab, name, state, pid, accelerator, nics: [{network, tap, mac, address}], sockets: {serial, vnc, qmp}}; pid, accelerator, tap and address are null where there is none.',
+    ],
+    options: [{ ...lab, text: 'Only the guests of this lab.' }, json],
+    load: async () => (await import('./run/ls.ts')).run,
+  },
+  verb('start', 'Start a guest', 'Starts a guest that is shut off, in a lab that is up.'),
+  verb(
+    'shutdown',
+    'Ask a guest to shut down, and wait until it has',
+    'Presses the power button (ACPI). The guest decides; after 60 s this fails and the guest runs on.',
+  ),
+  verb(
+    'force-off',
+    'Power a guest off at once',
+    'As pulling the plug: what the guest has not written is lost.',
+  ),
+  verb('pause', 'Stop a guest’s CPUs', 'Its memory and its connections stay.'),
+  verb('resume', 'Let a paused guest run on'),
+  verb('reset', 'Press the reset button', 'As pressing reset: what the guest has not written is lost.'),
+  {
+    name: 'nat',
+    arguments: ['NETWORK', 'on|off'],
+    choices: { 'on|off': ['on', 'off'] },
+    summary: 'Let a network’s guests reach the internet, or cut them off',
+    description: [
+      'Off takes effect at once, for running connections too; the guests still reach the host’s address on their bridge. The lab file is changed with it.',
+    ],
+    options: [lab, json],
+    examples: [['tapyard nat br0 off', 'cut br0 off']],
+    load: async () => (await import('./run/nat.ts')).run,
+  },
+  {
+    name: 'console',
+    arguments: ['GUEST'],
+    summary: 'A guest’s serial console, here; Ctrl+] leaves',
+    description: [
+      'Shows the last of what the guest has written, then connects this terminal. Every key goes to the guest but Ctrl+], which leaves. When stdin is not a terminal, its bytes are typed and the console is left when both sides have been silent for half a second after its end.',
+    ],
+    options: [lab],
+    load: async () => (await import('./run/console.ts')).run,
+  },
+  {
+    name: 'topology',
+    arguments: [],
+    summary: 'The lab’s network as the kernel has it: uplink, NAT, bridges, ports, guests',
+    description: ['What the lab file wants and the kernel lacks is marked with its reason.'],
+    options: [lab, json],
+    load: async () => (await import('./run/topology.ts')).run,
+  },
+  {
+    name: 'recipe',
+    arguments: [],
+    summary: 'The steps that make the lab, each with the command that would do the same',
+    description: ['Shows for each step how long it took and whether the kernel holds it now.'],
+    options: [
+      lab,
+      { name: 'shell', text: 'Print a script for sh that makes the same network, and nothing else.' },
+    ],
+    examples: [['tapyard recipe --shell > seed.sh', 'keep it']],
+    load: async () => (await import('./run/recipe.ts')).run,
+  },
+  {
+    name: 'check',
+    arguments: [],
+    summary: 'What this computer can do, and the fix for what it cannot',
+    description: ['Exits 1 when something that labs need is missing.'],
+    options: [json],
+    load: async () => (await import('./run/check.ts')).run,
+  },
+  {
+    name: 'serve',
+    arguments: [],
+    summary: 'Serve the window to a browser on this computer',
+    description: [
+      'Listens on a loopback port that the kernel picks, or on a unix socket, never elsewhere: from afar use ssh -L. The address that it prints works once, within 60 s; only your own user can use it.',
+      'Ctrl+C ends it; guests keep running.',
+    ],
+    options: [
+      { name: 'port', value: 'N', text: 'Listen on this port of 127.0.0.1.' },
+      { name: 'socket', value: 'PATH', text: 'Listen on a unix socket with mode 0600 instead.' },
+    ],
+    examples: [['ssh -L 8057:127.0.0.1:8057 lab tapyard serve --port 8057', 'from another computer']],
+    load: async () => (await import('./run/serve.ts')).run,
+  },
+  {
+    name: 'completion',
+    arguments: ['bash'],
+    choices: { bash: ['bash'] },
+    summary: 'Print a script that completes commands and options in your shell',
+    description: [
+      'For this shell: . <(tapyard completion bash). zsh takes it after autoload bashcompinit; bashcompinit.',
+    ],
+    options: [],
+    load: async () => (await import('./run/completion.ts')).run,
+  },
+];
+
+/** The command of that name. */
+export const commandNamed = (name: string): CommandSpec | undefined =>
+  commands.find((command) => command.name === name);

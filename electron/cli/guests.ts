@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { GuestRow } from '../contract/rows.ts';
+import { safeLine } from './terminal.ts';
+
+/** A guest in `ls --json`: stable for scripts. null where there is none now. */
+export interface GuestEntry {
+  lab: string;
+  name: string;
+  state: GuestRow['state'];
+  pid: number | null;
+  accelerator: GuestRow['accelerator'];
+  nics: { network: string; tap: string | null; mac: string; address: string | null }[];
+  sockets: GuestRow['sockets'];
+}
+
+/** A row of the guests' table as scripts get it. */
+export function guestEntry(guest: GuestRow): GuestEntry {
+  return {
+    lab: guest.lab,
+    name: guest.name,
+    state: guest.state,
+    pid: guest.pid,
+    accelerator: guest.accelerator,
+    nics: guest.nics.map(({ network, tap, mac, address }) => ({ network, tap, mac, address })),
+    sockets: guest.sockets,
+  };
+}
+
+/** A guest on one line: its name, state and addresses. */
+export function reachText(guest: GuestRow): string {
+  const addresses = guest.nics.flatMap((nic) => (nic.address === null ? [] : [nic.address]));
+  const where = addresses.length === 0 ? '' : `  ${addresses.join(', ')}`;
+  return safeLine(`${guest.name}  ${guest.state}${where}  (tapyard console ${guest.name})`);
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+import { commands, type CommandSpec, type OptionSpec } from './commands.ts';
+
+const width = 80;
+const indent = 7;
+
+/** `text` broken into lines of at most `width` characters, each after `spaces` spaces. */
+function filled(text: string, spaces: number): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width - spaces) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].map((each) => `${' '.repeat(spaces)}${each}\n`).join('');
+}
+
+const section = (title: string, body: string): string => (body === '' ? '' : `\n${title}\n${body}`);
+
+function flag(option: OptionSpec): string {
+  const short = option.short === undefined ? '' : `-${option.short}, `;
+  const value = option.values === undefined ? option.value : option.values.join('|');
+  return `${short}--${option.name}${value === undefined ? '' : ` ${value}`}`;
+}
+
+/** `tapyard up [FILE] [--scope private|host] [--json]`. */
+export function synopsis(command: CommandSpec): string {
+  return [
+    'tapyard',
+    command.name,
+    ...command.arguments,
+    ...command.options.map((option) => `[${flag(option)}]`),
+  ].join(' ');
+}
+
+const exitStatus = 'EXIT STATUS\n       0  done\n       1  failed\n       2  wrong usage\n';
+
+/** Help of the whole program. */
+export function programHelp(): string {
+  const longest = Math.max(
+    ...commands.map((command) => [command.name, ...command.arguments].join(' ').length),
+  );
+  const list = commands
+    .map((command) => {
+      const call = [command.name, ...command.arguments].join(' ');
+      return `       ${call.padEnd(longest)}  ${command.summary}\n`;
+    })
+    .join('');
+  return `NAME
+       tapyard - build and see labs of KVM guests and their network
+
+SYNOPSIS
+       tapyard [COMMAND] [ARGUMENT...] [OPTION...]
+${section('COMMANDS', list)}
+       tapyard help COMMAND tells more about one. Without a command: open.
+
+OPTIONS
+       -h, --help     Show this, or the help of a command.
+       -V, --version  Show the version.
+
+${exitStatus}
+FILES
+       ./tapyard.yaml                The lab file that up takes.
+       $XDG_RUNTIME_DIR/tapyard/     Sockets of the core and of running guests.
+`;
+}
+
+/** Help of one command. */
+export function commandHelp(command: CommandSpec): string {
+  const options = command.options
+    .map((option) => `${' '.repeat(indent)}${flag(option)}\n${filled(option.text, indent + 4)}`)
+    .join('\n');
+  const examples = (command.examples ?? [])
+    .map(([call, text]) => `${' '.repeat(indent)}${call}\n${filled(text, indent + 4)}`)
+    .join('\n');
+  return [
+    `NAME\n       tapyard ${command.name} - ${command.summary}\n`,
+    section('SYNOPSIS', filled(synopsis(command), indent)),
+    section('DESCRIPTION', command.description.map((paragraph) => filled(paragraph, indent)).join('\n')),
+    section('OPTIONS', options),
+    section('EXAMPLES', examples),
+    `\n${exitStatus}`,
+  ].join('');
+}

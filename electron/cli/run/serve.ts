@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+import { resolve } from 'node:path';
+import { TapyardError } from '../../contract/error.ts';
+import { offerAddresses, portOf, serveHere, untilSignalled } from '../browser.ts';
+import type { Run } from '../commands.ts';
+
+export const run: Run = async ({ options, terminal }) => {
+  const { port, socket } = options;
+  if (port !== undefined && socket !== undefined) {
+    throw new TapyardError('USAGE', 'serve listens on a port or on a socket, not on both.');
+  }
+  const serving = await serveHere(
+    typeof socket === 'string'
+      ? { socket: resolve(socket) }
+      : { port: typeof port === 'string' ? portOf(port) : 0 },
+  );
+  const signalled = untilSignalled();
+  const stopOffering = offerAddresses(terminal, serving);
+  terminal.out(`${serving.address()}\n`);
+  terminal.err(
+    'The address works once, within 60 s. Enter prints a new one; Ctrl+C ends, guests keep running.\n',
+  );
+  await signalled;
+  stopOffering();
+  await serving.close();
+  return 0;
+};

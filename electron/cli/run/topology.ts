@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { GuestRow, LabRow, LinkRow, NetworkRow } from '../../contract/rows.ts';
+import type { Run } from '../commands.ts';
+import { rowsOf } from '../mirror.ts';
+import { labOf } from '../select-lab.ts';
+import { printJson, safeLine } from '../terminal.ts';
+
+/** Everything that the tree is drawn from, of one lab. */
+export interface Topology {
+  lab: LabRow;
+  networks: NetworkRow[];
+  links: LinkRow[];
+  guests: GuestRow[];
+}
+
+type Node = { text: string; below: Node[] };
+
+function draw(nodes: readonly Node[], indent: string): string {
+  return nodes
+    .map((node, index) => {
+      const last = index === nodes.length - 1;
+      const line = `${indent}${last ? '└─ ' : '├─ '}${safeLine(node.text)}\n`;
+      return line + draw(node.below, `${indent}${last ? '   ' : '│  '}`);
+    })
+    .join('');
+}
+
+function uplinkText({ uplink, state }: LabRow): string {
+  if (uplink === null) return `uplink: none (the lab is ${state})`;
+  if (uplink.provider === 'none') {
+    return `uplink: none${uplink.reason === null ? '' : ` (${uplink.reason.message})`}`;
+  }
+  const host = [uplink.hostDevice ?? uplink.device ?? '?', ...uplink.addresses].join(' ');
+  const way = uplink.provider === 'pasta' ? ` through pasta (${uplink.device ?? '?'})` : '';
+  return `uplink ${host}${way}${uplink.gateway === null ? '' : `, gateway ${uplink.gateway}`}`;
+}
+
+function guestText(guest: GuestRow, network: string): string {
+  const nics = guest.nics.filter((nic) => nic.network === network);
+  const nic = nics[0];
+  const address = nic?.address ?? null;
+  const source =
+    address === null ? 'no address' : nic?.leased === true ? address : `${address} (no lease yet)`;
+  return `${guest.name}  ${guest.state}  ${source}  ${nic?.mac ?? ''}`;
+}
+
+function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
+  const used = new Set<string>();
+  const nodes = guests.flatMap((guest) =>
+    guest.nics
+      .filter((nic) => nic.network === network.name)
+      .map((nic): Node => {
+        if (nic.tap !== null) used.add(nic.tap);
+        const text = nic.tap ?? `(${nic.wantedTap}: not there)`;
+        return { text: `${text} ── ${guestText(guest, network.name)}`, below: [] };
+      }),
+  );
+  const others = links.filter((link) => link.master === network.name && !used.has(link.name));
+  return [
+    ...nodes,
+    ...others.map((link): Node => ({
+      text: `${link.name} ── ${link.ours?.guest ?? 'not Tapyard’s'}${link.carrier ? '' : ' (no carrier)'}`,
+      below: [],
+    })),
+  ];
+}
+
+function networkNode(network: NetworkRow, topology: Topology): Node {
+  const { observed, wanted } = network;
+  const nat = (observed ?? wanted)?.nat === true ? 'NAT on' : 'NAT off';
+  const subnet = wanted?.subnet ?? '';
+  const reason = network.reason === null ? 'not in the kernel' : network.reason.message;
+  const bridge =
+    observed === null
+      ? `${network.name} (${reason})`
+      : `${network.name}  ${observed.addresses.join(' ')}  ${observed.up ? 'up' : 'down'}  mtu ${observed.mtu}`;
+  return {
+    text: `${nat}${observed === null ? ' (wanted)' : ''}  ${subnet}`.trimEnd(),
+    below: [{ text: bridge, below: portNodes(network, topology) }],
+  };
+}
+
+/** The lab as a tree: uplink → NAT → bridge → port → guest. */
+export function topologyText(topology: Topology): string {
+  const { lab, networks, guests } = topology;
+  const loose = guests.filter((guest) => guest.nics.length === 0);
+  const nodes = [
+    ...networks.map((network) => networkNode(network, topology)),
+    ...loose.map((guest): Node => ({ text: `${guest.name}  ${guest.state}  (no network)`, below: [] })),
+  ];
+  return `lab ${safeLine(lab.name)} (${lab.scope}, ${lab.state})\n${safeLine(uplinkText(lab))}\n${draw(nodes, '')}`;
+}
+
+export const run: Run = (invocation) =>
+  invocation.core(async (connection) => {
+    const { tables } = connection.client;
+    const name = await labOf(connection, invocation);
+    const [labs, networks, links, guests] = await Promise.all([
+      rowsOf(connection, tables.labs),
+      rowsOf(connection, tables.networks),
+      rowsOf(connection, tables.links),
+      rowsOf(connection, tables.guests),
+    ]);
+    const lab = labs.find((row) => row.name === name);
+    if (lab === undefined) throw new Error(`lab ${name} is gone`);
+    const ofLab = <Row extends { lab: string }>(rows: Row[]): Row[] => rows.filter((row) => row.lab === name);
+    const topology = { lab, networks: ofLab(networks), links: ofLab(links), guests: ofLab(guests) };
+    if (invocation.options['json'] === true) printJson(invocation.terminal, topology);
+    else invocation.terminal.out(topologyText(topology));
+    return 0;
+  });

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+import process from 'node:process';
+import { TapyardError } from '../contract/error.ts';
+
+/** Where a command writes to. */
+export interface Terminal {
+  out(text: string): void;
+  err(text: string): void;
+  /** Whether `err` is a terminal whose current line can be written anew. */
+  readonly interactive: boolean;
+  /** Width of it in characters. */
+  readonly columns: number;
+}
+
+/** This process's own terminal: results go to stdout, everything else to stderr. */
+export function ownTerminal(): Terminal {
+  return {
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    interactive: process.stderr.isTTY && process.env['TERM'] !== 'dumb',
+    columns: process.stderr.columns ?? 80,
+  };
+}
+
+// C0 but tab and line feed, DEL, C1, and the marks that turn the direction of text around.
+// oxlint-disable-next-line no-control-regex -- control characters are what this is about
+const unprintable = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/**
+ * Text that may come from a guest or a file, made harmless for a terminal: an escape sequence in a host
+ * name could rewrite the screen or make the terminal type. Tabs and line feeds stay.
+ */
+export const safe = (text: string): string => text.replace(unprintable, '\ufffd');
+
+/** As {@link safe}, on one line. */
+export const safeLine = (text: string): string => safe(text).replace(/[\n\t]+/g, ' ');
+
+/** `rows` as aligned columns, two spaces between; no trailing spaces. The first row is the heading. */
+export function columns(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, index) => {
+      widths[index] = Math.max(widths[index] ?? 0, cell.length);
+    });
+  }
+  return rows
+    .map((row) =>
+      row
+        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** An error for people: what happened, then what to do. */
+export function errorText(error: TapyardError): string {
+  const hint = error.hint === undefined ? '' : `  ${safe(error.hint).replaceAll('\n', '\n  ')}\n`;
+  return `tapyard: ${safe(error.message)}\n${hint}`;
+}
+
+/** Writes an error; with `json` also as an object on stdout, so that a script has one thing to read. */
+export function showError(terminal: Terminal, thrown: unknown, json: boolean): void {
+  const error = TapyardError.from(thrown);
+  terminal.err(errorText(error));
+  if (json) printJson(terminal, { error: error.toData() });
+}
+
+export function printJson(terminal: Terminal, value: unknown): void {
+  terminal.out(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** A duration for people: `3.1 ms`, `240 ms`, `4.2 s`. */
+export function duration(ms: number): string {
+  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import { serveChannel } from '../../contract/dispatch.ts';
+import type { Audience } from '../../contract/leaf.ts';
+import { effectiveAudience, Hello, parseMessage, type Role } from '../../contract/wire.ts';
+import { joinCore, type ElectionOptions, type Host } from './election.ts';
+import { relay, type PausableChannel } from './socket-channel.ts';
+
+/** The same hello with `role`, so that a page cannot say that it is the CLI. Anything else passes and is refused by the core. */
+export function helloAs(role: Role, message: string | Uint8Array): string | Uint8Array {
+  const hello = typeof message === 'string' ? parseMessage(Hello, message) : undefined;
+  return hello === undefined ? message : JSON.stringify({ ...hello, role });
+}
+
+/**
+ * The place at the core of a process that shows windows: it hosts the core where nobody does, else relays to
+ * the host. When the host goes, the channels end, their pages connect again, and the first to do so finds a
+ * new host or makes this process one.
+ */
+export class CoreSeat {
+  readonly #options: ElectionOptions;
+  #host: Promise<Host | undefined> | undefined;
+  #closed = false;
+
+  constructor(options: ElectionOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Joins a window's `channel`, which must be paused, to the core, with no more rights than `role` has.
+   * @throws TapyardError CORE_UNREACHABLE, or what starting the core throws; the channel is the caller's to close
+   */
+  async attach(channel: PausableChannel, role: Role): Promise<void> {
+    // One election at a time: two windows that open at once must not race each other for the lock.
+    while (this.#host !== undefined) {
+      const host = await this.#host;
+      if (host !== undefined) {
+        this.#serve(channel, host, role);
+        return;
+      }
+      this.#host = undefined;
+    }
+    const joining = joinCore(this.#options);
+    this.#host = joining.then(
+      (core) => (core.kind === 'host' ? core : undefined),
+      () => undefined,
+    );
+    const core = await joining;
+    if (this.#closed && core.kind === 'host') await core.close();
+    else if (core.kind === 'host') this.#serve(channel, core, role);
+    else {
+      relay(channel, core.channel, (message) => helloAs(role, message));
+      channel.resume();
+    }
+  }
+
+  /** Whether the core runs in this process. */
+  async hosts(): Promise<boolean> {
+    return (await this.#host) !== undefined;
+  }
+
+  /** Ends the core where it runs here. Guests run on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await (await this.#host)?.close();
+  }
+
+  #serve(channel: PausableChannel, host: Host, role: Role): void {
+    const most: Audience = effectiveAudience('shell', role);
+    serveChannel(channel, host.server, { audience: most });
+    channel.resume();
+  }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Bundles the programs: the command (with the core and serve in chunks that are loaded when they are used),
+ * and the Electron shell. The same sources give the same bytes.
+ */
+
+import { chmodSync, existsSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const checkout = join(dirname(fileURLToPath(import.meta.url)), '..');
+const source = (path) => join(checkout, 'electron', path);
+const target = (path) => join(checkout, 'dist', path);
+
+/** @type {import('esbuild').BuildOptions} */
+const common = {
+  absWorkingDir: checkout,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  external: ['node-pty', 'electron'],
+  legalComments: 'none',
+  logLevel: 'warning',
+};
+
+rmSync(target('cli'), { recursive: true, force: true });
+rmSync(target('shell'), { recursive: true, force: true });
+
+await build({
+  ...common,
+  entryPoints: { tapyard: source('cli/tapyard.ts') },
+  outdir: target('cli'),
+  format: 'esm',
+  splitting: true,
+  outExtension: { '.js': '.mjs' },
+  chunkNames: 'chunks/[name]-[hash]',
+  // ws is CommonJS and asks for Node's modules by require.
+  banner: {
+    js: "import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);",
+  },
+});
+chmodSync(target('cli/tapyard.mjs'), 0o755);
+
+if (existsSync(source('shell/main.ts'))) {
+  await build({
+    ...common,
+    entryPoints: { main: source('shell/main.ts') },
+    outdir: target('shell'),
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    // What a CommonJS bundle has instead.
+    define: { 'import.meta.dirname': '__dirname', 'import.meta.url': '__fileUrl' },
+    banner: { js: "const __fileUrl = require('node:url').pathToFileURL(__filename).href;" },
+  });
+  await build({
+    ...common,
+    entryPoints: { preload: source('shell/preload.ts') },
+    outdir: target('shell'),
+    platform: 'browser',
+    format: 'cjs',
+    minify: true,
+    outExtension: { '.js': '.cjs' },
+  });
+}
