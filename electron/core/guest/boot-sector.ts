@@ -10,6 +10,8 @@ export const reachedLongMode = exitValue * 2 + 1;
 /** Where the firmware loads a boot sector. */
 const origin = 0x7c00;
 
+const word = (value: number): [number, number] => [value & 0xff, value >> 8];
+
 /**
  * A boot sector that enters 64-bit mode and leaves through isa-debug-exit. KVM that is there and cannot run
  * guests (nested on a host that lacks something) fails on the way: at the firmware, at paging, or at EFER.
@@ -21,7 +23,6 @@ export function bootSector(): Buffer {
   const emit = (...bytes: number[]): void => {
     code.push(...bytes);
   };
-  const word = (value: number): [number, number] => [value & 0xff, value >> 8];
 
   emit(0xfa); //                                     cli
   emit(0x31, 0xc0); //                               xor ax, ax

@@ -12,8 +12,10 @@ const GuestStateFile = z.object({
   accelerator: z.enum(['kvm', 'tcg']),
   /** When QEMU was started, ms since 1970. */
   since: z.number(),
-  taps: z.array(z.object({ nic: z.number(), tap: z.string(), ifindex: z.number(), fd: z.number() })),
-  argv: z.array(z.string()),
+  taps: z
+    .array(z.object({ nic: z.number(), tap: z.string(), ifindex: z.number(), fd: z.number() }))
+    .readonly(),
+  argv: z.array(z.string()).readonly(),
 });
 export type GuestStateFile = z.infer<typeof GuestStateFile>;
 

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+import { watch } from 'node:fs';
+import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Subscription } from '../../contract/client.ts';
+import { runProgram } from '../host/process.ts';
+import { findProgram } from '../host/programs.ts';
+
+/*
+ * The record of a serial console is the file that QEMU itself appends to (`logfile=…,logappend=on`): it has every
+ * byte that the guest ever said, whether a core was there or not, and a byte's offset in it is its position in
+ * the stream for ever. So nothing that a core holds in memory matters: a killed one leaves neither gap nor double.
+ *
+ * It is capped by punching holes (fallocate(2), FALLOC_FL_PUNCH_HOLE): the size and all offsets stay, the disk
+ * space at the front is given back, and QEMU, which has the file open, notices nothing. What counts as gone
+ * follows from the size alone, so no second file has to agree with this one. Node has no fallocate; the program of
+ * util-linux (which every distribution installs) is run, once for each MiB that the guest says. Two limits: while
+ * no core runs nobody punches, and a file system without holes (some network ones) keeps all.
+ */
+
+/** At least so many of the last bytes are kept. */
+const keepBytes = 4 * 1024 * 1024;
+/** The front is given up in pieces of this size, so the file takes at most 5 MiB. */
+const pieceBytes = 1024 * 1024;
+
+/** The first byte that is kept of a record of `size` bytes. */
+export function keptFrom(size: number): number {
+  return size <= keepBytes ? 0 : Math.floor((size - keepBytes) / pieceBytes) * pieceBytes;
+}
+
+/** The record of one guest's serial console. */
+export class SerialRecord {
+  readonly path: string;
+  /** Bytes before this offset may be zeros: they are punched out, or are being. */
+  #punched = 0;
+  #file: Promise<FileHandle> | undefined;
+  readonly #listeners = new Set<() => void>();
+  #unwatch: (() => void) | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Makes an empty one where there is none, so that it can be watched before the guest's first start. */
+  async ensure(): Promise<void> {
+    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+    await (await open(this.path, 'a', 0o600)).close();
+  }
+
+  /** Bytes that the guest has said so far: the offset of the next one. */
+  async size(): Promise<number> {
+    return await stat(this.path).then(
+      (facts) => facts.size,
+      () => 0,
+    );
+  }
+
+  /**
+   * Up to `length` bytes from `offset` on, or undefined where they were given up meanwhile (then `keptFrom` says
+   * where to go on). Empty at the end.
+   */
+  async read(offset: number, length: number): Promise<Uint8Array | undefined> {
+    this.#file ??= open(this.path, 'r');
+    let file: FileHandle;
+    try {
+      file = await this.#file;
+    } catch {
+      this.#file = undefined;
+      return new Uint8Array();
+    }
+    const buffer = Buffer.allocUnsafe(length);
+    const { bytesRead } = await file.read(buffer, 0, length, offset);
+    return offset < this.#punched ? undefined : buffer.subarray(0, bytesRead);
+  }
+
+  /** Gives disk space back where the record is over its cap. */
+  async cap(): Promise<void> {
+    const from = keptFrom(await this.size());
+    if (from <= this.#punched) return;
+    const fallocate = findProgram('fallocate');
+    if (fallocate === undefined) return;
+    // Before it is true: a read that began earlier must not take zeros for what the guest said.
+    this.#punched = from;
+    const args = ['--punch-hole', '--offset', '0', '--length', String(from), this.path];
+    await runProgram(fallocate, args, { deadlineMs: 10_000 }).catch(() => undefined);
+  }
+
+  /** Calls `listener` soon after the record grew; the kernel tells (inotify), nothing is polled. */
+  watch(listener: () => void): Subscription {
+    this.#listeners.add(listener);
+    this.#unwatch ??= this.#startWatching();
+    return {
+      close: () => {
+        this.#listeners.delete(listener);
+        if (this.#listeners.size > 0) return;
+        this.#unwatch?.();
+        this.#unwatch = undefined;
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.then(
+      (handle) => handle.close(),
+      () => undefined,
+    );
+  }
+
+  #startWatching(): () => void {
+    const tell = (): void => {
+      for (const listener of this.#listeners) listener();
+    };
+    try {
+      const watcher = watch(this.path, { persistent: false }, tell);
+      watcher.on('error', tell);
+      return () => {
+        watcher.close();
+      };
+    } catch {
+      // fs.inotify.max_user_watches or max_user_instances is used up (editors do that): look now and then.
+      const timer = setInterval(tell, 100).unref();
+      return () => {
+        clearInterval(timer);
+      };
+    }
+  }
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+import { connect, type Socket } from 'node:net';
+import type { Subscription } from '../../contract/client.ts';
+import { TapyardError } from '../../contract/error.ts';
+import type { ByteIntake, ByteSink } from '../../contract/server.ts';
+import { lastLine, tailBytes } from './tail.ts';
+import { keptFrom, SerialRecord } from './serial-record.ts';
+
+/** Bytes that a viewer gets at a time. */
+const chunkBytes = 65_536;
+/** A guest that floods its console gives a viewer this pause between two chunks, so that they are not of one byte each. */
+const pauseMs = 8;
+/** A gauge is sampled at most 5 times a second. */
+const tailPauseMs = 200;
+/** What a guest that reads no input may leave waiting before more is thrown away, as a full UART does. */
+const longestInput = 1024 * 1024;
+/** The record's cap is looked at after so many bytes. */
+const capEvery = 256 * 1024;
+
+/**
+ * One guest's serial console: drained always, because QEMU blocks the guest's terminal when the reader of its
+ * socket stops; shown from the record, so that any number of viewers come and go without gaps or doubles; input
+ * goes through the socket. It stays while the guest is off, and goes on when it starts again.
+ */
+export class SerialConsole {
+  readonly record: SerialRecord;
+  #socket: Socket | undefined;
+  #sinceCap = 0;
+  readonly #viewers = new Set<Viewer>();
+  readonly #tails = new Set<Throttle>();
+  #closed = false;
+
+  constructor(recordPath: string) {
+    this.record = new SerialRecord(recordPath);
+  }
+
+  /** Connects to QEMU's serial socket and drains it until QEMU goes or `detach`. Throws CONSOLE_CLOSED. */
+  async attach(path: string): Promise<void> {
+    this.detach();
+    const socket = connect({ path });
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', (cause) => {
+        reject(
+          new TapyardError(
+            'CONSOLE_CLOSED',
+            `The serial console ${path} cannot be opened: ${cause.message}`,
+            {
+              subject: path,
+              cause,
+            },
+          ),
+        );
+      });
+    });
+    this.#socket = socket;
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      if (this.#socket === socket) this.#socket = undefined;
+    });
+    // The bytes themselves are in the record.
+    socket.on('data', (chunk) => {
+      this.#sinceCap += chunk.length;
+      if (this.#sinceCap < capEvery) return;
+      this.#sinceCap = 0;
+      void this.record.cap();
+    });
+    await this.record.cap();
+  }
+
+  /** Lets go of the socket; the guest's output goes on into the record. */
+  detach(): void {
+    this.#socket?.destroy();
+    this.#socket = undefined;
+  }
+
+  /**
+   * Shows the console to a viewer from offset `from` on, or from the last `tail` bytes where it is -1. Bytes that are
+   * given up are told by a skip. Throws CONSOLE_CLOSED when the guest was removed.
+   */
+  async open({ from, tail }: { from: number; tail: number }, sink: ByteSink): Promise<ByteIntake> {
+    if (this.#closed)
+      throw new TapyardError('CONSOLE_CLOSED', 'This console is closed: its guest was removed.');
+    await this.record.ensure();
+    const size = await this.record.size();
+    // A viewer may come back with an offset of a record that was deleted since; then it begins at the end.
+    const start = from === -1 ? Math.max(keptFrom(size), size - tail) : Math.min(from, size);
+    const viewer = new Viewer(this.record, sink, start);
+    this.#viewers.add(viewer);
+    return {
+      write: (chunk) => {
+        this.write(chunk);
+      },
+      close: () => {
+        this.#viewers.delete(viewer);
+        viewer.close();
+      },
+    };
+  }
+
+  /** Types into the guest. Without a running guest, or when it has left 1 MiB unread, the bytes are gone. */
+  write(chunk: Uint8Array): void {
+    if (this.#socket === undefined || this.#socket.writableLength > longestInput) return;
+    this.#socket.write(chunk);
+  }
+
+  /** Tells the last line as text, now and after each change, at most 5 times a second. */
+  watchTail(listener: (line: string) => void): Subscription {
+    let last: string | undefined;
+    const throttle = new Throttle(tailPauseMs, async () => {
+      const line = await this.lastLine();
+      if (line === last || !this.#tails.has(throttle)) return;
+      last = line;
+      listener(line);
+    });
+    this.#tails.add(throttle);
+    let watching: Subscription | undefined;
+    void this.record.ensure().then(
+      () => {
+        if (!this.#tails.has(throttle)) return;
+        watching = this.record.watch(throttle.wake);
+        throttle.wake();
+      },
+      // Without a record there is no line to tell; a viewer that opens it gets the error.
+      () => undefined,
+    );
+    return {
+      close: () => {
+        this.#tails.delete(throttle);
+        throttle.stop();
+        watching?.close();
+      },
+    };
+  }
+
+  /** The last line of the console, as text. */
+  async lastLine(): Promise<string> {
+    const size = await this.record.size();
+    const bytes = await this.record.read(
+      Math.max(keptFrom(size), size - tailBytes),
+      Math.min(size, tailBytes),
+    );
+    return bytes === undefined ? '' : lastLine(bytes);
+  }
+
+  /** Ends all viewers and lets go of everything. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.detach();
+    for (const viewer of this.#viewers) viewer.end();
+    this.#viewers.clear();
+    for (const throttle of this.#tails) throttle.stop();
+    this.#tails.clear();
+    await this.record.close();
+  }
+}
+
+/** Runs `work` at once when woken, then at most every `pauseMs`, and never twice at a time. */
+class Throttle {
+  readonly #pauseMs: number;
+  readonly #work: () => Promise<void>;
+  #busy = false;
+  #again = false;
+  #stopped = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(pauseMilliseconds: number, work: () => Promise<void>) {
+    this.#pauseMs = pauseMilliseconds;
+    this.#work = work;
+  }
+
+  readonly wake = (): void => {
+    if (this.#stopped) return;
+    if (this.#busy) {
+      this.#again = true;
+      return;
+    }
+    this.#busy = true;
+    this.#again = false;
+    void this.#work()
+      .catch(() => undefined)
+      .finally(() => {
+        this.#timer = setTimeout(() => {
+          this.#busy = false;
+          if (this.#again) this.wake();
+        }, this.#pauseMs).unref();
+      });
+  };
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+}
+
+/** One reader of the record: as fast as its credit allows, from where it is. */
+class Viewer {
+  readonly #record: SerialRecord;
+  readonly #sink: ByteSink;
+  readonly #throttle: Throttle;
+  readonly #watching: Subscription;
+  #offset: number;
+  #closed = false;
+
+  constructor(record: SerialRecord, sink: ByteSink, offset: number) {
+    this.#record = record;
+    this.#sink = sink;
+    this.#offset = offset;
+    this.#throttle = new Throttle(pauseMs, () => this.#pump());
+    this.#watching = record.watch(this.#throttle.wake);
+    sink.onCredit = this.#throttle.wake;
+    this.#throttle.wake();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#throttle.stop();
+    this.#watching.close();
+    this.#sink.onCredit = undefined;
+  }
+
+  end(): void {
+    if (this.#closed) return;
+    this.close();
+    this.#sink.end();
+  }
+
+  async #pump(): Promise<void> {
+    while (!this.#closed && this.#sink.credit > 0) {
+      const size = await this.#record.size();
+      if (this.#closed) return;
+      const kept = keptFrom(size);
+      if (this.#offset < kept) {
+        this.#offset = kept;
+        this.#sink.skip(kept);
+      }
+      if (this.#offset >= size) return;
+      const length = Math.min(this.#sink.credit, chunkBytes, size - this.#offset);
+      const chunk = await this.#record.read(this.#offset, length);
+      if (this.#closed) return;
+      if (chunk === undefined) continue;
+      if (chunk.length === 0) return;
+      this.#sink.data(chunk, this.#offset);
+      this.#offset += chunk.length;
+    }
+  }
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { AbortLike, Subscription } from '../../contract/client.ts';
+import { TapyardError } from '../../contract/error.ts';
+import type { ByteIntake, ByteSink } from '../../contract/server.ts';
+import { openScreen } from '../console/screen.ts';
+import { SerialConsole } from '../console/serial.ts';
+import { isAlive, lookUp, uidOf } from '../host/process.ts';
+import { makePrivateDir, ownUid } from '../host/runtime-dir.ts';
+import { launch, qemuFailed, type Launched } from './launch.ts';
+import { afterEnd, afterEvent, decide, refusal, type Condition, type Verb } from './lifecycle.ts';
+import { Machine, somebodyListens, type MachineAddress } from './machine.ts';
+import { prepare, qemuLogPath, serialLogPath } from './prepare.ts';
+import { guestDirs, guestSockets, type GuestDirs, type GuestSpec, type GuestStatus } from './spec.ts';
+import { readStateFile, removeRuntime, writeStateFile } from './state-file.ts';
+import { nodeSignal, throwIfAborted, untilAborted, within } from './waiting.ts';
+
+/** A killed process is over within milliseconds; this is for one that hangs in the kernel. */
+const killDeadlineMs = 2000;
+/** A guest that still boots has no ear for the power button; it is pressed again. */
+const pressAgainMs = 2000;
+
+/**
+ * One guest, over all its starts: its QEMU process, monitor and consoles. Its state is what QEMU's events and the
+ * kernel say, never what was asked for; `lifecycle.ts` decides what a verb means in a state and what an event does.
+ */
+export class Guest {
+  readonly dirs: GuestDirs;
+  readonly serial: SerialConsole;
+  #spec: GuestSpec;
+  #status: GuestStatus;
+  #machine: Machine | undefined;
+  #starting: Promise<void> | undefined;
+  /** Settles after the status says how the last machine ended. */
+  #settled: Promise<void> = Promise.resolve();
+  readonly #listeners = new Set<() => void>();
+  #lastCpu: { readonly ticks: number; readonly at: number } | undefined;
+  #released = false;
+
+  /** Nothing is started or looked at yet. Throws RUNTIME_PATH_TOO_LONG, RUNTIME_DIR_UNSAFE, RUNTIME_DIR_MISSING. */
+  constructor(spec: GuestSpec, dirs: GuestDirs = guestDirs(spec.lab, spec.name)) {
+    this.#spec = spec;
+    this.dirs = dirs;
+    this.serial = new SerialConsole(serialLogPath(dirs));
+    this.#status = {
+      state: 'shut off',
+      reason: null,
+      since: Date.now(),
+      pid: null,
+      accelerator: null,
+      taps: [],
+      sockets: guestSockets(dirs.runtime),
+      error: null,
+      argv: null,
+      startMs: null,
+    };
+  }
+
+  /** The guest's id in tables and messages: `lab/name`. */
+  get id(): string {
+    return `${this.#spec.lab}/${this.#spec.name}`;
+  }
+
+  get spec(): GuestSpec {
+    return this.#spec;
+  }
+
+  /** What the next start makes of it; a running guest stays as it is. Lab and name must be the same. */
+  set spec(spec: GuestSpec) {
+    if (spec.lab !== this.#spec.lab || spec.name !== this.#spec.name) {
+      throw new TapyardError('INTERNAL', `the spec of ${spec.lab}/${spec.name} was given to ${this.id}`);
+    }
+    this.#spec = spec;
+  }
+
+  get status(): GuestStatus {
+    return this.#status;
+  }
+
+  /** Calls `listener` after each change of `status`. */
+  onChange(listener: () => void): Subscription {
+    this.#listeners.add(listener);
+    return {
+      close: () => {
+        this.#listeners.delete(listener);
+      },
+    };
+  }
+
+  /**
+   * Takes over a QEMU that an earlier core started: by the state file, the process's start time and user, and its
+   * monitor. False when there is none (what one left behind is removed). Throws QMP_FAILED where it runs and does
+   * not talk, STATE_FILE_INVALID where a QEMU runs that the state file does not tell of.
+   */
+  async adopt(): Promise<boolean> {
+    if (this.#starting !== undefined) await this.#starting;
+    return this.#machine !== undefined || (await this.#adopt());
+  }
+
+  /**
+   * Starts it; resolves when QEMU's monitor answers. A second start while one is under way gets the same result.
+   * An abort kills what was started and leaves nothing. Throws GUEST_STATE, ABORTED, IMAGE_*, QEMU_*, DISK_FULL,
+   * RUNTIME_*, NETD_MISSING, DEADLINE, and what netd says of a NIC (NIC_IN_USE, NO_SUCH_NETWORK, TUN_…).
+   */
+  async start({ signal }: { signal?: AbortLike } = {}): Promise<void> {
+    if (this.#starting === undefined) {
+      if (this.#decide('start') === 'holds') return;
+      const abort = nodeSignal(signal);
+      this.#starting = this.#start(abort.signal).finally(() => {
+        this.#starting = undefined;
+        abort.close();
+      });
+    }
+    await this.#starting;
+  }
+
+  /** Presses the power button. Resolves when QEMU has taken it; the guest decides what follows. Throws GUEST_STATE, QMP_FAILED, DEADLINE. */
+  async shutdown(): Promise<void> {
+    await this.#command('shutdown', 'system_powerdown');
+  }
+
+  /** Suspends the processors. Throws GUEST_STATE, QMP_FAILED, DEADLINE. */
+  async pause(): Promise<void> {
+    await this.#command('pause', 'stop');
+  }
+
+  /** Lets the processors go on. Throws GUEST_STATE, QMP_FAILED, DEADLINE. */
+  async resume(): Promise<void> {
+    await this.#command('resume', 'cont');
+  }
+
+  /** Presses the reset button, also of a guest that has panicked. Throws GUEST_STATE, QMP_FAILED, DEADLINE. */
+  async reset(): Promise<void> {
+    const panicked = this.#status.state === 'crashed';
+    await this.#command('reset', 'system_reset');
+    if (panicked) await this.#machine?.execute('cont');
+  }
+
+  /** Pulls the plug: resolves when QEMU is gone. A start under way is waited for. Throws GUEST_STATE, QMP_FAILED. */
+  async forceOff(): Promise<void> {
+    await this.#starting?.catch(() => undefined);
+    await this.#quit();
+  }
+
+  /** Shuts it down and forces it off where it is not off after `deadlineMs` (0: at once). Resolves when QEMU is gone. */
+  async stop(deadlineMs: number): Promise<void> {
+    await this.#starting?.catch(() => undefined);
+    const until = performance.now() + deadlineMs;
+    while (this.#machine !== undefined && this.#status.state !== 'crashed' && performance.now() < until) {
+      try {
+        if (this.#status.state === 'paused') await this.resume();
+        await this.shutdown();
+      } catch {
+        // It does not take it: forcing it off is what is left.
+        break;
+      }
+      await within(this.#settled, Math.min(pressAgainMs, until - performance.now()));
+    }
+    await this.#quit();
+  }
+
+  /** A viewer of the screen, with a connection of its own. Throws CONSOLE_CLOSED while the guest is off. */
+  async openScreen(sink: ByteSink): Promise<ByteIntake> {
+    return await openScreen(this.#status.sockets.vnc, sink);
+  }
+
+  /** CPU time of QEMU since the last call, in percent of one core; null at the first call and while it is off. */
+  cpu(): number | null {
+    const before = this.#lastCpu;
+    const ticks = this.#machine?.cpuTicks();
+    const at = performance.now();
+    this.#lastCpu = ticks === undefined ? undefined : { ticks, at };
+    if (ticks === undefined || before === undefined || ticks < before.ticks || at <= before.at) return null;
+    // A tick of /proc is 10 ms on Linux (USER_HZ, times(2)).
+    return ((ticks - before.ticks) * 10 * 100) / (at - before.at);
+  }
+
+  /** Lets go of QEMU, which runs on, and ends the viewers. For the end of the core. */
+  async release(): Promise<void> {
+    this.#released = true;
+    this.#listeners.clear();
+    this.#machine?.release();
+    await this.serial.close();
+  }
+
+  #set(change: Partial<GuestStatus>, since: number = Date.now()): void {
+    if (this.#released) return;
+    const moved = change.state !== undefined && change.state !== this.#status.state;
+    this.#status = { ...this.#status, ...change, ...(moved ? { since } : {}) };
+    for (const listener of this.#listeners) listener();
+  }
+
+  get #condition(): Condition {
+    return { state: this.#status.state, reason: this.#status.reason };
+  }
+
+  #decide(verb: Verb): 'act' | 'holds' {
+    const { state } = this.#status;
+    const verdict = decide(verb, state, this.#machine !== undefined);
+    if (verdict === 'refuse') throw refusal(verb, this.id, state);
+    return verdict;
+  }
+
+  async #command(verb: Verb, command: string): Promise<void> {
+    if (this.#decide(verb) === 'holds') return;
+    if (this.#machine === undefined) throw refusal(verb, this.id, this.#status.state);
+    await this.#machine.execute(command);
+  }
+
+  async #quit(): Promise<void> {
+    const machine = this.#machine;
+    if (machine === undefined) return;
+    if (!(await machine.quit())) {
+      throw new TapyardError(
+        'QMP_FAILED',
+        `QEMU of ${this.id} (process ${machine.id.pid}) does not end, not even when killed.`,
+        {
+          hint: 'It hangs in the kernel, often on a disk or network file system that does not answer.',
+          subject: this.id,
+        },
+      );
+    }
+    await this.#settled;
+  }
+
+  async #start(abort: AbortSignal): Promise<void> {
+    const startedAt = performance.now();
+    // A guest that panicked still has its QEMU.
+    await this.#quit();
+    const { sockets } = this.#status;
+    // Another core may have started it since we looked; two QEMUs on one disk would destroy it.
+    if ((await somebodyListens(sockets.qmp)) && (await this.#adopt())) return;
+    this.#set({ state: 'starting', reason: null, error: null, startMs: null });
+    let launched: Launched | undefined;
+    try {
+      const { argv, accelerator } = await prepare(this.#spec, this.dirs, sockets, abort);
+      throwIfAborted(abort);
+      removeRuntime(this.dirs.runtime);
+      makePrivateDir(this.dirs.runtime);
+      launched = launch(this.#spec, argv, qemuLogPath(this.dirs));
+      const { pid } = launched;
+      const startTime = lookUp(pid)?.startTime ?? -1;
+      const file = {
+        version: 1,
+        pid,
+        startTime,
+        accelerator: accelerator.use,
+        since: Date.now(),
+        argv,
+      } as const;
+      writeStateFile(this.dirs.runtime, { ...file, taps: [] });
+      const taps = await untilAborted(launched.taps, abort);
+      if (taps.length > 0) writeStateFile(this.dirs.runtime, { ...file, taps });
+      this.#set({ pid, accelerator: accelerator.use, taps, argv });
+      if (!(await this.#follow({ id: { pid, startTime }, qmp: sockets.qmp, child: launched.ended }, abort))) {
+        throw qemuFailed(this.id, await launched.ended, launched.lastWords());
+      }
+      this.#set({ startMs: performance.now() - startedAt });
+    } catch (thrown) {
+      await this.#undoStart(launched, TapyardError.from(thrown));
+      throw thrown;
+    }
+  }
+
+  /** Leaves nothing of a start that failed or was aborted. */
+  async #undoStart(launched: Launched | undefined, error: TapyardError): Promise<void> {
+    // Its end is ours to tell, not a crash.
+    this.#machine?.release();
+    this.#machine = undefined;
+    this.serial.detach();
+    launched?.kill();
+    await within(launched?.ended, killDeadlineMs);
+    removeRuntime(this.dirs.runtime);
+    const aborted = error.code === 'ABORTED';
+    this.#set({
+      state: 'shut off',
+      reason: aborted ? 'the start was stopped' : 'it could not be started',
+      pid: null,
+      accelerator: null,
+      taps: [],
+      error: aborted ? null : error.toData(),
+    });
+  }
+
+  async #adopt(): Promise<boolean> {
+    const { runtime } = this.dirs;
+    const { sockets } = this.#status;
+    const file = readStateFile(runtime);
+    if (file === undefined) {
+      if (await somebodyListens(sockets.qmp)) {
+        throw new TapyardError(
+          'STATE_FILE_INVALID',
+          `A QEMU listens on ${sockets.qmp}, but Tapyard's note about it (guest.json) is missing or damaged.`,
+          {
+            hint: `Look for it with: pgrep -af ${sockets.qmp} – end it (kill PID) and try again.`,
+            subject: sockets.qmp,
+          },
+        );
+      }
+      removeRuntime(runtime);
+      return false;
+    }
+    const id = { pid: file.pid, startTime: file.startTime };
+    const ours = isAlive(id) && uidOf(file.pid) === ownUid();
+    const known = {
+      pid: file.pid,
+      accelerator: file.accelerator,
+      taps: file.taps.map((tap) => ({ ...tap, steps: [] })),
+      argv: file.argv,
+      error: null,
+    };
+    if (ours && (await this.#follow({ id, qmp: sockets.qmp }, undefined, known, file.since))) return true;
+    removeRuntime(runtime);
+    this.#set({ reason: 'it ended while Tapyard was not running' });
+    return false;
+  }
+
+  /** Meets a QEMU and follows it from then on; false when it is over before it answers. */
+  async #follow(
+    address: MachineAddress,
+    abort: AbortSignal | undefined,
+    known: Partial<GuestStatus> = {},
+    since: number = Date.now(),
+  ): Promise<boolean> {
+    const machine = await Machine.meet(
+      address,
+      (event) => {
+        const next = afterEvent(this.#condition, event);
+        if (next.state !== this.#status.state || next.reason !== this.#status.reason) this.#set(next);
+      },
+      abort,
+    );
+    if (machine === undefined) return false;
+    this.#machine = machine;
+    const before = this.#status;
+    this.#settled = this.#settle(machine);
+    try {
+      const [condition] = await untilAborted(
+        Promise.all([machine.condition(), this.serial.attach(this.#status.sockets.serial)]),
+        abort,
+      );
+      // An event that came meanwhile has said more than this answer does.
+      const moved = this.#status.state !== before.state || this.#status.reason !== before.reason;
+      if (this.#machine === machine) this.#set({ ...known, ...(moved ? {} : condition) }, since);
+    } catch (thrown) {
+      // It ended between its first answer and the second: how, its end has told.
+      if (abort?.aborted === true || this.#machine === machine) throw thrown;
+    }
+    return true;
+  }
+
+  /** Waits for a machine's end and says how it came. */
+  async #settle(machine: Machine): Promise<void> {
+    const { announced, ending, over } = await machine.end;
+    if (this.#released || this.#machine !== machine) return;
+    this.#machine = undefined;
+    this.serial.detach();
+    if (!over) {
+      const error = new TapyardError(
+        'QMP_FAILED',
+        `The connection to QEMU of ${this.id} was lost, and QEMU still runs.`,
+        {
+          hint: `Start Tapyard again to take it over, or end it: kill ${machine.id.pid}`,
+          subject: this.id,
+        },
+      );
+      this.#set({ error: error.toData() });
+      return;
+    }
+    removeRuntime(this.dirs.runtime);
+    this.#set({ ...afterEnd(this.#condition, announced, ending), pid: null, accelerator: null, taps: [] });
+  }
+}

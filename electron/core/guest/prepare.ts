@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { diskFull } from '../host/atomic-write.ts';
+import { qemuProgram } from '../host/programs.ts';
+import { inspectImage, type BootMedia } from '../image/inspect.ts';
+import { ensureDisk } from '../image/overlay.ts';
+import { labKey } from '../image/ssh-key.ts';
+import { accelerator, type AcceleratorChoice } from './accelerator.ts';
+import { qemuArgv } from './argv.ts';
+import { withFds } from './launch.ts';
+import type { GuestDirs, GuestSockets, GuestSpec } from './spec.ts';
+
+/** The serial record of a guest. */
+export function serialLogPath(dirs: GuestDirs): string {
+  return join(dirs.state, 'serial.log');
+}
+
+/** QEMU's own words. */
+export function qemuLogPath(dirs: GuestDirs): string {
+  return join(dirs.state, 'qemu.log');
+}
+
+/** QEMU's command line, and what was chosen for it. */
+export interface Prepared {
+  readonly argv: readonly string[];
+  readonly accelerator: AcceleratorChoice;
+}
+
+/**
+ * Makes what a start needs besides the runtime directory (disk, key, log directory) and the command line.
+ * Throws IMAGE_*, QEMU_MISSING, QEMU_IMG_FAILED, DISK_FULL, ABORTED.
+ */
+export async function prepare(
+  spec: GuestSpec,
+  dirs: GuestDirs,
+  sockets: GuestSockets,
+  abort: AbortSignal,
+): Promise<Prepared> {
+  const program = qemuProgram('qemu-system-x86_64');
+  const [choice, media] = await Promise.all([
+    accelerator(),
+    bootMedia(spec, dirs, abort),
+    makeStateDir(dirs.state),
+  ]);
+  const { lab, name, memory, cpus } = spec;
+  const argv = qemuArgv({
+    program,
+    lab,
+    name,
+    accelerator: choice,
+    memory,
+    cpus,
+    media,
+    nics: withFds(spec.nics),
+    sockets,
+    serialLog: serialLogPath(dirs),
+  });
+  return { argv, accelerator: choice };
+}
+
+async function bootMedia(spec: GuestSpec, dirs: GuestDirs, abort: AbortSignal): Promise<BootMedia> {
+  const facts = await inspectImage(spec.image);
+  if (facts.kind === 'kernel') {
+    return { ...facts, authorizedKeys: (await labKey(dirs.labData, spec.lab)).publicKey };
+  }
+  const disk = await ensureDisk(dirs.data, facts, abort);
+  return { kind: 'disk', disk, cdrom: facts.format === 'iso' ? facts.path : undefined };
+}
+
+async function makeStateDir(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (thrown) {
+    throw diskFull(thrown, path);
+  }
+}
