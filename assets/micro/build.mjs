@@ -36,6 +36,13 @@ import { newc } from './cpio.mjs';
 const here = dirname(fileURLToPath(import.meta.url));
 const checkout = resolve(here, '../..');
 
+/** Programs besides busybox: [path in the guest, path here, Debian's package]. */
+const PROGRAMS = [
+  ['usr/sbin/dropbear', '/usr/sbin/dropbear', 'dropbear-bin'],
+  // Busybox has an nc without UDP.
+  ['bin/nc', '/bin/nc.openbsd', 'netcat-openbsd'],
+];
+
 /** Loaded before the consoles start: what a lease needs. */
 const EARLY_MODULES = ['virtio_pci', 'virtio_net'];
 
@@ -162,10 +169,15 @@ function loadingOrder(wanted, modules) {
   return order;
 }
 
-/** A program and the shared libraries that it is linked with: [path in the guest, file here]. */
-function withLibraries(program) {
-  const libraries = [...run('ldd', [program]).matchAll(/(\/\S+) \(0x/g)].map((match) => match[1]);
-  return [program, ...libraries].map((path) => [path.slice(1), realpathSync(path)]);
+/** The programs and the shared libraries that they are linked with: [path in the guest, file here]. */
+function programsWithLibraries() {
+  return PROGRAMS.flatMap(([path, program]) => [
+    [path, realpathSync(program)],
+    ...[...run('ldd', [program]).matchAll(/(\/\S+) \(0x/g)].map(([, library]) => [
+      library.slice(1),
+      realpathSync(library),
+    ]),
+  ]);
 }
 
 /** The entries of the initramfs, sorted so that parents come first. */
@@ -192,7 +204,7 @@ function rootfs({ modules }) {
   for (const applet of run('/bin/busybox', ['--list-full']).split('\n').filter(Boolean)) {
     if (applet !== 'bin/busybox') add(applet, { mode: S_IFLNK | 0o777, data: Buffer.from('/bin/busybox') });
   }
-  for (const [path, source] of withLibraries('/usr/sbin/dropbear')) file(path, readFileSync(source), true);
+  for (const [path, source] of programsWithLibraries()) file(path, readFileSync(source), true);
 
   const early = loadingOrder(EARLY_MODULES, modules);
   const late = loadingOrder(LATE_MODULES, modules).filter((name) => !early.includes(name));
@@ -226,11 +238,7 @@ function inputs(deb) {
       .update(`${path}\0${lstatSync(join(here, path)).mode & 0o100}\0`)
       .update(readFileSync(join(here, path)));
   }
-  for (const path of [
-    deb,
-    '/bin/busybox',
-    ...withLibraries('/usr/sbin/dropbear').map(([, source]) => source),
-  ]) {
+  for (const path of [deb, '/bin/busybox', ...programsWithLibraries().map(([, source]) => source)]) {
     const { size, mtimeMs } = lstatSync(path);
     hash.update(`${path}\0${size}\0${mtimeMs}\0`);
   }
@@ -261,16 +269,13 @@ function staleBecause(out, cache) {
   const deb = cachedPackage(cache);
   // Outputs that came from elsewhere, without the cache that they were made of, are as good.
   if (!deb) return undefined;
-  const stamp = join(cache, 'inputs');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === `${inputs(deb)} ${out}`) return undefined;
+  const stamp = join(out, '.inputs');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs(deb)) return undefined;
   return 'recipe or inputs changed';
 }
 
 function build(out, cache) {
-  for (const [program, name] of [
-    ['/bin/busybox', 'busybox-static'],
-    ['/usr/sbin/dropbear', 'dropbear-bin'],
-  ]) {
+  for (const [, program, name] of [['bin/busybox', '/bin/busybox', 'busybox-static'], ...PROGRAMS]) {
     if (!existsSync(program)) throw new BuildError(`${program} is missing; install ${name}`);
   }
   if (staleBecause(out, cache) === undefined) return 'up to date';
@@ -293,7 +298,7 @@ function build(out, cache) {
   publish(vmlinuz, image);
   publish(initrd, initramfs);
   publish(json, `${JSON.stringify(manifest, null, 2)}\n`);
-  publish(join(cache, 'inputs'), `${wanted} ${out}`);
+  publish(join(out, '.inputs'), wanted);
   return `${(image.length / 1e6).toFixed(1)} MB kernel ${found.release}, ${(initramfs.length / 1e6).toFixed(1)} MB initramfs`;
 }
 

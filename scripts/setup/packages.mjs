@@ -61,6 +61,12 @@ export const NEEDS = [
     names: { fedora: 'dropbear', arch: 'dropbear', opensuse: 'dropbear' },
   },
   {
+    debian: 'netcat-openbsd',
+    why: 'nc with UDP, for the micro guest',
+    program: 'nc',
+    names: { fedora: 'netcat', arch: 'openbsd-netcat' },
+  },
+  {
     debian: 'xz-utils',
     why: 'unpacks the modules of newer kernels for the micro guest',
     program: 'xz',
