@@ -54,14 +54,14 @@ export async function runCommand(id: string, subject: Subject | null = null): Pr
   }
   const question = command.confirm?.(state, subject);
   if (question) {
-    useUi.setState({ confirm: { ...question, command: id, subject } });
+    useUi.setState({ confirm: { ...question, act: () => void perform(command, subject) } });
     return;
   }
   await perform(command, subject);
 }
 
 /** Runs a command whose confirmation was given, or that needs none. Never rejects. */
-export async function perform(command: Command, subject: Subject | null): Promise<void> {
+async function perform(command: Command, subject: Subject | null): Promise<void> {
   const { ui } = commandState();
   const key = subject ? subjectKey(subject) : command.id;
   const title = command.label(commandState(), subject);

@@ -14,7 +14,8 @@ import {
 } from 'lucide-react';
 import type { LucideIcon } from 'lucide-react';
 import { drawnTheme } from '../store/theme.ts';
-import type { UiState, View } from '../store/ui.ts';
+import { useUi, type UiState, type View } from '../store/ui.ts';
+import { wideQuery } from '../lib/use-media.ts';
 import type { Command } from './command.ts';
 import { labOf } from './lab.ts';
 
@@ -69,7 +70,10 @@ export const windowCommands: readonly Command[] = [
     'window.inspector',
     'Show or hide the inspector',
     PanelRight,
-    (ui) => ui.keep({ inspectorOpen: !ui.inspectorOpen }),
+    (ui) => {
+      if (matchMedia(wideQuery).matches) ui.keep({ inspectorOpen: !ui.inspectorOpen });
+      else useUi.setState({ overlayOpen: !ui.overlayOpen });
+    },
     'Alt+I',
   ),
   windowCommand(

@@ -2,7 +2,7 @@
 import { create } from 'zustand';
 import type { ErrorData } from '../../electron/contract/error.ts';
 import { consoleKey, readKept, writeKept, type ConsoleTab, type Kept } from './kept.ts';
-import { sameSubject, type Selection, type Subject } from './subject.ts';
+import type { Selection } from './subject.ts';
 
 /** The places that the navigation rail leads to. */
 export type View = 'map' | 'guests' | 'checks' | 'settings';
@@ -21,19 +21,20 @@ export interface Failure {
   readonly error: ErrorData;
 }
 
-/** A question that a command asks before it runs. */
+/** A question to answer before something is done. */
 export interface Question {
   readonly title: string;
   readonly text: string;
   readonly action: string;
-  readonly command: string;
-  readonly subject: Subject | null;
+  readonly act: () => void;
 }
 
 /** The state of this window that is not the core's. */
 export interface UiState extends Kept {
   view: View;
   selection: Selection | null;
+  /** Whether the inspector is open where it lies over the map, for want of room beside it. */
+  overlayOpen: boolean;
   palette: boolean;
   shortcuts: boolean;
   newGuest: boolean;
@@ -77,6 +78,7 @@ export const useUi = create<UiState>((set) => ({
   ...readKept(),
   view: 'map',
   selection: null,
+  overlayOpen: false,
   palette: false,
   shortcuts: false,
   newGuest: false,
@@ -91,8 +93,10 @@ export const useUi = create<UiState>((set) => ({
   chooseLab: (lab) => set((state) => (state.lab === lab ? state : { lab, selection: null })),
   select: (selection) =>
     set((state) => {
-      if (sameSubject(state.selection, selection)) return state;
-      return selection === null ? { selection } : { selection, inspectorOpen: true };
+      if (selection === null && state.selection === null) return state;
+      return selection === null
+        ? { selection, overlayOpen: false }
+        : { selection, inspectorOpen: true, overlayOpen: true };
     }),
   keep: (part) => set(part),
   openDialog: (name, open) => set({ [name]: open }),

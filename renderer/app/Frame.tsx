@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useEffect, type ReactElement } from 'react';
+import { Checks } from '../features/checks/Checks.tsx';
+import { Dock } from '../features/consoles/Dock.tsx';
+import { Guests } from '../features/guests/Guests.tsx';
+import { Inspector } from '../features/inspector/Inspector.tsx';
+import { LabMap } from '../features/map/LabMap.tsx';
+import { Failures } from '../features/jobs/Failures.tsx';
+import { Settings } from '../features/settings/Settings.tsx';
+import { Splitter } from '../lib/Splitter.tsx';
+import { cx } from '../lib/class-names.ts';
+import { useCore } from '../store/core.ts';
+import type { Row } from '../store/tables.ts';
+import { useUi } from '../store/ui.ts';
+import { Banners } from './Banners.tsx';
+import { Footer } from './Footer.tsx';
+import styles from './Frame.module.css';
+import { Header } from './Header.tsx';
+import { NavRail } from './NavRail.tsx';
+import { useMedia, wideQuery } from '../lib/use-media.ts';
+
+/** The whole window of a lab: header, rail, work area with dock, inspector, footer. */
+export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+  const live = useCore((state) => state.status === 'ready');
+  const wide = useMedia(wideQuery);
+  const view = useUi((ui) => ui.view);
+  const inspector = useUi((ui) => (wide ? ui.inspectorOpen : ui.overlayOpen));
+  const inspectorWidth = useUi((ui) => ui.inspectorWidth);
+
+  useEffect(() => {
+    document.title = `${lab.name} · Tapyard`;
+  }, [lab.name]);
+
+  return (
+    <div className={styles.frame}>
+      <Header lab={lab} />
+      <Banners lab={lab} />
+      <div className={styles.main}>
+        <NavRail />
+        <div className={styles.work}>
+          <main className={cx(styles.view, !live && styles.stale)} aria-label={titles[view]}>
+            {view === 'map' ? <LabMap lab={lab.id} /> : null}
+            {view === 'guests' ? <Guests lab={lab} /> : null}
+            {view === 'checks' ? <Checks /> : null}
+            {view === 'settings' ? <Settings /> : null}
+            <Failures lab={lab} />
+          </main>
+          {view === 'map' || view === 'guests' ? <Dock lab={lab} /> : null}
+        </div>
+        {inspector ? (
+          <>
+            {wide ? (
+              <Splitter
+                label="Width of the inspector"
+                orientation="vertical"
+                value={inspectorWidth}
+                min={280}
+                max={720}
+                step={16}
+                grows={false}
+                toValue={(start, delta) => start - delta}
+                onChange={(width) => useUi.getState().keep({ inspectorWidth: width })}
+              />
+            ) : null}
+            <Inspector lab={lab} width={inspectorWidth} overlay={!wide} />
+          </>
+        ) : null}
+      </div>
+      <Footer lab={lab} />
+    </div>
+  );
+}
+
+const titles = { map: 'Map', guests: 'Guests', checks: 'Checks', settings: 'Settings' } as const;

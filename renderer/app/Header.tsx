@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Search } from 'lucide-react';
+import type { ReactElement } from 'react';
+import { CommandButton } from '../commands/CommandButton.tsx';
+import { useCommand } from '../commands/use-command.ts';
+import { JobProgress } from '../features/jobs/JobProgress.tsx';
+import { LabPicker } from '../features/labs/LabPicker.tsx';
+import { Button } from '../lib/Button.tsx';
+import { Pill } from '../lib/Pill.tsx';
+import { StateIcon } from '../lib/StateIcon.tsx';
+import { useGuests } from '../store/select.ts';
+import type { Row } from '../store/tables.ts';
+import styles from './Header.module.css';
+
+/** Which lab, how it is, and what can be done with all of it. */
+export function Header({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+  const search = useCommand('window.palette', null);
+  const down = lab.state === 'up' || lab.state === 'stopping';
+  const incomplete = useCommand('lab.up', null).unavailable === undefined;
+  return (
+    <header className={styles.header}>
+      <LabPicker lab={lab} />
+      <Running lab={lab} />
+      <ScopePill lab={lab} />
+      <JobProgress lab={lab.id} />
+      <span className={styles.space} />
+      <Button
+        className={styles.search}
+        aria-label={search.label}
+        tip="Find anything in this lab (Ctrl+K)"
+        onPress={search.run}
+      >
+        <Search aria-hidden />
+        <span className={styles.searchText}>Search or run a command</span>
+        <kbd className={styles.kbd}>Ctrl K</kbd>
+      </Button>
+      {!down || incomplete ? (
+        <CommandButton id="lab.up" text="Bring up" variant={down ? 'plain' : 'primary'} />
+      ) : null}
+      {lab.state === 'down' || lab.state === 'starting' ? null : (
+        <CommandButton id="lab.down" text="Bring down" />
+      )}
+      <CommandButton id="guest.new" text="New guest" variant={down ? 'primary' : 'plain'} />
+      <CommandButton id="window.inspector" variant="ghost" iconOnly />
+    </header>
+  );
+}
+
+/** "3 running", or the lab's own state while nothing runs. */
+function Running({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+  const guests = useGuests(lab.id);
+  const running = guests.filter((guest) => guest.state === 'running').length;
+  const crashed = guests.filter((guest) => guest.state === 'crashed').length;
+  return (
+    <>
+      {running > 0 ? (
+        <Pill tone="ok" tip={`${running} of ${guests.length} guests run`}>
+          <StateIcon state="running" />
+          {running} running
+        </Pill>
+      ) : lab.state === 'failed' ? (
+        <Pill tone="bad" tip={lab.error?.message}>
+          <StateIcon state="failed" />
+          failed
+        </Pill>
+      ) : (
+        <Pill>
+          <StateIcon state="shut off" />
+          {lab.state === 'up' ? 'none running' : lab.state}
+        </Pill>
+      )}
+      {crashed > 0 ? (
+        <Pill tone="bad">
+          <StateIcon state="crashed" />
+          {crashed} crashed
+        </Pill>
+      ) : null}
+    </>
+  );
+}
+
+function ScopePill({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+  return lab.scope === 'private' ? (
+    <Pill tip="Bridge and taps live in a namespace of this lab. Nothing on this computer changes.">
+      Private scope · no root
+    </Pill>
+  ) : (
+    <Pill tip="Bridge and taps are on this computer; it can reach the guests.">Host scope</Pill>
+  );
+}

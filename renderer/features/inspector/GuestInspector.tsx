@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useMemo, type ReactElement } from 'react';
+import { GuestActions } from '../guests/GuestActions.tsx';
+import { ErrorNote } from '../../lib/ErrorNote.tsx';
+import { StateIcon } from '../../lib/StateIcon.tsx';
+import { count, formatBytes, formatDuration } from '../../lib/format.ts';
+import { useNow } from '../../lib/use-now.ts';
+import { useLinks, useNetworks, useSteps } from '../../store/select.ts';
+import { subjectKey } from '../../store/subject.ts';
+import type { Row } from '../../store/tables.ts';
+import { useUi } from '../../store/ui.ts';
+import { Head } from './Head.tsx';
+import { Recipe } from './Recipe.tsx';
+import { Fact, Facts, Section } from './Section.tsx';
+import { Traffic } from './Traffic.tsx';
+import { stepsOfGuest } from './recipe-words.ts';
+
+/** A guest that ignores its power button for this long is worth a word, ms. */
+const patience = 15_000;
+
+/** One guest: state, consoles, cables, and the recipe that makes it. */
+export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): ReactElement {
+  const subject = { kind: 'guest', id: guest.id } as const;
+  const key = subjectKey(subject);
+  const now = useNow(5000);
+  const failure = useUi((ui) => ui.failures.get(key));
+  const links = useLinks(guest.lab);
+  const networks = useNetworks(guest.lab);
+  const steps = useSteps(guest.lab);
+  const recipe = useMemo(() => stepsOfGuest(steps, guest), [steps, guest]);
+  const cables = guest.nics.flatMap((nic) =>
+    links.filter((link) => nic.tap !== null && link.name === nic.tap),
+  );
+
+  const overview = [
+    `${guest.state} ${formatDuration(now - guest.since)}`,
+    guest.stateReason,
+    guest.accelerator?.toUpperCase(),
+    guest.pid === null ? null : `pid ${guest.pid}`,
+  ].filter((part) => part);
+
+  return (
+    <>
+      <Head icon={<StateIcon state={guest.state} />} name={guest.name} lead={overview.join(' · ')}>
+        <GuestActions guest={guest} />
+        {failure ? (
+          <ErrorNote
+            title={`${failure.title} failed`}
+            error={failure.error}
+            onDismiss={() => useUi.getState().setFailure(key, null)}
+          />
+        ) : guest.error ? (
+          <ErrorNote error={guest.error} />
+        ) : null}
+        {guest.state === 'shutting down' && now - guest.since > patience ? (
+          <p>The guest has not answered its power button yet. Force off pulls the plug.</p>
+        ) : null}
+        {guest.wanted ? null : <p>It is no longer in the lab file, and goes when it is shut off.</p>}
+      </Head>
+      {guest.pid === null ? null : <Traffic links={cables.map((link) => link.id)} />}
+      <Section title="Network">
+        {guest.nics.length === 0 ? <p>This guest has no NIC.</p> : null}
+        {guest.nics.map((nic) => {
+          const network = networks.find((other) => other.name === nic.network);
+          const tap = nic.tap ?? nic.wantedTap;
+          const link = links.find((other) => other.name === nic.tap);
+          const gateway = network?.observed?.addresses[0]?.split('/')[0] ?? network?.wanted?.address;
+          return (
+            <Facts key={nic.index}>
+              <Fact
+                name="Cable"
+                value={`eth${nic.index} ↔ ${tap}`}
+                note={nic.tap === null ? '(not plugged)' : nic.fd === null ? undefined : `(fd ${nic.fd})`}
+              />
+              <Fact
+                name="Network"
+                value={nic.network}
+                note={link && !link.carrier ? 'no carrier' : undefined}
+              />
+              <Fact name="MAC" value={nic.mac} copy />
+              <Fact
+                name="Address"
+                value={nic.address}
+                copy
+                note={
+                  nic.addressSource === null
+                    ? undefined
+                    : `${nic.addressSource}${guest.state === 'running' && !nic.leased ? ', no lease yet' : ''}`
+                }
+              />
+              <Fact name="Gateway" value={gateway} />
+              <Fact name="Name" value={nic.address === null ? null : `${guest.name}.lab`} copy />
+            </Facts>
+          );
+        })}
+      </Section>
+      <Section title="Machine">
+        <Facts>
+          <Fact name="Image" value={guest.imageLabel} words />
+          <Fact name="Memory" value={formatBytes(guest.memory)} words />
+          <Fact name="CPUs" value={count(guest.cpus, 'CPU')} words />
+        </Facts>
+      </Section>
+      <Recipe steps={recipe} lab={guest.lab} />
+    </>
+  );
+}

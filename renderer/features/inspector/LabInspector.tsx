@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ReactElement } from 'react';
+import { ErrorNote } from '../../lib/ErrorNote.tsx';
+import { count } from '../../lib/format.ts';
+import { useGuests, useLinks, useNetworks, useSteps } from '../../store/select.ts';
+import type { Row } from '../../store/tables.ts';
+import { Head } from './Head.tsx';
+import { Recipe } from './Recipe.tsx';
+import { Fact, Facts, Section } from './Section.tsx';
+import { Traffic } from './Traffic.tsx';
+
+const providers = {
+  kernel: 'this computer’s own routing',
+  pasta: 'pasta, without privilege',
+  none: 'none',
+} as const;
+
+function UplinkFacts({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+  const { uplink } = lab;
+  if (!uplink) return <p>The lab is down: there is no uplink.</p>;
+  return (
+    <>
+      <Facts>
+        <Fact name="Through" value={providers[uplink.provider]} words />
+        <Fact name="Device" value={uplink.device} />
+        <Fact name="Leaves by" value={uplink.hostDevice} />
+        {uplink.addresses.map((address) => (
+          <Fact key={address} name="Address" value={address} copy />
+        ))}
+        <Fact name="Gateway" value={uplink.gateway} />
+      </Facts>
+      {uplink.reason ? <ErrorNote error={uplink.reason} tone="warn" /> : null}
+    </>
+  );
+}
+
+/** The whole lab, when nothing is selected. */
+export function LabInspector({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+  const guests = useGuests(lab.id);
+  const networks = useNetworks(lab.id);
+  const steps = useSteps(lab.id);
+  const running = guests.filter((guest) => guest.state === 'running').length;
+  return (
+    <>
+      <Head name={lab.name} lead={`lab · ${lab.state} · ${lab.scope} scope`} />
+      <Section title="Lab">
+        <Facts>
+          <Fact name="Guests" value={`${count(guests.length, 'guest')}, ${running} running`} words />
+          <Fact name="Networks" value={networks.map((network) => network.name).join(', ')} />
+          <Fact name="File" value={lab.file} copy />
+        </Facts>
+      </Section>
+      <Section title="Uplink">
+        <UplinkFacts lab={lab} />
+      </Section>
+      <Recipe steps={steps} lab={lab.id} />
+    </>
+  );
+}
+
+/** The lab's way out. */
+export function UplinkInspector({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+  const links = useLinks(lab.id);
+  const device = links.find((link) => link.name === lab.uplink?.device);
+  return (
+    <>
+      <Head
+        name="Internet"
+        lead={
+          lab.uplink && lab.uplink.provider !== 'none'
+            ? `through ${providers[lab.uplink.provider]}`
+            : 'no uplink: guests reach each other only'
+        }
+      />
+      {device ? <Traffic links={[device.id]} /> : null}
+      <Section title="Uplink">
+        <UplinkFacts lab={lab} />
+      </Section>
+    </>
+  );
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ReactElement } from 'react';
+import { Button } from '../../lib/Button.tsx';
+import { useTables, type Row } from '../../store/tables.ts';
+import { useUi } from '../../store/ui.ts';
+import { Head } from './Head.tsx';
+import { Fact, Facts, Section } from './Section.tsx';
+import { Traffic } from './Traffic.tsx';
+
+/** One interface as the kernel reports it: a port, or something that Tapyard did not make. */
+export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactElement {
+  const guests = useTables((tables) => tables.guests);
+  const guest = [...guests.values()].find(
+    (other) => other.lab === link.lab && other.nics.some((nic) => nic.tap === link.name),
+  );
+  const nic = guest?.nics.find((other) => other.tap === link.name);
+  const kind = link.kind === 'tun' ? 'tap' : link.kind === '' ? 'interface' : link.kind;
+  return (
+    <>
+      <Head
+        name={link.name}
+        lead={`${kind}${link.master === null ? '' : ` · port of ${link.master}`} · ${link.up ? 'up' : 'down'} · ${link.carrier ? 'carrier' : 'no carrier'}`}
+      >
+        {guest ? (
+          <div>
+            <Button onPress={() => useUi.getState().select({ kind: 'guest', id: guest.id })}>
+              Go to {guest.name}
+            </Button>
+          </div>
+        ) : null}
+        {link.ours === null ? <p>Tapyard did not make this interface and leaves it alone.</p> : null}
+      </Head>
+      <Traffic links={[link.id]} />
+      <Section title="Interface">
+        <Facts>
+          {guest && nic ? (
+            <Fact
+              name="Cable"
+              value={`${guest.name} eth${nic.index} ↔ ${link.name}`}
+              note={nic.fd === null ? undefined : `(fd ${nic.fd})`}
+            />
+          ) : null}
+          <Fact name="Bridge" value={link.master} />
+          <Fact name="MAC" value={link.mac} copy />
+          {link.addresses.map((address) => (
+            <Fact key={address} name="Address" value={address} copy />
+          ))}
+          <Fact name="MTU" value={String(link.mtu)} />
+          <Fact name="State" value={link.operstate} />
+          <Fact name="ifindex" value={String(link.ifindex)} />
+        </Facts>
+      </Section>
+    </>
+  );
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useMemo, type ReactElement } from 'react';
+import { CommandButton } from '../../commands/CommandButton.tsx';
+import { ErrorNote } from '../../lib/ErrorNote.tsx';
+import { count } from '../../lib/format.ts';
+import { useLinks, useSteps } from '../../store/select.ts';
+import { subjectKey, type Subject } from '../../store/subject.ts';
+import { useTables, type Row } from '../../store/tables.ts';
+import { useUi } from '../../store/ui.ts';
+import { Head } from './Head.tsx';
+import styles from './NetworkInspector.module.css';
+import { Recipe } from './Recipe.tsx';
+import { Fact, Facts, Section } from './Section.tsx';
+import { Traffic } from './Traffic.tsx';
+import { stepsOfNetwork } from './recipe-words.ts';
+
+interface NetworkInspectorProps {
+  readonly network: Row<'networks'>;
+  /** NAT is a thing of its own on the map, and the same row. */
+  readonly nat: boolean;
+}
+
+/** One network: its bridge, its ports, its NAT. */
+export function NetworkInspector({ network, nat }: NetworkInspectorProps): ReactElement {
+  const subject: Subject = { kind: nat ? 'nat' : 'network', id: network.id };
+  const key = subjectKey(subject);
+  const failure = useUi((ui) => ui.failures.get(key));
+  const steps = useSteps(network.lab);
+  const recipe = useMemo(() => stepsOfNetwork(steps, network.id), [steps, network.id]);
+  const links = useLinks(network.lab);
+  const guests = useTables((tables) => tables.guests);
+  const { observed, wanted } = network;
+  const bridge = links.find((link) => link.name === network.name && link.kind === 'bridge');
+  const ports = links.filter((link) => link.master === network.name);
+  const on = observed?.nat ?? false;
+
+  return (
+    <>
+      <Head
+        name={nat ? `NAT of ${network.name}` : network.name}
+        lead={
+          nat
+            ? on
+              ? `On: guests of ${network.name} reach the internet`
+              : observed
+                ? `Off: ${network.name} is isolated`
+                : 'Not there yet'
+            : observed
+              ? `bridge · ${observed.up ? 'up' : 'down'} · ${count(observed.ports, 'port')}`
+              : 'not there: only the lab file has it'
+        }
+      >
+        <div>
+          <CommandButton id="network.nat" subject={subject} text={on ? 'Turn NAT off' : 'Turn NAT on'} />
+        </div>
+        {failure ? (
+          <ErrorNote
+            title={`${failure.title} failed`}
+            error={failure.error}
+            onDismiss={() => useUi.getState().setFailure(key, null)}
+          />
+        ) : null}
+        {network.reason ? <ErrorNote error={network.reason} tone={observed ? 'warn' : 'bad'} /> : null}
+      </Head>
+      {bridge ? <Traffic links={[bridge.id]} /> : null}
+      <Section title="Network">
+        <Facts>
+          <Fact name="Subnet" value={wanted?.subnet} />
+          {observed ? (
+            observed.addresses.map((address) => <Fact key={address} name="Address" value={address} copy />)
+          ) : (
+            <Fact name="Address" value={wanted?.address} note="not there yet" />
+          )}
+          <Fact name="MAC" value={observed?.mac} copy />
+          <Fact name="MTU" value={observed ? String(observed.mtu) : wanted ? String(wanted.mtu) : null} />
+          <Fact
+            name="DHCP, DNS"
+            value={observed?.dns ? `${observed.dns.from} – ${observed.dns.to}` : observed ? 'off' : null}
+            note={observed?.dns?.pid ? `dnsmasq ${observed.dns.pid}` : undefined}
+          />
+          <Fact name="NAT" value={observed ? (on ? 'on' : 'off') : null} words />
+          <Fact name="Forwarding" value={observed ? (observed.forwarding ? 'on' : 'off') : null} words />
+          <Fact name="ifindex" value={observed ? String(observed.ifindex) : null} />
+        </Facts>
+      </Section>
+      {ports.length > 0 ? (
+        <Section title="Ports">
+          <ul className={styles.ports}>
+            {ports.map((port) => {
+              const guest = [...guests.values()].find(
+                (other) => other.lab === network.lab && other.nics.some((nic) => nic.tap === port.name),
+              );
+              return (
+                <li key={port.id}>
+                  <button
+                    type="button"
+                    onClick={() => useUi.getState().select({ kind: 'link', id: port.id })}
+                  >
+                    <code>{port.name}</code>
+                    <span>
+                      {port.carrier ? 'carrier' : 'no carrier'}
+                      {guest ? ` · ${guest.name}` : ''}
+                    </span>
+                  </button>
+                </li>
+              );
+            })}
+          </ul>
+        </Section>
+      ) : null}
+      <Recipe steps={recipe} lab={network.lab} />
+    </>
+  );
+}

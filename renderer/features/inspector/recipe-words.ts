@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+import { formatMs } from '../../lib/format.ts';
+import type { Row } from '../../store/tables.ts';
+
+type Step = Row<'steps'>;
+
+/** How a step of the recipe is shown: a mark, its word, and whether it counts as good, open or bad. */
+export interface StepMark {
+  readonly mark: '✓' | '○' | '✗' | '…';
+  readonly word: string;
+  readonly tone: 'good' | 'open' | 'busy' | 'bad';
+}
+
+/** The mark of a step: what the kernel holds now goes before what was once done. */
+export function stepMark(step: Pick<Step, 'state' | 'holds' | 'by'>): StepMark {
+  if (step.state === 'failed') return { mark: '✗', word: 'failed', tone: 'bad' };
+  if (step.state === 'doing') return { mark: '…', word: 'being done', tone: 'busy' };
+  if (step.holds === true) return { mark: '✓', word: 'holds now', tone: 'good' };
+  if (step.by !== null) return { mark: '○', word: `done ${step.by}`, tone: 'open' };
+  if (step.state === 'pending') return { mark: '○', word: 'not done yet', tone: 'open' };
+  if (step.holds === false) return { mark: '✗', word: 'was done, but does not hold now', tone: 'bad' };
+  return { mark: '✓', word: 'done', tone: 'good' };
+}
+
+/** What stands at the end of a step's line: who does it, or how long it took. */
+export function stepTime(step: Pick<Step, 'by' | 'ms'>): string {
+  return step.by ?? (step.ms === null ? '' : formatMs(step.ms));
+}
+
+/** A command on one line: its first line, with what follows told by an ellipsis. */
+export function firstLine(command: string): string {
+  const lines = command.trim().split('\n');
+  return lines.length > 1 ? `${lines[0] ?? ''} …` : (lines[0] ?? '');
+}
+
+/** The steps that make a guest what it is: its own, its networks', and those of the whole lab. */
+export function stepsOfGuest(steps: readonly Step[], guest: Row<'guests'>): readonly Step[] {
+  const networks = new Set(guest.nics.map((nic) => `${guest.lab}/${nic.network}`));
+  return steps.filter(
+    (step) =>
+      step.guest === guest.id ||
+      (step.guest === null && (step.network === null || networks.has(step.network))),
+  );
+}
+
+/** The steps that make a network what it is. */
+export function stepsOfNetwork(steps: readonly Step[], network: string): readonly Step[] {
+  return steps.filter((step) => step.network === network && step.guest === null);
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Search } from 'lucide-react';
+import { useDeferredValue, useMemo, useState, type ReactElement } from 'react';
+import { Autocomplete, Dialog, Input, Menu, Modal, ModalOverlay, SearchField } from 'react-aria-components';
+import { commandState } from '../../commands/run.ts';
+import { MenuItem } from '../../lib/Menu.tsx';
+import { useTables } from '../../store/tables.ts';
+import { useUi } from '../../store/ui.ts';
+import styles from './Palette.module.css';
+import { findEntries, paletteEntries } from './entries.ts';
+
+/** Finds every thing and runs every command. */
+export default function Palette(): ReactElement {
+  const tables = useTables();
+  const [query, setQuery] = useState('');
+  const deferred = useDeferredValue(query);
+  // The tables change many times a second at most; the list of what can be found follows them.
+  const entries = useMemo(() => paletteEntries({ ...commandState(), tables }), [tables]);
+  const found = useMemo(() => findEntries(entries, deferred), [entries, deferred]);
+  const close = (): void => useUi.getState().openDialog('palette', false);
+
+  return (
+    <ModalOverlay
+      isOpen
+      isDismissable
+      onOpenChange={(open) => {
+        if (!open) close();
+      }}
+      className={styles.overlay ?? ''}
+    >
+      <Modal className={styles.modal ?? ''}>
+        <Dialog aria-label="Search or run a command" className={styles.dialog ?? ''}>
+          <Autocomplete inputValue={query} onInputChange={setQuery}>
+            <SearchField
+              // Opened by a key to be typed into.
+              autoFocus
+              aria-label="Search or run a command"
+              className={styles.field ?? ''}
+              onKeyDown={(event) => {
+                // Escape first clears a search field; here it closes.
+                if (event.key === 'Escape') close();
+                event.continuePropagation();
+              }}
+            >
+              <Search aria-hidden />
+              <Input placeholder="Search or run a command" className={styles.input ?? ''} />
+            </SearchField>
+            <Menu
+              aria-label="Results"
+              items={found}
+              className={styles.results ?? ''}
+              renderEmptyState={() => <p className={styles.none}>Nothing here is called that.</p>}
+              onAction={(id) => {
+                const entry = found.find((other) => other.id === id);
+                if (!entry) return;
+                close();
+                entry.run();
+              }}
+            >
+              {(entry) => {
+                const Icon = entry.icon;
+                return (
+                  <MenuItem
+                    id={entry.id}
+                    icon={<Icon aria-hidden />}
+                    detail={entry.detail}
+                    shortcut={entry.shortcut}
+                    isDisabled={!entry.enabled}
+                  >
+                    {entry.text}
+                  </MenuItem>
+                );
+              }}
+            </Menu>
+          </Autocomplete>
+        </Dialog>
+      </Modal>
+    </ModalOverlay>
+  );
+}

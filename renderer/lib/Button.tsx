@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ReactElement, ReactNode } from 'react';
+import { Button as AriaButton, type ButtonProps as AriaButtonProps } from 'react-aria-components';
+import styles from './Button.module.css';
+import { cx } from './class-names.ts';
+import { Tip } from './Tip.tsx';
+
+export interface ButtonProps extends Omit<
+  AriaButtonProps,
+  'className' | 'style' | 'children' | 'isDisabled'
+> {
+  readonly variant?: 'plain' | 'primary' | 'ghost' | 'danger';
+  readonly size?: 'normal' | 'small';
+  /** A square button that shows an icon only; it needs an `aria-label`. */
+  readonly iconOnly?: boolean;
+  /** Why it cannot be pressed. It stays focusable, so that a keyboard can reach the reason. */
+  readonly unavailable?: string | undefined;
+  /** What a tooltip says; `unavailable` goes before it. */
+  readonly tip?: string | undefined;
+  readonly className?: string | undefined;
+  readonly children: ReactNode;
+}
+
+/** A button. One that cannot be pressed says why. */
+export function Button(props: ButtonProps): ReactElement {
+  const {
+    variant = 'plain',
+    size = 'normal',
+    iconOnly,
+    unavailable,
+    tip,
+    className,
+    onPress,
+    ...rest
+  } = props;
+  const button = (
+    <AriaButton
+      {...rest}
+      {...(unavailable === undefined ? { onPress: onPress ?? (() => {}) } : { 'aria-disabled': true })}
+      className={cx(
+        styles.button,
+        styles[variant],
+        size === 'small' && styles.small,
+        iconOnly && styles.iconOnly,
+        unavailable !== undefined && styles.unavailable,
+        className,
+      )}
+    />
+  );
+  const text = unavailable ?? tip;
+  return text === undefined ? button : <Tip text={text}>{button}</Tip>;
+}

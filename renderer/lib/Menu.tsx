@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ReactElement, ReactNode } from 'react';
+import {
+  Menu as AriaMenu,
+  MenuItem as AriaMenuItem,
+  MenuTrigger,
+  Popover,
+  Text,
+  type MenuItemProps as AriaMenuItemProps,
+  type PopoverProps,
+} from 'react-aria-components';
+import styles from './Menu.module.css';
+import { cx } from './class-names.ts';
+
+interface MenuProps {
+  /** The button that opens it. */
+  readonly trigger: ReactNode;
+  readonly label: string;
+  readonly placement?: PopoverProps['placement'];
+  readonly children: ReactNode;
+}
+
+/** A menu behind a button. */
+export function Menu({ trigger, label, placement = 'bottom start', children }: MenuProps): ReactElement {
+  return (
+    <MenuTrigger>
+      {trigger}
+      <Popover placement={placement} offset={4} className={styles.popover ?? ''}>
+        <AriaMenu aria-label={label} className={styles.menu ?? ''}>
+          {children}
+        </AriaMenu>
+      </Popover>
+    </MenuTrigger>
+  );
+}
+
+interface MenuItemProps extends Omit<AriaMenuItemProps, 'className' | 'style' | 'children'> {
+  readonly icon?: ReactNode;
+  /** A second line: a state, or why it cannot be chosen. */
+  readonly detail?: string | undefined;
+  readonly shortcut?: string | undefined;
+  readonly danger?: boolean;
+  readonly children: string;
+}
+
+/** One entry of a menu. */
+export function MenuItem({ icon, detail, shortcut, danger, children, ...rest }: MenuItemProps): ReactElement {
+  return (
+    <AriaMenuItem {...rest} textValue={children} className={cx(styles.item, danger && styles.danger)}>
+      <span className={styles.icon}>{icon}</span>
+      <span className={styles.texts}>
+        <Text slot="label">{children}</Text>
+        {detail === undefined ? null : (
+          <Text slot="description" className={styles.detail ?? ''}>
+            {detail}
+          </Text>
+        )}
+      </span>
+      {shortcut === undefined ? null : <kbd className={styles.shortcut}>{shortcut}</kbd>}
+    </AriaMenuItem>
+  );
+}
