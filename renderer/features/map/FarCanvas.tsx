@@ -128,8 +128,11 @@ export function FarCanvas(props: Props) {
         context.lineWidth = (cable.strong ? 2 : 1) * pixel;
         context.setLineDash(cable.dashed ? [4 * pixel, 4 * pixel] : []);
         context.strokeStyle = colours[cable.colour];
+        // Hundreds of cables side by side would outshine the nodes.
+        context.globalAlpha = cable.strong || cable.colour === '--l3' ? 1 : 0.55;
         context.stroke(cable.path);
       }
+      context.globalAlpha = 1;
       context.setLineDash([]);
       const visible = scene.nodes.filter((each) => overlaps(each.box, seen));
       context.lineWidth = pixel;

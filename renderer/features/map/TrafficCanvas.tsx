@@ -71,7 +71,7 @@ export function TrafficCanvas({ cables, routes, cull }: Props) {
         clear();
         return;
       }
-      const { transform, panZoom: _panZoom, width, height } = flow.getState();
+      const { transform, width, height } = flow.getState();
       const passed = now - last;
       const shifted = transform[0] !== seen[0] || transform[1] !== seen[1] || transform[2] !== seen[2];
       // While the map is panned every frame is drawn, or the dots would leave their cables.
@@ -101,7 +101,8 @@ export function TrafficCanvas({ cables, routes, cull }: Props) {
         if (lane.down) wanted += lane.track.length / lane.down.spacing;
         if (lane.up) wanted += lane.track.length / lane.up.spacing;
       }
-      const thin = Math.max(1, wanted / mostDots);
+      // From afar the dots keep their distance on the screen.
+      const thin = Math.max(1, 1 / zoom, wanted / mostDots);
       for (const layer of ['l2', 'l3'] as const) {
         context.fillStyle = colours[layer];
         context.beginPath();

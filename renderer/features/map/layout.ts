@@ -23,7 +23,7 @@ export interface Shape {
   readonly strips: number;
 }
 
-/** The gutter between two rows of guests that the cable of a guest in the second column or further runs in. */
+/** The gutter under a row of guests that the cable of a guest in the second column or further runs in. */
 export interface Lane {
   readonly fromX: number;
   readonly toX: number;
@@ -45,7 +45,7 @@ export interface Layout {
 
 /** Sizes of the nodes, fixed so that nothing must be measured before it is placed. */
 export const nodeSize = {
-  uplink: { width: 130, height: 112 },
+  uplink: { width: 148, height: 116 },
   nat: { width: 170, height: 132 },
   bridge: { width: 130, minHeight: 112 },
   guest: { width: 250, height: 112 },
@@ -178,12 +178,12 @@ function placeAll(topology: Topology, shape: Shape): Layout {
           ...nodeSize.guest,
         };
         nodes.set(guest.key, box);
-        // The nearest column has the lowest lane, so that no cable crosses another where it leaves its lane.
+        // Under its row: the ports of a row are in the order of its columns, so no cable crosses another.
         if (column > 0) {
           lanes.set(guest.key, {
             fromX: guestX - 14,
             toX: box.x - gap.column + 6,
-            y: box.y - gap.row + (gap.row * (shape.columns - column)) / (shape.columns + 0.5),
+            y: box.y + box.height + (gap.row * column) / (shape.columns + 0.5),
           });
         }
       });
@@ -288,7 +288,7 @@ const fitZoom = (bounds: Box): number => Math.min(1, aim.width / bounds.width, a
 export function layoutTopology(topology: Topology, kept?: Shape): Layout {
   let best: Layout | undefined;
   const most = Math.min(8, Math.max(1, ...blocksOf(topology).map((block) => block.guests.length)));
-  const strips = Math.min(6, Math.max(1, Math.floor(topology.bridges.length / 4)));
+  const strips = topology.bridges.length < 5 ? 1 : Math.min(8, topology.bridges.length);
   for (let strip = 1; strip <= strips; strip++) {
     for (let columns = 1; columns <= most; columns++) {
       const layout = placeAll(topology, { columns, strips: strip });

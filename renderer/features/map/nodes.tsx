@@ -32,10 +32,16 @@ export function Name({ name }: { readonly name: string }) {
   );
 }
 
+const Reason = ({ ghost }: { readonly ghost: Ghost }) => (
+  <p className={ghost.expected ? 'map-reason expected' : 'map-reason'} title={ghost.fix ?? undefined}>
+    {ghost.reason}
+  </p>
+);
+
 function GhostWords({ ghost }: { readonly ghost: Ghost }) {
   return (
     <>
-      <p className="map-reason">{ghost.reason}</p>
+      <Reason ghost={ghost} />
       {ghost.fix !== null && <p className="map-fix">{ghost.fix}</p>}
     </>
   );
@@ -94,12 +100,7 @@ const UplinkCard = memo(({ data, selected }: Props<UplinkNode>) => {
           )}
         </>
       )}
-      {node.ghost &&
-        (level === 'card' ? (
-          <GhostWords ghost={node.ghost} />
-        ) : (
-          <p className="map-reason">{node.ghost.reason}</p>
-        ))}
+      {node.ghost && (level === 'card' ? <GhostWords ghost={node.ghost} /> : <Reason ghost={node.ghost} />)}
     </Shell>
   );
 });
@@ -119,26 +120,28 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
       data={data}
       selected={selected}
       label={`NAT, ${word}. ${node.sentence}`}
-      focusable={false}
+      focusable={node.on === null}
     >
       <div className="map-nat-head">
         <h3>
           NAT
           <span className="map-nat-word">{word}</span>
         </h3>
-        <button
-          type="button"
-          role="switch"
-          className="map-switch nodrag"
-          aria-checked={node.on === true}
-          aria-label={`NAT of ${node.name}`}
-          aria-describedby={describedBy}
-          aria-busy={switching}
-          aria-disabled={node.on === null || switching}
-          data-key={node.key}
-          tabIndex={data.tabStop ? 0 : -1}
-          onClick={() => void runCommand('network.nat', node.selection)}
-        />
+        {node.on !== null && (
+          <button
+            type="button"
+            role="switch"
+            className="map-switch nodrag"
+            aria-checked={node.on}
+            aria-label={`NAT of ${node.name}`}
+            aria-describedby={describedBy}
+            aria-busy={switching}
+            aria-disabled={switching}
+            data-key={node.key}
+            tabIndex={data.tabStop ? 0 : -1}
+            onClick={() => void runCommand('network.nat', node.selection)}
+          />
+        )}
       </div>
       <p id={describedBy} className={level === 'card' ? '' : 'map-hidden'}>
         {node.sentence}
@@ -154,7 +157,7 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
           {node.device !== null && ` → ${node.device}`}
         </p>
       )}
-      {level === 'card' && node.ghost && <p className="map-reason">{node.ghost.reason}</p>}
+      {level === 'card' && node.ghost && <Reason ghost={node.ghost} />}
     </Shell>
   );
 });
@@ -180,11 +183,7 @@ const BridgeCard = memo(({ data, selected }: Props<BridgeNode>) => {
         </>
       )}
       {node.portCount && <p>{node.portCount}</p>}
-      {node.ghost && (
-        <p className="map-reason" title={node.ghost.fix ?? undefined}>
-          {node.ghost.reason}
-        </p>
-      )}
+      {node.ghost && <Reason ghost={node.ghost} />}
     </Shell>
   );
 });
@@ -193,7 +192,7 @@ const BridgeCard = memo(({ data, selected }: Props<BridgeNode>) => {
 const nicsOnCard = 2;
 
 function NicLines({ node }: { readonly node: GuestNode }) {
-  const shown = node.nics.slice(0, nicsOnCard);
+  const shown = node.nics.slice(0, nicsOnCard).filter((nic) => nic.words !== null || nic.link !== null);
   const named = node.nics.length > 1;
   return (
     <div className="map-io">
@@ -203,7 +202,9 @@ function NicLines({ node }: { readonly node: GuestNode }) {
           {nic.words ?? (nic.link !== null && <RateText link={nic.link} />)}
         </span>
       ))}
-      {node.nics.length > nicsOnCard && <span>+{node.nics.length - nicsOnCard}</span>}
+      {shown.length === nicsOnCard && node.nics.length > nicsOnCard && (
+        <span>+{node.nics.length - nicsOnCard}</span>
+      )}
     </div>
   );
 }
@@ -220,7 +221,7 @@ function GuestFoot({ node }: { readonly node: GuestNode }) {
       </p>
     );
   }
-  if (node.state === 'shut off' || node.state === 'crashed') {
+  if (node.startable) {
     return (
       <button
         type="button"
@@ -234,6 +235,7 @@ function GuestFoot({ node }: { readonly node: GuestNode }) {
       </button>
     );
   }
+  if (node.state === 'shut off' || node.state === 'crashed') return null;
   return (
     <div className="map-tail">
       <TailText guest={node.id} />
@@ -243,6 +245,8 @@ function GuestFoot({ node }: { readonly node: GuestNode }) {
 
 const GuestCard = memo(({ data, selected }: Props<GuestNode>) => {
   const { node, level } = data;
+  // A long name needs its line for itself: it tells a guest from its neighbours.
+  const longName = node.name.length > 13;
   const address = node.address !== null && (
     <span
       className={`mono map-address${node.addressSure ? '' : ' unsure'}`}
@@ -262,11 +266,14 @@ const GuestCard = memo(({ data, selected }: Props<GuestNode>) => {
       <h3>
         <StateShape shape={node.shape} />
         <Name name={node.name} />
-        {level === 'card' && address}
+        {level === 'card' && !longName && address}
       </h3>
       {level === 'card' ? (
         <>
-          <p className="map-line">{node.line}</p>
+          <p className="map-line">
+            <span>{node.line}</span>
+            {longName && address}
+          </p>
           {node.nics.length > 0 && <NicLines node={node} />}
           <GuestFoot node={node} />
         </>

@@ -18,6 +18,8 @@ export interface Ghost {
   readonly reason: string;
   /** What to do about it. */
   readonly fix: string | null;
+  /** Nothing is wrong: it is only not there yet, or no longer. */
+  readonly expected: boolean;
 }
 
 /** How the lab's traffic leaves this computer. */
@@ -113,8 +115,8 @@ export interface GuestNode {
   readonly error: ErrorData | null;
   /** Key of the network that it is placed beside: that of its first NIC. */
   readonly home: string | null;
-  /** Still in the lab file. */
-  readonly wanted: boolean;
+  /** Starting it makes sense now: its lab is up and its file still wants it. */
+  readonly startable: boolean;
 }
 
 export type MapNode = UplinkNode | NatNode | BridgeNode | GuestNode;
@@ -231,7 +233,7 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
     uplink,
     nats,
     bridges: networks.map((network) => bridgeNode(lab, network, ports.get(network.name) ?? [])),
-    guests: guests.map((guest) => guestNode(guest, networkByName, linkByName)),
+    guests: guests.map((guest) => guestNode(lab, guest, networkByName, linkByName)),
     cables,
   };
 }
@@ -245,11 +247,15 @@ function boundaryWords(lab: LabRow, tables: MapTables): string {
 /** Why something of this lab is not in the kernel, from the most particular reason to the most general one. */
 function ghostOf(lab: LabRow, reason: ErrorData | null): Ghost {
   if (reason) return reasonWords(reason);
-  if (lab.state === 'down') return { reason: 'the lab is down', fix: null };
-  if (lab.state === 'starting') return { reason: 'not there yet', fix: null };
-  if (lab.state === 'stopping') return { reason: 'already removed', fix: null };
+  if (lab.state === 'down') return { reason: 'the lab is down', fix: null, expected: true };
+  if (lab.state === 'starting') return { reason: 'not there yet', fix: null, expected: true };
+  if (lab.state === 'stopping') return { reason: 'already removed', fix: null, expected: true };
   if (lab.error) return reasonWords(lab.error);
-  return { reason: 'wanted, but not in the kernel', fix: 'Bring the lab up again to make it.' };
+  return {
+    reason: 'wanted, but not in the kernel',
+    fix: 'Bring the lab up again to make it.',
+    expected: false,
+  };
 }
 
 function uplinkNode(lab: LabRow, showFlows: boolean): UplinkNode {
@@ -280,7 +286,10 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
   const { name } = network;
   let sentence: string;
   if (on === null) {
-    sentence = network.wanted?.nat === false ? `${name} will be isolated` : `For guests of ${name}`;
+    sentence =
+      network.wanted?.nat === false
+        ? `${name} will be isolated`
+        : `Guests of ${name} will reach the internet`;
   } else if (!on) sentence = `${name} is isolated`;
   else if (!hasWayOut(lab)) sentence = `On, but ${name} has no way out`;
   else sentence = `Guests of ${name} reach the internet`;
@@ -414,6 +423,7 @@ function bridgeNode(lab: LabRow, network: NetworkRow, ports: readonly Port[]): B
 }
 
 function guestNode(
+  lab: LabRow,
   guest: GuestRow,
   networks: ReadonlyMap<string, NetworkRow>,
   links: ReadonlyMap<string, LinkRow>,
@@ -446,7 +456,8 @@ function guestNode(
     nics,
     error: guest.error,
     home: home ? bridgeKey(home.id) : null,
-    wanted: guest.wanted,
+    startable:
+      guest.wanted && lab.state === 'up' && (guest.state === 'shut off' || guest.state === 'crashed'),
   };
 }
 

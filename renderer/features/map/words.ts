@@ -17,8 +17,8 @@ const shortReasons: Readonly<Record<string, string>> = {
 };
 
 /** An error as a ghost says it: the reason in a few plain words, and the fix. */
-export function reasonWords(error: ErrorData): { reason: string; fix: string | null } {
-  return { reason: shortReasons[error.code] ?? error.message, fix: error.hint ?? null };
+export function reasonWords(error: ErrorData): { reason: string; fix: string | null; expected: false } {
+  return { reason: shortReasons[error.code] ?? error.message, fix: error.hint ?? null, expected: false };
 }
 
 /** Splits a name so that a box too small for it can cut the middle out: the tail always stays. */

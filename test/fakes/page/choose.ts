@@ -16,7 +16,11 @@ export function labByName(name: string): { rows: LabRows; up: LabRows } {
   if (name === 'down') return { rows: lower(mockLab()), up: mockLab() };
   if (name === 'empty') {
     const seed = seedLab();
-    const rows = { ...seed, guests: [], links: seed.links.filter((link) => link.name !== 'tap0') };
+    const networks = seed.networks.map((row) => ({
+      ...row,
+      observed: row.observed && { ...row.observed, ports: 0 },
+    }));
+    const rows = { ...seed, networks, guests: [], links: seed.links.filter((link) => link.name !== 'tap0') };
     return { rows, up: rows };
   }
   const rows = (makers[name] ?? mockLab)();
