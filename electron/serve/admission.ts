@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { WebSocket } from 'ws';
 import { TapyardError } from '../contract/error.ts';
+import { type Greeting, Introduction } from '../contract/handshake.ts';
 import { parseMessage } from '../contract/wire.ts';
 import type { PausableChannel } from '../core/host/socket-channel.ts';
 import { webSocketChannel } from './channel.ts';
-import { Introduction, type Sessions } from './session.ts';
+import type { Sessions } from './session.ts';
 
 /** A page must introduce itself within this, ms. */
 const introductionDeadline = 10_000;
@@ -21,8 +22,9 @@ export async function admitSocket(
   attach: (channel: PausableChannel) => Promise<void>,
 ): Promise<void> {
   const channel = webSocketChannel(socket);
+  const say = (greeting: Greeting): void => channel.send(JSON.stringify(greeting));
   const challenge = sessions.challenge();
-  channel.send(JSON.stringify({ t: 'challenge', challenge }));
+  say({ t: 'challenge', challenge });
   try {
     const introduction = await introductionOf(channel);
     const { session, fresh } = sessions.admit(introduction, challenge);
@@ -30,10 +32,10 @@ export async function admitSocket(
     socket.once('close', leave);
     // What the page says next waits until somebody listens.
     channel.pause();
-    channel.send(JSON.stringify(fresh ? { t: 'session', ...session } : { t: 'welcome' }));
+    say(fresh ? { t: 'session', ...session } : { t: 'welcome' });
     await attach(channel);
   } catch (thrown) {
-    channel.send(JSON.stringify({ t: 'denied', error: TapyardError.from(thrown).toData() }));
+    say({ t: 'denied', error: TapyardError.from(thrown).toData() });
     channel.close();
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { TapyardError } from '../contract/error.ts';
-import { z } from '../contract/zod.ts';
+import type { Introduction, SessionKey } from '../contract/handshake.ts';
 
 /*
  * How a page proves that it was opened by this user. The address has a token in its fragment, which no server
@@ -15,23 +15,6 @@ export const tokenLifetime = 60_000;
 /** Sessions and tokens that are kept; the oldest goes first. */
 const kept = 32;
 
-const Secret = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
-const Short = z.string().regex(/^[A-Za-z0-9_-]{16}$/);
-
-/** The page's first message. */
-export const Introduction = z.discriminatedUnion('t', [
-  z.strictObject({ t: z.literal('token'), token: Secret }),
-  z.strictObject({ t: z.literal('proof'), session: Short, proof: Secret }),
-]);
-export type Introduction = z.infer<typeof Introduction>;
-
-/** What the page gets for a token: keep `key`, prove it the next time. */
-export interface Session {
-  readonly id: string;
-  /** 32 bytes, base64url. */
-  readonly key: string;
-}
-
 const random = (bytes: number): string => randomBytes(bytes).toString('base64url');
 
 /** What a page proves a session with: HMAC-SHA256 of the challenge by the key's bytes, base64url. */
@@ -44,7 +27,7 @@ type Token = { readonly expires: number; session: string | undefined };
 /** The tokens and sessions of one serve. */
 export class Sessions {
   readonly #tokens = new Map<string, Token>();
-  readonly #sessions = new Map<string, Session>();
+  readonly #sessions = new Map<string, SessionKey>();
   readonly #now: () => number;
   /** What closes the connections of each session. */
   readonly #connections = new Map<string, Set<() => void>>();
@@ -71,7 +54,7 @@ export class Sessions {
    * @returns its session; `fresh` when it was made just now and the page must be told its key
    * @throws TapyardError SESSION_INVALID
    */
-  admit(introduction: Introduction, challenge: string): { session: Session; fresh: boolean } {
+  admit(introduction: Introduction, challenge: string): { session: SessionKey; fresh: boolean } {
     if (introduction.t === 'token') return { session: this.#redeem(introduction.token), fresh: true };
     const session = this.#sessions.get(introduction.session);
     const expected = session === undefined ? undefined : proofOf(session.key, challenge);
@@ -82,7 +65,7 @@ export class Sessions {
   }
 
   /** Notes a connection of a session, `close`d when the session is revoked; the result takes it back. */
-  join(session: Session, close: () => void): () => void {
+  join(session: SessionKey, close: () => void): () => void {
     const own = this.#connections.get(session.id) ?? new Set();
     this.#connections.set(session.id, own);
     own.add(close);
@@ -95,7 +78,7 @@ export class Sessions {
     this.#connections.delete(session);
   }
 
-  #redeem(given: string): Session {
+  #redeem(given: string): SessionKey {
     // A map finds by hash, not by comparing byte after byte: its time tells nothing about a secret of 256 bits.
     const token = this.#tokens.get(given);
     if (token === undefined) throw invalid('This address does not work (any more).');
