@@ -46,8 +46,8 @@ const PROGRAMS = [
 /** Loaded before the consoles start: what a lease needs. */
 const EARLY_MODULES = ['virtio_pci', 'virtio_net'];
 
-/** Loaded beside the consoles: keys, power button, disks, random numbers. */
-const LATE_MODULES = ['qemu_fw_cfg', 'button', 'evdev', 'virtio_blk', 'virtio_console', 'virtio-rng'];
+/** Loaded beside the consoles: keys, power button, disks, random numbers, word of a panic. */
+const LATE_MODULES = ['qemu_fw_cfg', 'button', 'evdev', 'virtio_blk', 'virtio_console', 'virtio-rng', 'pvpanic-pci'];
 
 /**
  * tty1 is the screen and ttyS0 the serial port, which as the last one is also
