@@ -9,7 +9,7 @@
  *   npm test -- unit -- FILTER…   only test files whose path holds a FILTER (vitest suites)
  */
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { endChildrenOnInterrupt, run } from './lib/run.mjs';
@@ -139,12 +139,12 @@ async function main(args) {
   endChildrenOnInterrupt();
   mkdirSync(RESULTS, { recursive: true });
 
-  if (!(await setUp({ purpose: 'test' }))) {
-    console.log('\nSet-up failed, so no suite ran.\n0 passed, 1 failed');
-    return 1;
+  const results = [];
+  if (!(await setUp({ purpose: 'test', goOn: true }))) {
+    results.push({ name: 'set-up', ...NOTHING, failed: 1, ms: performance.now() - began });
+    if (!existsSync(join(CHECKOUT, 'node_modules/.package-lock.json'))) return conclude(results);
   }
   const asRoot = await rootWrapper();
-  const results = [];
   for (const suite of SUITES.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
     console.log(`\n── ${suite.name} ${'─'.repeat(70 - suite.name.length)}`);
     const started = performance.now();
@@ -160,8 +160,12 @@ async function main(args) {
       ms: performance.now() - started,
     });
   }
-  writeFileSync(join(RESULTS, 'summary.json'), `${JSON.stringify(results, null, 2)}\n`);
+  return conclude(results);
+}
 
+/** Prints what came of it; the exit code. */
+function conclude(results) {
+  writeFileSync(join(RESULTS, 'summary.json'), `${JSON.stringify(results, null, 2)}\n`);
   const sum = (key) => results.reduce((total, result) => total + result[key], 0);
   console.log(`\n${table(results)}\n\n${sum('passed')} passed, ${sum('failed')} failed`);
   return sum('failed') > 0 ? 1 : 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 
 /** How long a program that was asked to end may take before it is killed, in ms. */
 const GRACE = 10_000;
@@ -126,7 +126,13 @@ function signal(pid, name) {
   if (pid === undefined) return;
   try {
     process.kill(-pid, name);
-  } catch {
-    // The group is gone already.
+  } catch (error) {
+    // What sudo started belongs to root. Any other error: the group is gone already.
+    if (error.code === 'EPERM') {
+      spawnSync('sudo', ['-n', 'kill', `-${name.slice(3)}`, '--', `-${pid}`], {
+        stdio: 'ignore',
+        timeout: 5000,
+      });
+    }
   }
 }

@@ -24,7 +24,7 @@ export function lastLines(output, count = 25) {
 
 /** Words of programs that could not reach the network: npm, cargo, apt, git. */
 const NO_NETWORK =
-  /ENOTFOUND|EAI_AGAIN|ENETUNREACH|ECONNREFUSED|ETIMEDOUT|ERR_SOCKET_TIMEOUT|Could not resolve|Temporary failure resolving|Network is unreachable|Unable to connect|failed to download|Connection timed out|Could not connect/i;
+  /ENOTFOUND|EAI_AGAIN|ENETUNREACH|ECONNREFUSED|ETIMEDOUT|ERR_SOCKET_TIMEOUT|Could not resolve (?:host|proxy)|Temporary failure resolving|Network is unreachable|Unable to connect|failed to download|Connection timed out|Could not connect/i;
 
 /**
  * What to do about a program that failed, judged by its words.

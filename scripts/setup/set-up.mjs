@@ -9,36 +9,36 @@ import { coreStep, microStep, npmStep, rendererStep, rustStep } from './steps.mj
 export const PURPOSES = ['start', 'test', 'bench'];
 
 /**
- * Runs the steps of one purpose in order and stops at the first that fails.
+ * Runs the steps of one purpose in order. It stops at the first that fails,
+ * unless the rest can still be of use: the tests go on with what there is, so
+ * that one file that does not build does not hide what else is wrong.
  *
  * @param {object} options
  * @param {string} options.purpose start, test or bench
  * @param {boolean} [options.dryRun] only say what would be done
+ * @param {boolean} [options.goOn] go on past a step that fails to build something
  * @returns {Promise<boolean>} whether all is there
  */
-export async function setUp({ purpose, dryRun = false }) {
+export async function setUp({ purpose, dryRun = false, goOn = false }) {
   // A checkout that root set up must be readable for the user who runs it.
   const umask = process.umask(0o022);
   const rust = rustStep();
-  const steps = [
-    packagesStep(purpose, () => !('done' in rust.plan())),
-    npmStep(),
-    rust,
-    microStep(),
-    coreStep(),
-    rendererStep(),
-    ...(purpose === 'start' ? [electronStep()] : []),
-  ];
+  const foundations = [packagesStep(purpose, () => !('done' in rust.plan())), npmStep()];
+  const builds = [rust, microStep(), coreStep(), rendererStep()];
+  const extras = purpose === 'start' ? [electronStep()] : [];
   const began = performance.now();
+  let ready = true;
   try {
-    for (const step of steps) {
-      if (!(await runStep(step, dryRun))) return false;
+    for (const step of [...foundations, ...builds, ...extras]) {
+      if (await runStep(step, dryRun)) continue;
+      ready = false;
+      if (!goOn || foundations.includes(step)) return false;
     }
   } finally {
     process.umask(umask);
   }
-  say('set-up', dryRun ? 'nothing was changed' : 'ready', performance.now() - began);
-  return true;
+  if (ready) say('set-up', dryRun ? 'nothing was changed' : 'ready', performance.now() - began);
+  return ready;
 }
 
 async function runStep(step, dryRun) {

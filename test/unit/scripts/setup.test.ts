@@ -123,6 +123,7 @@ describe('words', () => {
     expect(hintFor('Temporary failure resolving deb.debian.org')).toMatch('network');
     expect(hintFor("EACCES: permission denied, mkdir 'node_modules'")).toMatch('somebody else');
     expect(hintFor('error[E0308]: mismatched types')).toBeUndefined();
+    expect(hintFor('ERROR: Could not resolve "../core.ts"')).toBeUndefined();
   });
 
   it('keeps the last lines', () => {
