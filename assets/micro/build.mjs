@@ -47,7 +47,15 @@ const PROGRAMS = [
 const EARLY_MODULES = ['virtio_pci', 'virtio_net'];
 
 /** Loaded beside the consoles: keys, power button, disks, random numbers, word of a panic. */
-const LATE_MODULES = ['qemu_fw_cfg', 'button', 'evdev', 'virtio_blk', 'virtio_console', 'virtio-rng', 'pvpanic-pci'];
+const LATE_MODULES = [
+  'qemu_fw_cfg',
+  'button',
+  'evdev',
+  'virtio_blk',
+  'virtio_console',
+  'virtio-rng',
+  'pvpanic-pci',
+];
 
 /**
  * tty1 is the screen and ttyS0 the serial port, which as the last one is also
