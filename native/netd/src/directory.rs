@@ -107,18 +107,34 @@ impl Directory {
         self.path.join(JOURNAL)
     }
 
+    /// Where a network's dnsmasq has its files.
+    pub fn dns_path(&self, network: &NetworkName) -> PathBuf {
+        self.path.join(DNS).join(network.as_str())
+    }
+
+    /// The networks for which there are dnsmasq files.
+    pub fn dns_names(&self) -> Vec<NetworkName> {
+        let entries = std::fs::read_dir(self.path.join(DNS));
+        entries
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
     /// The directory of a network's dnsmasq, made 0700 where it is missing.
     pub fn dns(&self, network: &NetworkName) -> io::Result<PathBuf> {
-        let path = self.path.join(DNS).join(network.as_str());
-        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        let path = self.dns_path(network);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)?;
         Ok(path)
     }
 
     /// Removes a network's dnsmasq files.
     pub fn remove_dns(&self, network: &NetworkName) -> io::Result<()> {
-        ignore_missing(std::fs::remove_dir_all(
-            self.path.join(DNS).join(network.as_str()),
-        ))
+        ignore_missing(std::fs::remove_dir_all(self.dns_path(network)))
     }
 
     /// Removes everything that netd made in it, the lock last. Goes on past errors.

@@ -1,9 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The engine: what the verbs do to the *current* network namespace.
+//! The engine: what the verbs do to the *current* network namespace. One file for each verb.
+
+mod apply_network;
+mod counters;
+mod forwarding;
+mod label;
+mod observe;
+mod open_tap;
+mod remove_network;
+mod set_nat;
+mod shutdown;
+mod supervise;
+mod watch;
+
+pub use observe::changes;
 
 use crate::directory::Directory;
+use crate::journal::{Journal, Recorded};
+use crate::nft::Filter;
+use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
-use tapyard_protocol::{LabName, Result, Scope};
+use forwarding::Repairs;
+use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+use supervise::Service;
+use tapyard_protocol::{
+    Code, Error, HelloReply, LabName, NetworkName, PROTOCOL, Result, Scope, Step,
+};
+use watch::{FilterWatch, LeaseWatch};
 
 /// Who netd is. Fixed for its life.
 #[derive(Debug, Clone)]
@@ -33,15 +58,280 @@ pub struct Config {
     pub fresh_namespace: bool,
 }
 
+/// Config without what the engine moves elsewhere.
+struct Fixed {
+    identity: Identity,
+    directory: Directory,
+}
+
 /// Everything that netd knows and holds.
 pub struct Engine {
-    _config: Config,
+    config: Fixed,
+    instance: String,
+    uplink: Box<dyn Uplink>,
+    rtnl: Rtnl,
+    monitor: Monitor,
+    table: String,
+    filter: Filter,
+    filter_watch: FilterWatch,
+    leases: LeaseWatch,
+    journal: Journal,
+    dns: BTreeMap<NetworkName, Service>,
+    repairs: Repairs,
+    /// The filter may have been changed by somebody.
+    filter_doubtful: bool,
+    /// Observers may have something to be told.
+    dirty: bool,
+}
+
+/// What the engine waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Interfaces, addresses, sysctls.
+    Kernel,
+    /// nf_tables.
+    Filter,
+    /// The lease files.
+    Leases,
+    /// The way out.
+    Uplink,
+    /// A network's dnsmasq.
+    Dns(NetworkName),
 }
 
 impl Engine {
     /// Opens its sockets in the calling thread's network namespace, reads the journal, adopts
     /// what is there and reapplies what is missing.
     pub fn start(config: Config) -> Result<Engine> {
-        Ok(Engine { _config: config })
+        let Config {
+            identity,
+            directory,
+            uplink,
+            fresh_namespace,
+        } = config;
+        let watched = |e| Error::kernel("watch the filter and the leases", &e);
+        let table = format!("tapyard_{}", identity.label_uid);
+        let mut engine = Engine {
+            instance: random_hex()?,
+            uplink,
+            rtnl: Rtnl::open()?,
+            monitor: Monitor::open()?,
+            filter: Filter::open(&table)?,
+            table,
+            filter_watch: FilterWatch::open().map_err(watched)?,
+            leases: LeaseWatch::open().map_err(watched)?,
+            journal: Journal::open(&directory.journal(), fresh_namespace)?,
+            config: Fixed {
+                identity,
+                directory,
+            },
+            dns: BTreeMap::new(),
+            repairs: Repairs::default(),
+            filter_doubtful: false,
+            dirty: false,
+        };
+        engine.adopt();
+        Ok(engine)
     }
+
+    /// Takes over what a netd before this one made. What fails is logged: the core sees the
+    /// difference and applies again.
+    fn adopt(&mut self) {
+        self.sweep_dns();
+        let networks: Vec<Recorded> = self.journal.state().networks.values().cloned().collect();
+        for recorded in networks {
+            let name = &recorded.spec.name;
+            if let Err(error) = self.adopt_dns(name) {
+                eprintln!("adopt {name}: {error}");
+            }
+            if recorded.removing {
+                for error in self.take_down(name).failed {
+                    eprintln!("remove {name}: {error}");
+                }
+            } else if let Err(error) = self.readopt(&recorded) {
+                eprintln!("adopt {name}: {error}");
+            }
+        }
+        if self.journal.state().networks.is_empty() && !self.journal.state().opened.is_empty() {
+            let mut out = tapyard_protocol::Removed::default();
+            self.close_all(&mut out);
+            for error in out.failed {
+                eprintln!("put the uplink back: {error}");
+            }
+        }
+    }
+
+    fn readopt(&mut self, recorded: &Recorded) -> Result<()> {
+        self.check_name(&recorded.lab, &recorded.spec, Some(recorded))?;
+        self.make(&recorded.lab, &recorded.spec, Some(recorded))?;
+        Ok(())
+    }
+
+    /// Who netd is.
+    pub fn identity(&self) -> &Identity {
+        &self.config.identity
+    }
+
+    /// What `hello` answers.
+    pub fn hello(&self) -> HelloReply {
+        let identity = &self.config.identity;
+        HelloReply {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scope: identity.scope,
+            lab: identity.lab.clone(),
+            uid: identity.label_uid,
+            pid: identity.pid,
+            instance: self.instance.clone(),
+        }
+    }
+
+    /// What to poll for reading.
+    pub fn sources(&self) -> Vec<(Source, BorrowedFd<'_>)> {
+        let mut sources = vec![
+            (Source::Kernel, self.monitor.fd()),
+            (Source::Filter, self.filter_watch.fd()),
+            (Source::Leases, self.leases.fd()),
+        ];
+        sources.extend(self.uplink.fd().map(|fd| (Source::Uplink, fd)));
+        let dns = self.dns_fds();
+        sources.extend(dns.map(|(name, fd)| (Source::Dns(name.clone()), fd)));
+        sources
+    }
+
+    /// Takes what a source has.
+    pub fn on_readable(&mut self, source: &Source) {
+        match source {
+            Source::Kernel => {
+                let changes = self.monitor.drain();
+                self.dirty |= changes.any();
+                // Somebody wrote ip_forward: that reset every interface.
+                if changes.netconf {
+                    self.repair(Engine::hold_all);
+                }
+            }
+            Source::Filter => {
+                self.filter_watch.drain();
+                self.filter_doubtful = true;
+                self.dirty = true;
+            }
+            Source::Leases => {
+                self.leases.drain();
+                self.dirty = true;
+            }
+            Source::Uplink => {
+                if self.uplink.on_readable() {
+                    self.dirty = true;
+                    if let Err(error) = self.hold_all() {
+                        eprintln!("follow the uplink: {error}");
+                    }
+                    self.update_dns();
+                }
+            }
+            Source::Dns(name) => {
+                self.dns_ended(name);
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// When [`Engine::on_deadline`] has something to do by itself.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.dns_retry()
+    }
+
+    /// Does what is due.
+    pub fn on_deadline(&mut self, now: Instant) {
+        self.dirty |= self.restart_dns(now);
+    }
+
+    /// Whether observers may have something to be told since last asked. Called when events
+    /// have been gathered for a while; mends the filter if somebody spoilt it.
+    pub fn take_dirty(&mut self) -> bool {
+        if std::mem::take(&mut self.filter_doubtful) {
+            self.repair(Engine::hold_filter);
+        }
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Whether [`Engine::take_dirty`] would have something to do.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Mends what somebody may have spoilt. `hold` says whether there was anything to mend: our
+    /// own changes come back as events as well.
+    fn repair(&mut self, hold: impl FnOnce(&mut Engine) -> Result<bool>) {
+        let now = Instant::now();
+        if self.journal.state().networks.is_empty() || !self.repairs.allowed(now) {
+            return;
+        }
+        match hold(self) {
+            Ok(false) => {}
+            Ok(true) => self.repairs.count(now),
+            Err(error) => {
+                self.repairs.count(now);
+                eprintln!("hold the filter and forwarding: {error}");
+            }
+        }
+    }
+
+    fn check_lab(&self, lab: &LabName) -> Result<()> {
+        match &self.config.identity.lab {
+            Some(own) if own != lab => Err(Error::new(
+                Code::WrongLab,
+                format!("this netd serves the lab {own}, not {lab}"),
+            )
+            .hint("In the private scope each lab has a netd of its own.")
+            .subject(lab.as_str())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A network that is there and not being removed. `NO_SUCH_NETWORK`.
+    fn settled(&self, lab: &LabName, name: &NetworkName) -> Result<&Recorded> {
+        let recorded = self.journal.state().networks.get(name);
+        recorded
+            .filter(|recorded| recorded.lab == *lab && !recorded.removing)
+            .ok_or_else(|| {
+                Error::new(
+                    Code::NoSuchNetwork,
+                    format!("the lab {lab} has no network {name}"),
+                )
+                .hint("Bring the lab up first.")
+                .subject(name.as_str())
+            })
+    }
+}
+
+/// Times steps.
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    fn ms(&self) -> f64 {
+        // Microseconds are as fine as anybody wants to read.
+        (self.0.elapsed().as_secs_f64() * 1e6).round() / 1e3
+    }
+
+    /// The step that ends now; the next one begins.
+    fn step(&mut self, id: &str, changed: bool) -> Step {
+        let ms = self.ms();
+        self.0 = Instant::now();
+        Step {
+            id: id.to_owned(),
+            ms,
+            changed,
+        }
+    }
+}
+
+fn random_hex() -> Result<String> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Error::kernel("get random bytes", &e.into()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

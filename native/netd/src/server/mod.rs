@@ -1,12 +1,328 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The socket: connections, their rules, and the loop.
 
-use crate::engine::Engine;
-use std::os::unix::net::UnixListener;
-use tapyard_protocol::Result;
+mod connection;
+mod dispatch;
+
+use crate::engine::{Engine, Source, changes};
+use connection::{Connection, Input};
+use dispatch::{Outcome, answer, dispatch, parse, refuse};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+use tapyard_protocol::{Code, Error, Result, Snapshot, to_line};
+
+/// At most so many clients.
+const CONNECTIONS: usize = 32;
+/// Events are gathered for so long.
+const COALESCE: Duration = Duration::from_millis(20);
+/// How long the answer to `shutdown` may take to be read.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves until somebody asks for `shutdown`; then everything is removed and answered for, and
 /// the caller exits. One thread, because netd forks and calls setns.
-pub fn run(_listener: UnixListener, _engine: Engine) -> Result<()> {
-    todo!()
+pub fn run(listener: UnixListener, engine: Engine) -> Result<()> {
+    let mut server = Server {
+        engine,
+        connections: BTreeMap::new(),
+        next: 0,
+        told: None,
+        tell_at: None,
+    };
+    loop {
+        if server.turn(&listener)? {
+            return Ok(());
+        }
+    }
+}
+
+struct Server {
+    engine: Engine,
+    connections: BTreeMap<u64, Connection>,
+    /// The next connection's number.
+    next: u64,
+    /// What all observers know.
+    told: Option<Snapshot>,
+    /// When to tell them what has changed since.
+    tell_at: Option<Instant>,
+}
+
+/// What became ready.
+enum Ready {
+    Listener,
+    Source(Source),
+    Connection(u64, PollFlags),
+}
+
+impl Server {
+    /// Waits once and does what has become possible. True at the end.
+    fn turn(&mut self, listener: &UnixListener) -> Result<bool> {
+        let ready = self.wait(listener)?;
+        let now = Instant::now();
+        let mut connect = false;
+        for ready in ready {
+            match ready {
+                // Last, so that clients that went make room first.
+                Ready::Listener => connect = true,
+                Ready::Source(source) => self.engine.on_readable(&source),
+                Ready::Connection(id, flags) => {
+                    if self.serve(id, flags) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        self.engine.on_deadline(now);
+        self.connections
+            .retain(|_, connection| !connection.is_done());
+        if connect {
+            self.accept(listener);
+        }
+        if self.engine.is_dirty() && self.tell_at.is_none() {
+            self.tell_at = Some(now + COALESCE);
+        }
+        if self.tell_at.is_some_and(|at| at <= Instant::now()) {
+            self.tell();
+        }
+        Ok(false)
+    }
+
+    fn wait(&self, listener: &UnixListener) -> Result<Vec<Ready>> {
+        let mut ready = vec![Ready::Listener];
+        let mut fds = vec![PollFd::new(listener, PollFlags::IN)];
+        let sources = self.engine.sources();
+        for (source, fd) in &sources {
+            ready.push(Ready::Source(source.clone()));
+            fds.push(PollFd::from_borrowed_fd(*fd, PollFlags::IN));
+        }
+        for (id, connection) in &self.connections {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, connection.wants_input());
+            flags.set(PollFlags::OUT, connection.wants_output());
+            ready.push(Ready::Connection(*id, flags));
+            fds.push(PollFd::from_borrowed_fd(connection.fd(), flags));
+        }
+        let deadline = [self.tell_at, self.engine.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        let timeout = deadline.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(Error::kernel("wait for requests", &e.into())),
+        }
+        Ok(ready
+            .into_iter()
+            .zip(&fds)
+            .filter(|(_, fd)| !fd.revents().is_empty())
+            .map(|(ready, fd)| match ready {
+                Ready::Connection(id, _) => Ready::Connection(id, fd.revents()),
+                other => other,
+            })
+            .collect())
+    }
+
+    fn accept(&mut self, listener: &UnixListener) {
+        while let Ok((socket, _)) = listener.accept() {
+            let refusal = match self.peer(&socket) {
+                Err(error) => Some(error),
+                Ok(()) if self.connections.len() >= CONNECTIONS => Some(
+                    Error::new(
+                        Code::Busy,
+                        format!("{CONNECTIONS} clients are connected already"),
+                    )
+                    .hint("Try again in a moment."),
+                ),
+                Ok(()) => None,
+            };
+            let mut connection = Connection::new(socket);
+            if let Some(error) = refusal {
+                // A fresh socket takes one line; what does not fit is lost with the refused.
+                connection.send(refuse(None, error), None);
+                connection.flush();
+                continue;
+            }
+            self.connections.insert(self.next, connection);
+            self.next += 1;
+        }
+    }
+
+    /// The owner and root only. In a user namespace all others look like the overflow uid.
+    fn peer(&self, socket: &UnixStream) -> Result<()> {
+        socket
+            .set_nonblocking(true)
+            .map_err(|e| Error::kernel("set up a connection", &e))?;
+        let peer = rustix::net::sockopt::socket_peercred(socket)
+            .map_err(|e| Error::kernel("ask who connects", &e.into()))?;
+        let uid = peer.uid.as_raw();
+        if uid == 0 || uid == self.engine.identity().owner_uid_here {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::NotAllowed,
+            format!("this netd serves another user than uid {uid}"),
+        ))
+    }
+
+    /// Reads from, answers and writes to a client. True at the end of everything.
+    fn serve(&mut self, id: u64, flags: PollFlags) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return false;
+        };
+        connection.flush();
+        if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            connection.receive();
+        }
+        // Whatever has come is answered, also where the client has shut its side down since.
+        while let Some(input) = self.input(id) {
+            if self.handle(id, input) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn input(&mut self, id: u64) -> Option<Input> {
+        self.connections.get_mut(&id)?.next_input()
+    }
+
+    fn send(&mut self, id: u64, line: Vec<u8>, fd: Option<std::os::fd::OwnedFd>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.send(line, fd);
+            connection.flush();
+        }
+    }
+
+    fn handle(&mut self, id: u64, input: Input) -> bool {
+        let line = match input {
+            Input::Line(line) => line,
+            Input::LineWithFds(line) => {
+                let number = match parse(&line) {
+                    Ok(asked) => Some(asked.id),
+                    Err((number, _)) => number,
+                };
+                let error = Error::new(
+                    Code::BadMessage,
+                    "a request carries no file descriptors; they are closed",
+                );
+                self.send(id, refuse(number, error), None);
+                return false;
+            }
+            Input::TooLarge => {
+                let error = Error::new(
+                    Code::TooLarge,
+                    "a request has at most 65536 bytes; the connection is closed",
+                );
+                self.send(id, refuse(None, error), None);
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.closing = true;
+                }
+                return false;
+            }
+        };
+        let asked = match parse(&line) {
+            Ok(asked) => asked,
+            Err((number, error)) => {
+                self.send(id, refuse(number, error), None);
+                return false;
+            }
+        };
+        let number = asked.id;
+        let greeted = self.connections.get(&id).is_some_and(|c| c.greeted);
+        match dispatch(&mut self.engine, greeted, asked) {
+            Outcome::Answer(line, fd) => self.send(id, line, fd),
+            Outcome::Greeted(line) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.greeted = true;
+                }
+                self.send(id, line, None);
+            }
+            Outcome::Observe => self.observe(id, number),
+            Outcome::Shutdown => {
+                let removed = self.engine.shutdown();
+                self.send(id, answer(number, Ok(removed)), None);
+                self.farewell(id);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A new observer begins where the others are, so that one stream of events fits all.
+    fn observe(&mut self, id: u64, number: u32) {
+        self.tell();
+        let snapshot = match self.told.clone() {
+            Some(snapshot) => Ok(snapshot),
+            None => self.engine.snapshot(),
+        };
+        if let Ok(snapshot) = &snapshot {
+            self.told = Some(snapshot.clone());
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.observing = true;
+            }
+        }
+        self.send(id, answer(number, snapshot), None);
+    }
+
+    /// Tells the observers what is different from what they know.
+    fn tell(&mut self) {
+        self.tell_at = None;
+        self.engine.take_dirty();
+        if !self
+            .connections
+            .values()
+            .any(|c| c.observing && !c.is_done())
+        {
+            self.told = None;
+            return;
+        }
+        let new = match self.engine.snapshot() {
+            Ok(new) => new,
+            Err(error) => {
+                eprintln!("look at the kernel: {error}");
+                return;
+            }
+        };
+        let Some(old) = self.told.replace(new) else {
+            return;
+        };
+        let Some(new) = &self.told else { return };
+        for event in changes(&old, new) {
+            let Ok(line) = to_line(&event) else { continue };
+            for connection in self.connections.values_mut().filter(|c| c.observing) {
+                connection.send(line.clone(), None);
+                connection.flush();
+            }
+        }
+    }
+
+    /// Gives the last answer time to leave.
+    fn farewell(&mut self, id: u64) {
+        let deadline = Instant::now() + FAREWELL;
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        while connection.wants_output() && !connection.is_done() && Instant::now() < deadline {
+            let pause = Timespec {
+                tv_sec: 0,
+                tv_nsec: 10_000_000,
+            };
+            let fd = connection.fd();
+            // Whatever it says, the flush finds out.
+            let _ = poll(
+                &mut [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::OUT)],
+                Some(&pause),
+            );
+            connection.flush();
+        }
+    }
 }

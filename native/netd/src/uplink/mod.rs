@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the engine needs from the way out, whoever provides it.
 
+mod kernel;
+mod resolv;
+
+pub use kernel::KernelUplink;
+pub use resolv::{parse_nameservers, system_nameservers};
+
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use tapyard_protocol::{Removed, Uplink as State};

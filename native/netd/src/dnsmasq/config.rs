@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What dnsmasq is told (dnsmasq(8)): arguments, and two files that it reads again on SIGHUP.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use tapyard_protocol::{Dhcp, NetworkSpec};
+
+/// Its files within the network's own directory.
+pub(super) const HOSTS: &str = "hosts";
+pub(super) const SERVERS: &str = "servers";
+pub(super) const LEASES: &str = "leases";
+pub(super) const PID: &str = "pid";
+pub(super) const LOG: &str = "log";
+
+/// More than a bridge has ports.
+const MAX_LEASES: &str = "4096";
+
+/// The arguments for a network. They change only when dnsmasq must start anew.
+pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    let mut flag = |text: String| args.push(text.into());
+    flag("--keep-in-foreground".into());
+    // Nothing of the machine's own: no /etc/dnsmasq.conf, /etc/hosts, /etc/resolv.conf.
+    flag("--conf-file=/dev/null".into());
+    flag("--no-hosts".into());
+    flag("--no-resolv".into());
+    flag("--no-poll".into());
+    // It stays who netd is, with fewer capabilities; the directory is 0700.
+    flag("--user=".into());
+    flag("--group=".into());
+    flag(format!("--interface={}", network.name));
+    flag("--except-interface=lo".into());
+    // Binds the bridge's address only, and unlike bind-interfaces looks at the interface by
+    // which a query came: one from the LAN to the bridge's address gets no answer
+    // (CVE-2012-3411).
+    flag("--bind-dynamic".into());
+    flag(format!(
+        "--dhcp-range={},{},{},12h",
+        dhcp.from,
+        dhcp.to,
+        network.subnet.net().netmask()
+    ));
+    flag(format!("--dhcp-lease-max={MAX_LEASES}"));
+    // The only server on its bridge: it need not wait for another to object, nor ping first.
+    flag("--dhcp-authoritative".into());
+    flag("--no-ping".into());
+    if network.mtu.get() != 1500 {
+        flag(format!("--dhcp-option=option:mtu,{}", network.mtu));
+    }
+    flag("--domain=lab".into());
+    flag("--local=/lab/".into());
+    // Leases are in the lease file; the log is for trouble.
+    flag("--quiet-dhcp".into());
+    let mut file = |option: &str, name: &str| {
+        let mut argument = OsString::from(option);
+        argument.push(directory.join(name));
+        args.push(argument);
+    };
+    file("--dhcp-hostsfile=", HOSTS);
+    file("--servers-file=", SERVERS);
+    file("--dhcp-leasefile=", LEASES);
+    file("--pid-file=", PID);
+    file("--log-facility=", LOG);
+    args
+}
+
+/// The reservations, in --dhcp-hostsfile's form.
+pub fn hosts(dhcp: &Dhcp) -> String {
+    dhcp.reservations
+        .iter()
+        .map(|r| format!("{},{},{}\n", r.mac, r.address, r.guest))
+        .collect()
+}
+
+/// Where names outside the lab are asked for, in --servers-file's form. With NAT off nowhere:
+/// dnsmasq then refuses such queries.
+pub fn servers(nat: bool, upstream: &[IpAddr]) -> String {
+    if !nat {
+        return String::new();
+    }
+    upstream.iter().map(|ip| format!("server={ip}\n")).collect()
+}
+
+/// The lease file's path.
+pub fn leases(directory: &Path) -> PathBuf {
+    directory.join(LEASES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tapyard_protocol::Reservation;
+
+    #[test]
+    fn files() {
+        let dhcp = Dhcp {
+            from: "10.0.0.10".parse().unwrap(),
+            to: "10.0.0.20".parse().unwrap(),
+            reservations: vec![Reservation {
+                mac: "52:54:00:00:00:02".to_owned().try_into().unwrap(),
+                address: "10.0.0.2".parse().unwrap(),
+                guest: "guest".parse().unwrap(),
+            }],
+        };
+        assert_eq!(hosts(&dhcp), "52:54:00:00:00:02,10.0.0.2,guest\n");
+        let upstream = ["127.0.0.53".parse().unwrap(), "fd00::1".parse().unwrap()];
+        assert_eq!(
+            servers(true, &upstream),
+            "server=127.0.0.53\nserver=fd00::1\n"
+        );
+        assert_eq!(servers(false, &upstream), "");
+    }
+}

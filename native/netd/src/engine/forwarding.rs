@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The filter and forwarding, held as the journal wants them.
+//!
+//! The filter always comes first: no interface forwards before the drops are in place, and it
+//! stops forwarding before they go.
+
+use super::Engine;
+use crate::journal::Entry;
+use crate::nft::{self, FilterState, NetworkRules};
+use crate::sysctl;
+use std::time::{Duration, Instant};
+use tapyard_protocol::{Code, Error, Result};
+
+/// At most so many repairs in this time: whoever undoes them in a loop wins, and the observers
+/// are told how it is.
+const REPAIRS: usize = 5;
+const REPAIR_WINDOW: Duration = Duration::from_secs(10);
+
+impl From<nft::Error> for Error {
+    fn from(error: nft::Error) -> Error {
+        Error::new(Code::Kernel, format!("nf_tables: {error}"))
+    }
+}
+
+/// When repairs were made.
+#[derive(Debug, Default)]
+pub struct Repairs(Vec<Instant>);
+
+impl Repairs {
+    /// Whether another one may be made now.
+    pub fn allowed(&mut self, now: Instant) -> bool {
+        self.0
+            .retain(|then| now.duration_since(*then) < REPAIR_WINDOW);
+        self.0.len() < REPAIRS
+    }
+
+    /// One was made.
+    pub fn count(&mut self, now: Instant) {
+        self.0.push(now);
+    }
+}
+
+impl Engine {
+    /// The uplink's device, where there is a network that could use it.
+    fn wanted_uplink(&self) -> Option<String> {
+        if self.journal.state().networks.is_empty() {
+            return None;
+        }
+        self.uplink.state().device
+    }
+
+    /// Decides which interface is `opened` and records it. Interfaces that are the way out no
+    /// longer are closed.
+    pub(super) fn plan_uplink(&mut self) -> Result<()> {
+        let wanted = self.wanted_uplink();
+        let opened = self.journal.state().opened.clone();
+        if !opened.is_empty() && sysctl::is_router() {
+            // Somebody made the machine a router meanwhile: what we switched on is now theirs,
+            // not to be guarded nor to be switched off.
+            for device in opened {
+                self.journal.append(Entry::Closed { device })?;
+            }
+        } else {
+            for device in opened {
+                if Some(&device) != wanted.as_ref() {
+                    self.close(device)?;
+                }
+            }
+        }
+        if let Some(device) = wanted {
+            let opened = self.journal.state().opened.contains(&device);
+            if !opened && sysctl::forwarding(&device).is_ok_and(|on| !on) {
+                self.journal.append(Entry::Opened { device })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an interface back as it was found, if it is still as netd left it.
+    fn close(&mut self, device: String) -> Result<()> {
+        // The interface may be gone, and with it what was switched.
+        if sysctl::forwarding(&device).unwrap_or(false)
+            && let Err(e) = sysctl::set_forwarding(&device, false)
+        {
+            return Err(
+                Error::kernel(format!("switch forwarding of {device} off"), &e)
+                    .hint(format!(
+                        "Do it yourself: sysctl -w net.ipv4.conf.{device}.forwarding=0"
+                    ))
+                    .subject(device),
+            );
+        }
+        self.journal.append(Entry::Closed { device })
+    }
+
+    /// Makes the filter say what the journal does. True when it did not. Networks in our table
+    /// that the journal does not know are left alone.
+    pub(super) fn hold_filter(&mut self) -> Result<bool> {
+        let state = self.journal.state();
+        let networks: Vec<_> = state.networks.values().filter(|n| !n.removing).collect();
+        if networks.is_empty() {
+            return Ok(false);
+        }
+        let uplinks: Vec<String> = self.uplink.state().device.into_iter().collect();
+        let found = self.filter.read()?;
+        let wrong: Vec<_> = networks
+            .into_iter()
+            .map(|network| &network.spec)
+            .filter(|spec| {
+                !found.networks.iter().any(|there| {
+                    there.bridge == *spec.name
+                        && there.subnet == Some(spec.subnet.net())
+                        && there.nat == spec.nat
+                })
+            })
+            .collect();
+        let sets_right = found.uplinks == uplinks && found.opened == state.opened;
+        if wrong.is_empty() && sets_right && !found.networks.is_empty() {
+            return Ok(false);
+        }
+        self.filter.ensure()?;
+        if found.uplinks != uplinks {
+            self.filter.set_uplinks(&uplinks)?;
+        }
+        if found.opened != state.opened {
+            self.filter.set_opened(&state.opened)?;
+        }
+        for spec in wrong {
+            let there = found.networks.iter().find(|n| n.bridge == *spec.name);
+            if let Some(other) = there.and_then(|n| n.subnet)
+                && other != spec.subnet.net()
+            {
+                self.filter.remove_network(&spec.name, other)?;
+            }
+            self.filter.add_network(&NetworkRules {
+                bridge: &spec.name,
+                subnet: spec.subnet.net(),
+                nat: spec.nat,
+            })?;
+        }
+        Ok(true)
+    }
+
+    /// Switches forwarding on: our bridges, and the uplink where it is `opened`. True when
+    /// something was off. A bridge that is not there is no error; that is told elsewhere.
+    pub(super) fn hold_forwarding(&mut self) -> Result<bool> {
+        let state = self.journal.state();
+        let bridges = state.networks.values().filter(|n| !n.removing);
+        let bridges = bridges.map(|network| network.spec.name.as_str());
+        let devices = bridges.chain(state.opened.iter().map(String::as_str));
+        let mut changed = false;
+        for device in devices {
+            match sysctl::forwarding(device) {
+                Ok(true) => {}
+                Ok(false) => {
+                    sysctl::set_forwarding(device, true).map_err(|e| {
+                        Error::kernel(format!("switch forwarding of {device} on"), &e)
+                            .subject(device)
+                    })?;
+                    changed = true;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => {
+                    let what = format!("read forwarding of {device}");
+                    return Err(Error::kernel(what, &e).subject(device));
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Holds everything after something changed it, the uplink or somebody else. True when
+    /// something was not as it should be.
+    pub(super) fn hold_all(&mut self) -> Result<bool> {
+        self.plan_uplink()?;
+        let filter = self.hold_filter()?;
+        let forwarding = self.hold_forwarding()?;
+        Ok(filter || forwarding)
+    }
+
+    /// What our table holds; nothing where it cannot be read, which is logged.
+    pub(super) fn read_filter(&mut self) -> FilterState {
+        self.filter.read().unwrap_or_else(|e| {
+            eprintln!("read the filter: {e}");
+            FilterState::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repairs_are_limited() {
+        let mut repairs = Repairs::default();
+        let now = Instant::now();
+        for _ in 0..REPAIRS {
+            assert!(repairs.allowed(now));
+            repairs.count(now);
+        }
+        assert!(!repairs.allowed(now));
+        assert!(repairs.allowed(now + REPAIR_WINDOW));
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the kernel has, as the protocol tells it, and what changed between two looks.
+
+use super::{Engine, Service, label};
+use crate::dnsmasq::read_leases;
+use crate::nft::FilterState;
+use crate::rtnl::{Address, AddressFamily, Counters, LinkInfo};
+use crate::sysctl;
+use std::collections::HashMap;
+use std::hash::Hash;
+use tapyard_protocol::{
+    Dns, Event, LabName, Link, Network, NetworkRef, NetworkSpec, Owner, Result, Snapshot, Uplink,
+};
+
+impl Engine {
+    /// Everything at once, read from the kernel now.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        let links = self.rtnl.links(Counters::Skip)?;
+        let mut addresses: HashMap<u32, Vec<Address>> = HashMap::new();
+        for address in self.rtnl.addresses(AddressFamily::Any)? {
+            addresses.entry(address.ifindex).or_default().push(address);
+        }
+        let filter = match self.journal.state().networks.is_empty() {
+            true => FilterState::default(),
+            false => self.read_filter(),
+        };
+        let networks = self.journal.state().networks.values();
+        let networks = networks
+            .map(|recorded| {
+                let bridge = links.iter().find(|link| {
+                    link.name == *recorded.spec.name
+                        && self.is_our_bridge(link, &recorded.lab, &recorded.spec)
+                });
+                self.network_from(&recorded.lab, &recorded.spec, bridge, &filter)
+            })
+            .collect();
+        let mut links: Vec<Link> = links
+            .into_iter()
+            .map(|link| {
+                let addresses = addresses.remove(&link.ifindex).unwrap_or_default();
+                self.link_from(link, addresses)
+            })
+            .collect();
+        links.sort_by_key(|link| link.ifindex);
+        Ok(Snapshot {
+            scope: self.config.identity.scope,
+            lab: self.config.identity.lab.clone(),
+            links,
+            networks,
+            uplink: self.uplink_state(),
+        })
+    }
+
+    /// One network, read from the kernel now.
+    pub(super) fn network(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Network> {
+        let bridge = self.rtnl.link_named(&spec.name)?;
+        let bridge = bridge.filter(|link| self.is_our_bridge(link, lab, spec));
+        let filter = self.filter.read()?;
+        Ok(self.network_from(lab, spec, bridge.as_ref(), &filter))
+    }
+
+    fn network_from(
+        &self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+        bridge: Option<&LinkInfo>,
+        filter: &FilterState,
+    ) -> Network {
+        let rules = filter.networks.iter().find(|n| n.bridge == *spec.name);
+        let holds = rules.is_some_and(|rules| rules.subnet == Some(spec.subnet.net()));
+        let pid = self
+            .dns
+            .get(&spec.name)
+            .and_then(Service::dnsmasq)
+            .map(crate::dnsmasq::Dnsmasq::pid);
+        let directory = self.config.directory.dns_path(&spec.name);
+        Network {
+            lab: lab.clone(),
+            name: spec.name.clone(),
+            bridge: bridge.map(|link| link.ifindex),
+            subnet: spec.subnet,
+            address: spec.address,
+            mac: spec.mac,
+            mtu: bridge.map_or(spec.mtu.get(), |link| link.mtu),
+            nat: holds && rules.is_some_and(|rules| rules.nat),
+            filter: holds,
+            forwarding: bridge.is_some() && sysctl::forwarding(&spec.name).unwrap_or(false),
+            dns: spec.dhcp.as_ref().map(|dhcp| Dns {
+                pid,
+                from: dhcp.from,
+                to: dhcp.to,
+            }),
+            leases: match spec.dhcp {
+                Some(_) => read_leases(&directory),
+                None => Vec::new(),
+            },
+        }
+    }
+
+    fn link_from(&self, link: LinkInfo, addresses: Vec<Address>) -> Link {
+        let ours = self.owner(&link);
+        Link {
+            ifindex: link.ifindex,
+            name: link.name,
+            kind: link.kind,
+            master: link.master,
+            up: link.up,
+            carrier: link.carrier,
+            operstate: operstate(link.operstate).to_owned(),
+            mac: hex(&link.mac),
+            mtu: link.mtu,
+            alias: link.alias,
+            addresses: addresses.into_iter().map(|address| address.net).collect(),
+            ours,
+        }
+    }
+
+    /// Whose an interface is, where label and journal agree.
+    fn owner(&self, link: &LinkInfo) -> Option<Owner> {
+        let owner = label::parse(self.config.identity.label_uid, &link.alias)?;
+        let recorded = self.journal.state().networks.get(&owner.network)?;
+        let fits = match owner.guest {
+            None => link.kind == "bridge" && link.name == *owner.network,
+            Some(_) => link.kind == "tun",
+        };
+        (fits && recorded.lab == owner.lab).then_some(owner)
+    }
+
+    fn uplink_state(&self) -> Uplink {
+        let mut uplink = self.uplink.state();
+        let device = uplink.device.as_deref();
+        uplink.forwarding = device.is_some_and(|d| sysctl::forwarding(d).unwrap_or(false));
+        uplink
+    }
+}
+
+/// What to tell somebody who knows `old`. Nothing where they are alike.
+pub fn changes(old: &Snapshot, new: &Snapshot) -> Vec<Event> {
+    let mut events = Vec::new();
+    let (put, del) = diff(&old.links, &new.links, |link| link.ifindex);
+    if !(put.is_empty() && del.is_empty()) {
+        events.push(Event::Links { put, del });
+    }
+    let (put, del) = diff(&old.networks, &new.networks, |network| NetworkRef {
+        lab: network.lab.clone(),
+        name: network.name.clone(),
+    });
+    if !(put.is_empty() && del.is_empty()) {
+        events.push(Event::Networks { put, del });
+    }
+    if old.uplink != new.uplink {
+        events.push(Event::Uplink {
+            uplink: new.uplink.clone(),
+        });
+    }
+    events
+}
+
+/// Entities that are new or changed, in the new order, and the keys of those that went.
+fn diff<T: Clone + PartialEq, K: Eq + Hash>(
+    old: &[T],
+    new: &[T],
+    key: impl Fn(&T) -> K,
+) -> (Vec<T>, Vec<K>) {
+    let before: HashMap<K, &T> = old.iter().map(|entity| (key(entity), entity)).collect();
+    let put = new
+        .iter()
+        .filter(|entity| before.get(&key(entity)) != Some(entity))
+        .cloned()
+        .collect();
+    let after: HashMap<K, ()> = new.iter().map(|entity| (key(entity), ())).collect();
+    let gone = old.iter().map(key).filter(|key| !after.contains_key(key));
+    (put, gone.collect())
+}
+
+/// RFC 2863 states in the words of iproute2.
+fn operstate(state: u8) -> &'static str {
+    match state {
+        1 => "notpresent",
+        2 => "down",
+        3 => "lowerlayerdown",
+        4 => "testing",
+        5 => "dormant",
+        6 => "up",
+        _ => "unknown",
+    }
+}
+
+fn hex(mac: &[u8]) -> String {
+    let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences() {
+        let (put, del) = diff(&[(1, 'a'), (2, 'b')], &[(2, 'c'), (3, 'd')], |e| e.0);
+        assert_eq!((put, del), (vec![(2, 'c'), (3, 'd')], vec![1]));
+        let (put, del) = diff(&[(1, 'a')], &[(1, 'a')], |e| e.0);
+        assert!(put.is_empty() && del.is_empty());
+        assert_eq!(hex(&[0x52, 0x54, 0, 0, 0, 1]), "52:54:00:00:00:01");
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `open_tap`: a tap for one NIC, handed over as a file descriptor.
+
+use super::{Engine, Stopwatch, label};
+use crate::rtnl::{Counters, LinkChange, LinkInfo};
+use crate::tun;
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use tapyard_protocol::{Code, Error, OpenTap, OpenTapReply, Owner, Result, TapName};
+
+/// Names that turned out to be taken in the moment of use.
+const NAME_TRIES: usize = 8;
+
+impl Engine {
+    /// See the protocol page. Dropping the fd removes the tap.
+    pub fn open_tap(&mut self, args: &OpenTap) -> Result<(OpenTapReply, OwnedFd)> {
+        self.check_lab(&args.lab)?;
+        let spec = self.settled(&args.lab, &args.network)?.spec.clone();
+        let mut watch = Stopwatch::start();
+        let links = self.rtnl.links(Counters::Skip)?;
+        let bridge = links
+            .iter()
+            .find(|link| link.name == *spec.name && self.is_our_bridge(link, &args.lab, &spec))
+            .ok_or_else(|| {
+                Error::new(
+                    Code::NoSuchNetwork,
+                    format!("the bridge {} is gone", spec.name),
+                )
+                .hint("Somebody removed it; bring the lab up again.")
+                .subject(spec.name.as_str())
+            })?;
+        let alias = label::format(
+            self.config.identity.label_uid,
+            &Owner {
+                lab: args.lab.clone(),
+                network: args.network.clone(),
+                guest: Some(args.guest.clone()),
+                nic: Some(args.nic),
+            },
+        );
+        if let Some(other) = links.iter().find(|link| link.alias == alias) {
+            return Err(Error::new(
+                Code::NicInUse,
+                format!(
+                    "NIC {} of {} has {} already",
+                    args.nic, args.guest, other.name
+                ),
+            )
+            .hint("Another QEMU of this guest runs; end it first.")
+            .subject(other.name.as_str()));
+        }
+        let (name, fd) = open_free(&args.tap, &links)?;
+        let ifindex = rustix::net::netdevice::name_to_index(self.rtnl.fd(), &name)
+            .map_err(|e| Error::kernel(format!("look up {name}"), &e.into()))?;
+        let change = LinkChange {
+            mac: Some(args.mac.tap_side()),
+            mtu: Some(bridge.mtu),
+            alias: Some(&alias),
+            no_link_local: true,
+            ..LinkChange::default()
+        };
+        self.rtnl
+            .change_link(ifindex, &name, &change)
+            .map_err(|e| Error::from(e).subject(name.as_str()))?;
+        let tap = watch.step("tap", true);
+        let change = LinkChange {
+            master: Some(bridge.ifindex),
+            up: Some(true),
+            ..LinkChange::default()
+        };
+        self.rtnl
+            .change_link(ifindex, &name, &change)
+            .map_err(|e| match e.errno {
+                // linux/net/bridge/br_if.c: no free port number below BR_MAX_PORTS.
+                Errno::XFULL => Error::new(
+                    Code::BridgeFull,
+                    format!("{} has all of its 1023 ports in use", spec.name),
+                )
+                .hint("Spread the guests over a second network.")
+                .subject(spec.name.as_str()),
+                _ => Error::from(e).subject(name.as_str()),
+            })?;
+        let tap_port = watch.step("tap_port", true);
+        self.dirty = true;
+        let reply = OpenTapReply {
+            tap: name
+                .as_str()
+                .to_owned()
+                .try_into()
+                .map_err(|e: String| Error::new(Code::Internal, e))?,
+            ifindex,
+            steps: vec![tap, tap_port],
+        };
+        Ok((reply, fd))
+    }
+}
+
+/// Opens a tap of the preferred name, or of the lowest free `tapN`.
+fn open_free(preferred: &TapName, links: &[LinkInfo]) -> Result<(String, OwnedFd)> {
+    let taken: HashSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
+    let numbered = (0..=links.len() + NAME_TRIES).map(|n| format!("tap{n}"));
+    let names = std::iter::once(preferred.to_string()).chain(numbered);
+    for name in names
+        .filter(|name| !taken.contains(name.as_str()))
+        .take(NAME_TRIES)
+    {
+        if let Some(fd) = tun::open(&name)? {
+            return Ok((name, fd));
+        }
+    }
+    Err(Error::new(
+        Code::Kernel,
+        format!("the kernel takes neither {preferred} nor any tapN as a tap's name"),
+    )
+    .subject(preferred.as_str()))
+}

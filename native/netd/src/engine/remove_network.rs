@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `remove_network`: take a network away, past every error.
+
+use super::Engine;
+use crate::conntrack;
+use crate::dnsmasq::Dnsmasq;
+use crate::journal::{Entry, Recorded};
+use tapyard_protocol::{Code, Error, NetworkName, RemoveNetwork, Removed, Result};
+
+impl Engine {
+    /// See the protocol page.
+    pub fn remove_network(&mut self, args: &RemoveNetwork) -> Result<Removed> {
+        self.check_lab(&args.lab)?;
+        let recorded = self.journal.state().networks.get(&args.network);
+        if recorded.is_none_or(|recorded| recorded.lab != args.lab) {
+            return Ok(Removed::default());
+        }
+        Ok(self.take_down(&args.network))
+    }
+
+    /// Removes what the journal says was made for this network. What fails stays in the journal
+    /// as `removing`, so that asking again tries again.
+    pub(super) fn take_down(&mut self, name: &NetworkName) -> Removed {
+        let mut out = Removed::default();
+        let Some(recorded) = self.journal.state().networks.get(name).cloned() else {
+            return out;
+        };
+        self.dirty = true;
+        let removing = Entry::Removing { name: name.clone() };
+        // A full disk is no reason to leave things behind.
+        out.note(self.journal.append(removing), None);
+        let ended = self.end_dns(name);
+        out.note_if(ended, || format!("dnsmasq of {name}"));
+        let deleted = self.remove_bridge(&recorded);
+        out.note_if(deleted, || format!("bridge {name}"));
+        let subnet = recorded.spec.subnet.net();
+        let filter = self.filter.remove_network(name, subnet);
+        out.note(
+            filter.map_err(Error::from),
+            Some(format!("filter of {name}")),
+        );
+        out.note(
+            conntrack::clear(subnet).map(drop).map_err(Error::from),
+            None,
+        );
+        let files = self.config.directory.remove_dns(name);
+        let files = files.map_err(|e| Error::kernel(format!("remove {name}'s lease files"), &e));
+        out.note(files, None);
+        if out.failed.is_empty() {
+            out.note(
+                self.journal.append(Entry::Removed { name: name.clone() }),
+                None,
+            );
+        }
+        if self.journal.state().networks.is_empty() {
+            self.close_all(&mut out);
+        }
+        out
+    }
+
+    /// With the last network the uplink is put back and the table goes.
+    pub(super) fn close_all(&mut self, out: &mut Removed) {
+        let opened = self.journal.state().opened.clone();
+        match self.plan_uplink() {
+            Ok(()) => out.removed.extend(
+                opened
+                    .into_iter()
+                    .map(|device| format!("forwarding of {device}")),
+            ),
+            Err(error) => out.failed.push(error),
+        }
+        let table = format!("table inet {}", self.table);
+        let deleted = self.filter.delete();
+        out.note(deleted.map_err(Error::from), Some(table));
+    }
+
+    /// True when it was there. Journal and label must both say that it is ours.
+    fn remove_bridge(&mut self, recorded: &Recorded) -> Result<bool> {
+        let name = recorded.spec.name.as_str();
+        let Some(link) = self.rtnl.link_named(name)? else {
+            return Ok(false);
+        };
+        if !self.is_our_bridge(&link, &recorded.lab, &recorded.spec) {
+            return Err(Error::new(
+                Code::NameTaken,
+                format!("{name} does not carry our label any more, so it stays"),
+            )
+            .hint(format!(
+                "If it is of no use to anybody: ip link delete {name}"
+            ))
+            .subject(name));
+        }
+        self.rtnl.delete_link(link.ifindex, name)?;
+        Ok(true)
+    }
+
+    /// Ends a dnsmasq whose network the journal does not know, and removes its files: netd was
+    /// killed between the two.
+    pub(super) fn sweep_dns(&mut self) {
+        for name in self.config.directory.dns_names() {
+            if self.journal.state().networks.contains_key(&name) {
+                continue;
+            }
+            if let Ok(directory) = self.config.directory.dns(&name)
+                && let Some(dnsmasq) = Dnsmasq::running(&directory)
+            {
+                dnsmasq.end();
+            }
+            if let Err(e) = self.config.directory.remove_dns(&name) {
+                eprintln!("remove {name}'s lease files: {e}");
+            }
+        }
+    }
+}
+
+/// Gathers what went and what did not.
+pub(super) trait Note {
+    /// A removal whose success is worth telling as `what`, or not at all.
+    fn note(&mut self, result: Result<()>, what: Option<String>);
+    /// A removal that says whether there was something.
+    fn note_if(&mut self, result: Result<bool>, what: impl Fn() -> String);
+}
+
+impl Note for Removed {
+    fn note(&mut self, result: Result<()>, what: Option<String>) {
+        match result {
+            Ok(()) => self.removed.extend(what),
+            Err(error) => self.failed.push(error),
+        }
+    }
+
+    fn note_if(&mut self, result: Result<bool>, what: impl Fn() -> String) {
+        match result {
+            Ok(true) => self.removed.push(what()),
+            Ok(false) => {}
+            Err(error) => self.failed.push(error),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `set_nat`: the switch. Neither forks nor syncs.
+
+use super::{Engine, Stopwatch};
+use crate::conntrack;
+use crate::dnsmasq::Wanted;
+use crate::journal::Entry;
+use tapyard_protocol::{Error, NetworkSpec, Result, SetNat, SetNatReply};
+
+impl Engine {
+    /// See the protocol page.
+    pub fn set_nat(&mut self, args: &SetNat) -> Result<SetNatReply> {
+        self.check_lab(&args.lab)?;
+        let mut spec = self.settled(&args.lab, &args.network)?.spec.clone();
+        let watch = Stopwatch::start();
+        let before = spec.nat;
+        spec.nat = args.nat;
+        if before != args.nat {
+            self.record_nat(&spec)?;
+        }
+        match self.switch_nat(&spec) {
+            Ok((changed, flows_removed)) => {
+                self.dirty |= changed;
+                Ok(SetNatReply {
+                    nat: args.nat,
+                    changed,
+                    flows_removed,
+                    ms: watch.ms(),
+                })
+            }
+            Err(error) => {
+                if before != args.nat {
+                    spec.nat = before;
+                    let restored = self
+                        .record_nat(&spec)
+                        .and_then(|()| self.switch_nat(&spec).map(drop));
+                    if let Err(error) = restored {
+                        eprintln!("undo of set_nat {}: {error}", spec.name);
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn record_nat(&mut self, spec: &NetworkSpec) -> Result<()> {
+        self.journal.append(Entry::Nat {
+            name: spec.name.clone(),
+            nat: spec.nat,
+        })
+    }
+
+    /// Whether that changed something, and how many flows it removed.
+    fn switch_nat(&mut self, spec: &NetworkSpec) -> Result<(bool, u64)> {
+        let switched = match self.filter.set_nat(&spec.name, spec.nat) {
+            Ok(changed) => changed,
+            // Somebody flushed the ruleset: then all of it is written, NAT as journalled.
+            Err(error) => {
+                eprintln!("set NAT of {}: {error}; writing the filter anew", spec.name);
+                self.hold_filter().map_err(|_| Error::from(error))?
+            }
+        };
+        // The drop is in place, so no new entry can appear behind the sweep.
+        let flows = if spec.nat {
+            0
+        } else {
+            conntrack::clear(spec.subnet.net())?
+        };
+        let upstream = self.uplink.dns_servers();
+        if let (Some(dhcp), Some(service)) = (&spec.dhcp, self.dns.get(&spec.name))
+            && let Some(dnsmasq) = service.dnsmasq()
+        {
+            dnsmasq.update(&Wanted {
+                network: spec,
+                dhcp,
+                upstream: &upstream,
+            })?;
+        }
+        Ok((switched, flows as u64))
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The networks' dnsmasq: started, adopted, started again when one ends by itself.
+
+use super::Engine;
+use crate::dnsmasq::{Dnsmasq, Starting, Wanted};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tapyard_protocol::{Error, NetworkName, NetworkSpec, Result};
+
+/// The wait before the first, second … start after it ended by itself; the last one repeats.
+const BACKOFF: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+/// One that ran for so long is not failing in a loop.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// A network's dnsmasq, or when to start it again.
+#[derive(Debug)]
+pub enum Service {
+    /// It runs.
+    Running {
+        /// The process.
+        dnsmasq: Dnsmasq,
+        /// Since when netd has had it.
+        since: Instant,
+        /// How often in a row it had to be started again.
+        failures: usize,
+    },
+    /// It ended by itself.
+    Down {
+        /// When to start it again.
+        retry: Instant,
+        /// How often in a row it ended.
+        failures: usize,
+    },
+}
+
+impl Service {
+    fn new(dnsmasq: Dnsmasq, failures: usize) -> Service {
+        Service::Running {
+            dnsmasq,
+            since: Instant::now(),
+            failures,
+        }
+    }
+
+    fn down(failures: usize) -> Service {
+        let wait = BACKOFF[failures.min(BACKOFF.len() - 1)];
+        Service::Down {
+            retry: Instant::now() + wait,
+            failures: failures + 1,
+        }
+    }
+
+    /// The process, where it runs.
+    pub fn dnsmasq(&self) -> Option<&Dnsmasq> {
+        match self {
+            Service::Running { dnsmasq, .. } => Some(dnsmasq),
+            Service::Down { .. } => None,
+        }
+    }
+}
+
+/// What [`Engine::begin_dns`] found to do.
+pub(super) enum Pending {
+    /// Nothing is wanted, or it is as wanted; whether that needed a change.
+    Settled(bool),
+    /// It was started and is waited for in [`Engine::finish_dns`].
+    Starting(Starting),
+}
+
+impl Engine {
+    /// Brings a network's dnsmasq to what is wanted, without waiting for one that had to be
+    /// started, so that other work goes on meanwhile. `anew`: the one that runs served a bridge
+    /// that is no more.
+    pub(super) fn begin_dns(&mut self, spec: &NetworkSpec, anew: bool) -> Result<Pending> {
+        let Some(dhcp) = &spec.dhcp else {
+            return Ok(Pending::Settled(self.end_dns(&spec.name)?));
+        };
+        let directory = self.dns_directory(&spec.name)?;
+        let upstream = self.uplink.dns_servers();
+        let wanted = Wanted {
+            network: spec,
+            dhcp,
+            upstream: &upstream,
+        };
+        if let Some(Service::Running { dnsmasq, .. }) = self.dns.get(&spec.name)
+            && !dnsmasq.ended()
+            && !anew
+            && dnsmasq.is_as_wanted(&wanted)
+        {
+            return Ok(Pending::Settled(dnsmasq.update(&wanted)?));
+        }
+        self.end_dns(&spec.name)?;
+        Ok(Pending::Starting(Dnsmasq::start(&directory, &wanted)?))
+    }
+
+    /// Waits for what [`Engine::begin_dns`] started. True when something changed.
+    pub(super) fn finish_dns(&mut self, name: &NetworkName, pending: Pending) -> Result<bool> {
+        match pending {
+            Pending::Settled(changed) => Ok(changed),
+            Pending::Starting(starting) => {
+                let service = Service::new(starting.ready()?, 0);
+                self.dns.insert(name.clone(), service);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Ends a network's dnsmasq. True when there was one.
+    pub(super) fn end_dns(&mut self, name: &NetworkName) -> Result<bool> {
+        match self.dns.remove(name) {
+            Some(Service::Running { dnsmasq, .. }) if !dnsmasq.ended() => {
+                let pid = dnsmasq.pid();
+                if dnsmasq.end() {
+                    return Ok(true);
+                }
+                self.dns.insert(name.clone(), Service::new(dnsmasq, 0));
+                Err(Error::new(
+                    tapyard_protocol::Code::DnsmasqFailed,
+                    format!("dnsmasq for {name} (process {pid}) does not end"),
+                )
+                .hint(format!(
+                    "It hangs in the kernel; look at /proc/{pid}/stack."
+                ))
+                .subject(name.as_str()))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Takes over the dnsmasq that a netd before this one started.
+    pub(super) fn adopt_dns(&mut self, name: &NetworkName) -> Result<()> {
+        let directory = self.dns_directory(name)?;
+        if let Some(dnsmasq) = Dnsmasq::running(&directory) {
+            self.dns.insert(name.clone(), Service::new(dnsmasq, 0));
+        }
+        Ok(())
+    }
+
+    /// Writes the servers and reservations of all networks anew, where they changed.
+    pub(super) fn update_dns(&mut self) {
+        let upstream = self.uplink.dns_servers();
+        for recorded in self.journal.state().networks.values() {
+            let service = self.dns.get(&recorded.spec.name);
+            let dnsmasq = service.and_then(Service::dnsmasq);
+            if let (Some(dnsmasq), Some(dhcp)) = (dnsmasq, &recorded.spec.dhcp) {
+                let wanted = Wanted {
+                    network: &recorded.spec,
+                    dhcp,
+                    upstream: &upstream,
+                };
+                if let Err(error) = dnsmasq.update(&wanted) {
+                    eprintln!("{error}");
+                }
+            }
+        }
+    }
+
+    /// The processes that are watched, with their networks.
+    pub(super) fn dns_fds(&self) -> impl Iterator<Item = (&NetworkName, BorrowedFd<'_>)> {
+        self.dns
+            .iter()
+            .filter_map(|(name, service)| Some((name, service.dnsmasq()?.fd())))
+    }
+
+    /// A network's dnsmasq may have ended.
+    pub(super) fn dns_ended(&mut self, name: &NetworkName) {
+        let Some(service) = self.dns.get_mut(name) else {
+            return;
+        };
+        if let Service::Running {
+            dnsmasq,
+            since,
+            failures,
+        } = service
+            && dnsmasq.ended()
+        {
+            eprintln!("dnsmasq for {name} ended");
+            let failures = if since.elapsed() > STEADY {
+                0
+            } else {
+                *failures
+            };
+            *service = Service::down(failures);
+        }
+    }
+
+    /// When the next one is to be started again.
+    pub(super) fn dns_retry(&self) -> Option<Instant> {
+        self.dns
+            .values()
+            .filter_map(|service| match service {
+                Service::Down { retry, .. } => Some(*retry),
+                Service::Running { .. } => None,
+            })
+            .min()
+    }
+
+    /// Starts those again whose time has come. True when that changed something.
+    pub(super) fn restart_dns(&mut self, now: Instant) -> bool {
+        let due: Vec<(NetworkName, usize)> = self
+            .dns
+            .iter()
+            .filter_map(|(name, service)| match service {
+                Service::Down { retry, failures } if *retry <= now => {
+                    Some((name.clone(), *failures))
+                }
+                _ => None,
+            })
+            .collect();
+        for (name, failures) in &due {
+            let Some(recorded) = self.journal.state().networks.get(name) else {
+                self.dns.remove(name);
+                continue;
+            };
+            let spec = recorded.spec.clone();
+            let started = self
+                .begin_dns(&spec, true)
+                .and_then(|pending| self.finish_dns(name, pending));
+            let service = match (started, self.dns.remove(name)) {
+                (Ok(_), Some(Service::Running { dnsmasq, .. })) => Service::new(dnsmasq, *failures),
+                (result, _) => {
+                    if let Err(error) = result {
+                        eprintln!("{error}");
+                    }
+                    Service::down(*failures)
+                }
+            };
+            self.dns.insert(name.clone(), service);
+        }
+        !due.is_empty()
+    }
+
+    pub(super) fn dns_directory(&self, name: &NetworkName) -> Result<PathBuf> {
+        let directory = self.config.directory.dns(name);
+        let watched = directory.and_then(|path| self.leases.add(&path).map(|()| path));
+        watched.map_err(|e| {
+            Error::kernel(format!("make the directory of {name}'s dnsmasq"), &e)
+                .subject(name.as_str())
+        })
+    }
+}

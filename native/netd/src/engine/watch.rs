@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What else tells netd of changes: nf_tables' own notifications, and inotify for leases.
+
+use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, bind, netlink, recv, socket_with,
+};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// linux/netfilter/nfnetlink.h: NFNLGRP_NFTABLES is 7; groups are bits from 1.
+const NFTABLES: u32 = 1 << 6;
+
+/// Told after each nf_tables transaction of anybody's in the namespace.
+#[derive(Debug)]
+pub struct FilterWatch {
+    fd: OwnedFd,
+}
+
+impl FilterWatch {
+    /// Subscribes in the calling thread's network namespace.
+    pub fn open() -> io::Result<FilterWatch> {
+        let fd = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            Some(netlink::NETFILTER),
+        )?;
+        bind(&fd, &SocketAddrNetlink::new(0, NFTABLES))?;
+        Ok(FilterWatch { fd })
+    }
+
+    /// Readable when there was a transaction.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Forgets all that is there, without blocking.
+    pub fn drain(&self) {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match recv(&self.fd, &mut buffer, RecvFlags::TRUNC) {
+                // ENOBUFS: some were lost; that there were some is all we ask.
+                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Told when dnsmasq writes its lease file.
+#[derive(Debug)]
+pub struct LeaseWatch {
+    fd: OwnedFd,
+}
+
+impl LeaseWatch {
+    /// Watches nothing yet.
+    pub fn open() -> io::Result<LeaseWatch> {
+        Ok(LeaseWatch {
+            fd: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+        })
+    }
+
+    /// Watches a network's directory until it is removed. Twice is once.
+    pub fn add(&self, directory: &Path) -> io::Result<()> {
+        add_watch(&self.fd, directory, WatchFlags::MODIFY | WatchFlags::CREATE)?;
+        Ok(())
+    }
+
+    /// Readable when something was written.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Forgets all that is there, without blocking.
+    pub fn drain(&self) {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = rustix::fs::inotify::Reader::new(&self.fd, &mut buffer);
+        while reader.next().is_ok() {}
+    }
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Interfaces: RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK.
+
+use super::Result;
+use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl, u32_at, u64_at};
+use crate::nft::attr::{Attrs, find, parse, string};
+use rustix::io::Errno;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+
+// enum in linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_STATS64: u16 = 23;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_EXT_MASK: u16 = 29;
+const IFLA_CARRIER: u16 = 33;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+/// linux/if_link.h: no link-local address.
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
+/// linux/rtnetlink.h
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+
+const IFF_UP: u32 = 1;
+/// sizeof(struct ifinfomsg).
+const IFINFOMSG: usize = 16;
+
+/// Whether to read counters along with interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counters {
+    /// `stats` holds them.
+    Read,
+    /// `stats` holds zeroes.
+    Skip,
+}
+
+/// An interface as RTM_GETLINK tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Its number.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// IFLA_INFO_KIND, "" where there is none.
+    pub kind: String,
+    /// The bridge that it is a port of.
+    pub master: Option<u32>,
+    /// IFF_UP.
+    pub up: bool,
+    /// IFLA_CARRIER.
+    pub carrier: bool,
+    /// IF_OPER_…, RFC 2863.
+    pub operstate: u8,
+    /// Its hardware address; empty where it has none.
+    pub mac: Vec<u8>,
+    /// Bytes.
+    pub mtu: u32,
+    /// Its alias, "" where there is none.
+    pub alias: String,
+    /// STP state and forward delay of a bridge (in 1/100 s).
+    pub bridge: Option<(u32, u32)>,
+    /// Its counters.
+    pub stats: LinkStats,
+}
+
+/// IFLA_STATS64, the part that is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // named as in struct rtnl_link_stats64
+pub struct LinkStats {
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_dropped: u64,
+    pub tx_dropped: u64,
+}
+
+/// A bridge to be made: STP off, no forward delay.
+#[derive(Debug, Clone, Copy)]
+pub struct NewBridge<'a> {
+    /// Its number, which must be free.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: &'a str,
+    /// Its hardware address. Given explicitly, so it does not follow its ports'.
+    pub mac: [u8; 6],
+    /// Bytes.
+    pub mtu: u32,
+    /// Its alias.
+    pub alias: &'a str,
+}
+
+/// What to set on an interface; `None` leaves it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LinkChange<'a> {
+    /// Hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// Bytes.
+    pub mtu: Option<u32>,
+    /// IFLA_IFALIAS.
+    pub alias: Option<&'a str>,
+    /// The bridge to join; 0 leaves the present one.
+    pub master: Option<u32>,
+    /// IFF_UP.
+    pub up: Option<bool>,
+    /// No IPv6 link-local address from now on.
+    pub no_link_local: bool,
+    /// STP off, forward delay 0.
+    pub bridge_defaults: bool,
+}
+
+impl Rtnl {
+    /// All interfaces, in the kernel's order. Without counters the kernel has half the work.
+    pub fn links(&mut self, counters: Counters) -> Result<Vec<LinkInfo>> {
+        let mut links = Vec::new();
+        let mut attrs = Attrs::new();
+        if counters == Counters::Skip {
+            attrs.raw(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+        }
+        let request = Message {
+            operation: "list interfaces".into(),
+            kind: RTM_GETLINK,
+            flags: 0,
+            body: with(header(0, 0, 0), attrs),
+        };
+        self.dump(&request, |kind, body| {
+            if kind == RTM_NEWLINK {
+                links.extend(parse_link(body));
+            }
+        })?;
+        Ok(links)
+    }
+
+    /// One interface by number.
+    pub fn link(&mut self, ifindex: u32) -> Result<Option<LinkInfo>> {
+        self.one_link(header(ifindex, 0, 0))
+    }
+
+    /// One interface by name.
+    pub fn link_named(&mut self, name: &str) -> Result<Option<LinkInfo>> {
+        let mut attrs = Attrs::new();
+        attrs.string(IFLA_IFNAME, name);
+        self.one_link(with(header(0, 0, 0), attrs))
+    }
+
+    fn one_link(&mut self, body: Vec<u8>) -> Result<Option<LinkInfo>> {
+        let request = Message {
+            operation: "look at an interface".into(),
+            kind: RTM_GETLINK,
+            flags: 0,
+            body,
+        };
+        Ok(self.get(&request)?.as_deref().and_then(parse_link))
+    }
+
+    /// Makes a bridge and puts its alias on, in one system call: no bridge of ours is ever seen
+    /// without its label. The alias goes to the number, so if somebody else takes the *name*
+    /// just now, theirs is not touched. EEXIST: the name is taken; EBUSY: the number is.
+    pub fn add_bridge(&mut self, bridge: &NewBridge<'_>) -> Result<()> {
+        let mut attrs = Attrs::new();
+        attrs
+            .string(IFLA_IFNAME, bridge.name)
+            .raw(IFLA_ADDRESS, &bridge.mac)
+            .raw(IFLA_MTU, &bridge.mtu.to_ne_bytes())
+            .nest(IFLA_LINKINFO, bridge_info);
+        let make = Message {
+            operation: format!("make bridge {}", bridge.name),
+            kind: RTM_NEWLINK,
+            flags: NLM_F_CREATE | NLM_F_EXCL,
+            body: with(header(bridge.ifindex, 0, 0), attrs),
+        };
+        let mut attrs = Attrs::new();
+        attrs.raw(IFLA_IFALIAS, bridge.alias.as_bytes());
+        let label = Message {
+            operation: format!("label bridge {}", bridge.name),
+            kind: RTM_NEWLINK,
+            flags: 0,
+            body: with(header(bridge.ifindex, 0, 0), attrs),
+        };
+        self.request(&[make, label])
+    }
+
+    /// Changes an interface; `name` is for errors only. Where it gets a master or goes up, that
+    /// comes after the rest.
+    pub fn change_link(&mut self, ifindex: u32, name: &str, change: &LinkChange<'_>) -> Result<()> {
+        let mut first = Attrs::new();
+        if let Some(mac) = change.mac {
+            first.raw(IFLA_ADDRESS, &mac);
+        }
+        if let Some(mtu) = change.mtu {
+            first.raw(IFLA_MTU, &mtu.to_ne_bytes());
+        }
+        if let Some(alias) = change.alias {
+            first.raw(IFLA_IFALIAS, alias.as_bytes());
+        }
+        if change.bridge_defaults {
+            first.nest(IFLA_LINKINFO, bridge_info);
+        }
+        if change.no_link_local {
+            first.nest(IFLA_AF_SPEC, |families| {
+                families.nest(libc::AF_INET6 as u16, |inet6| {
+                    inet6.raw(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+                });
+            });
+        }
+        let mut second = Attrs::new();
+        if let Some(master) = change.master {
+            second.raw(IFLA_MASTER, &master.to_ne_bytes());
+        }
+        let (flags, mask) = match change.up {
+            Some(true) => (IFF_UP, IFF_UP),
+            Some(false) => (0, IFF_UP),
+            None => (0, 0),
+        };
+        let mut messages = Vec::new();
+        let first = first.into_bytes();
+        if !first.is_empty() {
+            messages.push(Message {
+                operation: format!("set up interface {name}"),
+                kind: RTM_NEWLINK,
+                flags: 0,
+                body: [header(ifindex, 0, 0), first].concat(),
+            });
+        }
+        let second = second.into_bytes();
+        if !second.is_empty() || mask != 0 {
+            let operation = match (change.master, change.up) {
+                (Some(0), _) => format!("take {name} off its bridge"),
+                (Some(_), _) => format!("put {name} on its bridge"),
+                (None, Some(false)) => format!("switch {name} off"),
+                (None, _) => format!("switch {name} on"),
+            };
+            messages.push(Message {
+                operation,
+                kind: RTM_NEWLINK,
+                flags: 0,
+                body: [header(ifindex, flags, mask), second].concat(),
+            });
+        }
+        self.request(&messages)
+    }
+
+    /// Removes an interface; `name` is for errors only. One that is not there is fine.
+    pub fn delete_link(&mut self, ifindex: u32, name: &str) -> Result<()> {
+        let message = Message {
+            operation: format!("remove interface {name}"),
+            kind: RTM_DELLINK,
+            flags: 0,
+            body: header(ifindex, 0, 0),
+        };
+        match self.request(&[message]) {
+            Err(error) if error.errno == Errno::NODEV => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn bridge_info(info: &mut Attrs) {
+    info.string(IFLA_INFO_KIND, "bridge")
+        .nest(IFLA_INFO_DATA, |data| {
+            data.raw(IFLA_BR_FORWARD_DELAY, &0u32.to_ne_bytes())
+                .raw(IFLA_BR_STP_STATE, &0u32.to_ne_bytes());
+        });
+}
+
+/// struct ifinfomsg.
+fn header(ifindex: u32, flags: u32, mask: u32) -> Vec<u8> {
+    let mut bytes = vec![0; 4]; // AF_UNSPEC, padding, type
+    for word in [ifindex, flags, mask] {
+        bytes.extend_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
+fn with(header: Vec<u8>, attrs: Attrs) -> Vec<u8> {
+    [header, attrs.into_bytes()].concat()
+}
+
+/// An RTM_NEWLINK message; none where it is not one.
+fn parse_link(body: &[u8]) -> Option<LinkInfo> {
+    // A bridge tells its ports a second time as AF_BRIDGE.
+    if *body.first()? != libc::AF_UNSPEC as u8 {
+        return None;
+    }
+    let mut link = LinkInfo {
+        ifindex: u32_at(body, 4)?,
+        name: String::new(),
+        kind: String::new(),
+        master: None,
+        up: u32_at(body, 8)? & IFF_UP != 0,
+        carrier: false,
+        operstate: 0,
+        mac: Vec::new(),
+        mtu: 0,
+        alias: String::new(),
+        bridge: None,
+        stats: LinkStats::default(),
+    };
+    for (kind, value) in parse(body.get(IFINFOMSG..)?) {
+        match kind {
+            IFLA_IFNAME => link.name = string(value)?.to_owned(),
+            IFLA_ADDRESS => link.mac = value.to_vec(),
+            IFLA_MTU => link.mtu = u32_at(value, 0)?,
+            IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_OPERSTATE => link.operstate = *value.first()?,
+            IFLA_CARRIER => link.carrier = value.first() == Some(&1),
+            // Somebody else's alias may be anything.
+            IFLA_IFALIAS => link.alias = text(value),
+            IFLA_STATS64 => link.stats = parse_stats(value)?,
+            IFLA_LINKINFO => {
+                link.kind = find(value, IFLA_INFO_KIND).map(text).unwrap_or_default();
+                if link.kind == "bridge"
+                    && let Some(data) = find(value, IFLA_INFO_DATA)
+                {
+                    let number = |kind| find(data, kind).and_then(|v| u32_at(v, 0));
+                    link.bridge = number(IFLA_BR_STP_STATE).zip(number(IFLA_BR_FORWARD_DELAY));
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|&b| b == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
+/// struct rtnl_link_stats64 begins rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors,
+/// tx_errors, rx_dropped, tx_dropped.
+fn parse_stats(value: &[u8]) -> Option<LinkStats> {
+    let word = |index: usize| u64_at(value, index * 8);
+    Some(LinkStats {
+        rx_packets: word(0)?,
+        tx_packets: word(1)?,
+        rx_bytes: word(2)?,
+        tx_bytes: word(3)?,
+        rx_dropped: word(6)?,
+        tx_dropped: word(7)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes_and_no_garbage() {
+        let mut attrs = Attrs::new();
+        attrs
+            .string(IFLA_IFNAME, "br0")
+            .raw(IFLA_MTU, &1500u32.to_ne_bytes())
+            .raw(IFLA_IFALIAS, b"\xff\xfe")
+            .nest(IFLA_LINKINFO, bridge_info);
+        let body = with(header(7, IFF_UP, 0), attrs);
+        let link = parse_link(&body).unwrap();
+        assert_eq!((link.ifindex, link.up, link.mtu), (7, true, 1500));
+        assert_eq!((link.name.as_str(), link.kind.as_str()), ("br0", "bridge"));
+        assert_eq!(link.bridge, Some((0, 0)));
+        for end in 0..body.len() {
+            parse_link(&body[..end]);
+            let mut wrong = body.clone();
+            wrong[end] ^= 0xff;
+            parse_link(&wrong);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Multicast groups of rtnetlink(7): told when something changed, not what. Whoever is told
+//! reads the kernel again, so a lost message costs nothing.
+
+use super::socket::split;
+use super::{Error, Result};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+// linux/rtnetlink.h, RTNLGRP_… as bits.
+const LINK: u32 = 1 << 0;
+const IPV4_IFADDR: u32 = 1 << 4;
+const IPV4_ROUTE: u32 = 1 << 6;
+const IPV6_IFADDR: u32 = 1 << 8;
+const IPV4_NETCONF: u32 = 1 << 23;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+const RTM_NEWNETCONF: u16 = 80;
+const RTM_DELNETCONF: u16 = 81;
+
+/// What may have changed since last asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Interfaces or their addresses.
+    pub links: bool,
+    /// IPv4 routes.
+    pub routes: bool,
+    /// sysctls of net.ipv4.conf, forwarding among them.
+    pub netconf: bool,
+}
+
+impl Changes {
+    /// Whether anything did.
+    pub fn any(self) -> bool {
+        self.links || self.routes || self.netconf
+    }
+}
+
+/// The subscription.
+#[derive(Debug)]
+pub struct Monitor {
+    fd: OwnedFd,
+}
+
+impl Monitor {
+    /// Subscribes in the calling thread's network namespace.
+    pub fn open() -> Result<Monitor> {
+        let open = || -> std::result::Result<OwnedFd, Errno> {
+            let fd = socket_with(
+                AddressFamily::NETLINK,
+                SocketType::RAW,
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+                None, // NETLINK_ROUTE is 0
+            )?;
+            let groups = LINK | IPV4_IFADDR | IPV4_ROUTE | IPV6_IFADDR | IPV4_NETCONF;
+            bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+            Ok(fd)
+        };
+        let fd = open().map_err(|errno| Error {
+            operation: "watch interfaces, addresses and routes".into(),
+            errno,
+        })?;
+        Ok(Monitor { fd })
+    }
+
+    /// Readable when something changed.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Takes all that is there, without blocking.
+    pub fn drain(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match recv(&self.fd, &mut buffer, RecvFlags::empty()) {
+                Ok((size, _)) => {
+                    for part in split(&buffer[..size]) {
+                        match part.kind {
+                            RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => {
+                                changes.links = true;
+                            }
+                            RTM_NEWROUTE | RTM_DELROUTE => changes.routes = true,
+                            RTM_NEWNETCONF | RTM_DELNETCONF => changes.netconf = true,
+                            _ => {}
+                        }
+                    }
+                }
+                // ENOBUFS: messages were lost; anything may have changed.
+                Err(Errno::NOBUFS) => {
+                    changes = Changes {
+                        links: true,
+                        routes: true,
+                        netconf: true,
+                    };
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return changes,
+            }
+        }
+    }
+}

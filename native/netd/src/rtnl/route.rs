@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+//! IPv4 routes: RTM_GETROUTE.
+
+use super::Result;
+use super::address::parse_ip;
+use super::socket::{Message, Rtnl, u16_at, u32_at};
+use crate::nft::attr::{find, parse};
+use ipnet::Ipv4Net;
+use std::net::{IpAddr, Ipv4Addr};
+
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_TABLE: u16 = 15;
+const RTA_VIA: u16 = 18;
+const RTN_UNICAST: u8 = 1;
+const RT_TABLE_MAIN: u32 = 254;
+/// A route that answers for the machine's own addresses.
+const RT_TABLE_LOCAL: u32 = 255;
+/// RTNH_F_DEAD: its device is down.
+const RTNH_F_DEAD: u32 = 1;
+/// sizeof(struct rtmsg), sizeof(struct rtnexthop).
+const RTMSG: usize = 12;
+const RTNEXTHOP: usize = 8;
+
+/// An IPv4 route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// 0.0.0.0/0 for a default route.
+    pub destination: Ipv4Net,
+    /// RT_TABLE_…
+    pub table: u32,
+    /// RTN_…: 1 is unicast.
+    pub kind: u8,
+    /// Lower wins.
+    pub metric: u32,
+    /// The interface that it leads to; the first of several.
+    pub device: Option<u32>,
+    /// The next hop; none on a link that needs none.
+    pub gateway: Option<IpAddr>,
+    /// Its device is down.
+    pub dead: bool,
+}
+
+impl Route {
+    /// Whether it answers for the machine's own addresses.
+    pub fn is_local(&self) -> bool {
+        self.table == RT_TABLE_LOCAL
+    }
+}
+
+impl Rtnl {
+    /// All IPv4 routes of all tables.
+    pub fn routes(&mut self) -> Result<Vec<Route>> {
+        let mut routes = Vec::new();
+        let mut body = vec![0; RTMSG];
+        body[0] = libc::AF_INET as u8;
+        let request = Message {
+            operation: "list routes".into(),
+            kind: RTM_GETROUTE,
+            flags: 0,
+            body,
+        };
+        self.dump(&request, |kind, body| {
+            if kind == RTM_NEWROUTE {
+                routes.extend(parse_route(body));
+            }
+        })?;
+        Ok(routes)
+    }
+}
+
+/// The default route of the main table that the kernel takes: alive, of the lowest metric.
+pub fn default_route(routes: &[Route]) -> Option<&Route> {
+    routes
+        .iter()
+        .filter(|route| {
+            route.table == RT_TABLE_MAIN
+                && route.kind == RTN_UNICAST
+                && route.destination.prefix_len() == 0
+                && route.device.is_some()
+                && !route.dead
+        })
+        .min_by_key(|route| route.metric)
+}
+
+/// An RTM_NEWROUTE message of IPv4; none where it is not one.
+fn parse_route(body: &[u8]) -> Option<Route> {
+    if i32::from(*body.first()?) != libc::AF_INET {
+        return None;
+    }
+    let mut route = Route {
+        destination: Ipv4Net::new(Ipv4Addr::UNSPECIFIED, *body.get(1)?).ok()?,
+        table: u32::from(*body.get(4)?),
+        kind: *body.get(7)?,
+        metric: 0,
+        device: None,
+        gateway: None,
+        dead: u32_at(body, 8)? & RTNH_F_DEAD != 0,
+    };
+    for (kind, value) in parse(body.get(RTMSG..)?) {
+        match kind {
+            RTA_DST => {
+                let octets = <[u8; 4]>::try_from(value).ok()?;
+                let prefix = route.destination.prefix_len();
+                route.destination = Ipv4Net::new(octets.into(), prefix).ok()?;
+            }
+            RTA_OIF => route.device = u32_at(value, 0),
+            RTA_GATEWAY => route.gateway = parse_ip(libc::AF_INET, value),
+            RTA_VIA => route.gateway = parse_via(value),
+            RTA_PRIORITY => route.metric = u32_at(value, 0)?,
+            RTA_TABLE => route.table = u32_at(value, 0)?,
+            // struct rtnexthop: length, flags, hops, interface; attributes.
+            RTA_MULTIPATH => {
+                let length = usize::from(u16_at(value, 0)?);
+                route.device = u32_at(value, 4);
+                let attrs = value.get(RTNEXTHOP..length)?;
+                route.gateway = find(attrs, RTA_GATEWAY)
+                    .and_then(|gateway| parse_ip(libc::AF_INET, gateway))
+                    .or_else(|| find(attrs, RTA_VIA).and_then(parse_via));
+            }
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+/// struct rtvia: a next hop of another family (RFC 5549).
+fn parse_via(value: &[u8]) -> Option<IpAddr> {
+    parse_ip(i32::from(u16_at(value, 0)?), value.get(2..)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nft::attr::Attrs;
+
+    fn body(metric: u32, device: u32, flags: u32) -> Vec<u8> {
+        let mut body = vec![libc::AF_INET as u8, 0, 0, 0, 254, 0, 0, 1];
+        body.extend_from_slice(&flags.to_ne_bytes());
+        let mut attrs = Attrs::new();
+        attrs
+            .raw(RTA_TABLE, &254u32.to_ne_bytes())
+            .raw(RTA_PRIORITY, &metric.to_ne_bytes())
+            .raw(RTA_GATEWAY, &[203, 0, 113, 1])
+            .raw(RTA_OIF, &device.to_ne_bytes());
+        [body, attrs.into_bytes()].concat()
+    }
+
+    #[test]
+    fn the_lowest_living_metric_wins() {
+        let routes: Vec<Route> = [(600, 3, 0), (100, 2, 0), (50, 4, RTNH_F_DEAD)]
+            .into_iter()
+            .map(|(metric, device, flags)| parse_route(&body(metric, device, flags)).unwrap())
+            .collect();
+        let route = default_route(&routes).unwrap();
+        assert_eq!((route.device, route.metric), (Some(2), 100));
+        assert_eq!(route.gateway, Some("203.0.113.1".parse().unwrap()));
+        assert_eq!(default_route(&[]), None);
+    }
+
+    #[test]
+    fn garbage_is_no_route() {
+        let body = body(1, 2, 0);
+        for end in 0..body.len() {
+            parse_route(&body[..end]);
+            for flip in [0xff, 0x0f, 0x80] {
+                let mut wrong = body.clone();
+                wrong[end] ^= flip;
+                parse_route(&wrong);
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! net.ipv4.conf.INTERFACE.forwarding (Documentation/networking/ip-sysctl.rst).
+//!
+//! /proc/sys/net shows the network namespace of the thread that looks. Only interfaces are ever
+//! written: writing ip_forward or conf.all resets every interface of the machine.
+
+use std::io;
+
+/// Whether the kernel forwards IPv4 that enters by this interface. `name` is an interface's
+/// name as the kernel tells it, so it holds no slash.
+pub fn forwarding(name: &str) -> io::Result<bool> {
+    Ok(std::fs::read_to_string(path(name)?)?.trim() == "1")
+}
+
+/// Whether `ip_forward` is on, i.e. somebody made the machine a router.
+pub fn is_router() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/forwarding")
+        .is_ok_and(|text| text.trim() == "1")
+}
+
+/// Switches forwarding of one interface.
+pub fn set_forwarding(name: &str, on: bool) -> io::Result<()> {
+    std::fs::write(path(name)?, if on { "1" } else { "0" })
+}
+
+fn path(name: &str) -> io::Result<String> {
+    if name.is_empty() || name.contains('/') || matches!(name, "." | ".." | "all" | "default") {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    Ok(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_interfaces_have_a_path() {
+        for name in ["", ".", "..", "all", "default", "../all", "a/b"] {
+            assert!(super::path(name).is_err(), "{name}");
+        }
+        assert!(super::path("eth0.5").is_ok());
+    }
+}

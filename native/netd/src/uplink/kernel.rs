@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The host scope's way out: the device of the kernel's own default route.
+
+use super::{Uplink, system_nameservers};
+use crate::rtnl::{AddressFamily, Monitor, Rtnl, default_route};
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State};
+
+/// Follows the IPv4 default route of the main table with the lowest metric.
+#[derive(Debug)]
+pub struct KernelUplink {
+    rtnl: Rtnl,
+    monitor: Monitor,
+    state: State,
+    servers: Vec<IpAddr>,
+}
+
+impl KernelUplink {
+    /// Subscribes to route events in the calling thread's network namespace and looks.
+    pub fn open() -> Result<KernelUplink> {
+        let mut rtnl = Rtnl::open()?;
+        let monitor = Monitor::open()?;
+        let state = look(&mut rtnl)?;
+        Ok(KernelUplink {
+            rtnl,
+            monitor,
+            state,
+            servers: system_nameservers(),
+        })
+    }
+}
+
+impl Uplink for KernelUplink {
+    fn state(&self) -> State {
+        self.state.clone()
+    }
+
+    fn dns_servers(&self) -> Vec<IpAddr> {
+        self.servers.clone()
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.monitor.fd())
+    }
+
+    fn on_readable(&mut self) -> bool {
+        let changes = self.monitor.drain();
+        // A new interface or address alone moves no route, but the address may be the uplink's.
+        if !(changes.routes || changes.links) {
+            return false;
+        }
+        let state = look(&mut self.rtnl).unwrap_or_else(State::none);
+        // Whoever changes the route (DHCP, NetworkManager) changes resolv.conf with it.
+        let servers = system_nameservers();
+        let changed = state != self.state || servers != self.servers;
+        self.state = state;
+        self.servers = servers;
+        changed
+    }
+
+    fn shutdown(&mut self) -> Removed {
+        Removed::default()
+    }
+}
+
+fn look(rtnl: &mut Rtnl) -> Result<State> {
+    let routes = rtnl.routes()?;
+    let route = default_route(&routes);
+    let Some((gateway, ifindex)) = route.and_then(|r| Some((r.gateway, r.device?))) else {
+        return Ok(State::none(
+            Error::new(
+                Code::NoDefaultRoute,
+                "this machine has no IPv4 default route, so guests have no way out",
+            )
+            .hint("Connect the machine to a network; guests have their way out as soon as it has."),
+        ));
+    };
+    let device = rtnl.link(ifindex)?.map(|link| link.name);
+    let addresses = rtnl
+        .addresses(AddressFamily::Any)?
+        .into_iter()
+        .filter(|address| address.ifindex == ifindex)
+        .map(|address| address.net)
+        .collect();
+    Ok(State {
+        provider: Provider::Kernel,
+        host_device: device.clone(),
+        device,
+        addresses,
+        gateway,
+        forwarding: false,
+        pid: None,
+        reason: None,
+    })
+}
