@@ -3,9 +3,20 @@
 //!
 //! `docs/netd-protocol.md`, section "The filter", holds the ruleset in nft's own words.
 
-use std::net::Ipv4Addr;
+pub(crate) mod attr;
+mod expr;
+mod message;
+mod ruleset;
+pub(crate) mod socket;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
+
+use expr::Expr;
+use message::{Element, Table};
+use ruleset::{BRIDGES, Chain, IN, NAT_OFF, NAT_SOURCES, OPENED, OUT, SETS, SetKind, UPLINKS};
+use socket::{Message, Socket};
 
 /// What can go wrong between netd and netfilter.
 #[derive(Debug, thiserror::Error)]
@@ -64,57 +75,268 @@ pub struct FilterState {
 
 /// One nf_tables table and the netlink socket that changes it.
 ///
-/// Each changing call is one netlink transaction: all of it happens or none, and doing it twice
-/// is doing it once.
+/// Each changing call reads what is there, decides, and makes one netlink transaction of what is
+/// missing: all of it happens or none, and doing it twice is doing it once.
 #[derive(Debug)]
 pub struct Filter {
-    table: String,
+    table: Table,
+    socket: Socket,
 }
 
 impl Filter {
     /// Opens the netlink socket in the calling thread's network namespace. Changes nothing.
     pub fn open(table: &str) -> Result<Filter> {
-        Ok(Filter { table: table.to_owned() })
+        Ok(Filter {
+            table: Table(table.to_owned()),
+            socket: Socket::open()?,
+        })
     }
 
     /// Makes the table with its sets, maps and base chains, where they are missing.
     pub fn ensure(&mut self) -> Result<()> {
-        todo!("{}", self.table)
+        let chains = self.chains()?;
+        let rules = if chains.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.rules(None)?
+        };
+        let wanted = ruleset::base_chains();
+        let right = |chain: &Chain| {
+            chains.contains(&chain.name) && rules_of(&rules, &chain.name) == chain.rules
+        };
+        if wanted.iter().all(right) {
+            return Ok(());
+        }
+        let mut plan = vec![self.table.add()];
+        plan.extend(
+            SETS.iter()
+                .map(|(name, kind)| self.table.add_set(name, *kind)),
+        );
+        plan.extend(wanted.iter().map(|chain| self.table.add_chain(chain)));
+        for chain in wanted.iter().filter(|chain| !right(chain)) {
+            self.plan_rules(chain, chains.contains(&chain.name), &mut plan);
+        }
+        self.socket.commit(&plan)
     }
 
     /// Adds a network's chains and elements, or makes them as given. Needs [`Filter::ensure`].
-    pub fn add_network(&mut self, _network: &NetworkRules<'_>) -> Result<()> {
-        todo!()
+    pub fn add_network(&mut self, network: &NetworkRules<'_>) -> Result<()> {
+        let mut plan = Vec::new();
+        let before = self.source_of(network.bridge)?;
+        for chain in ruleset::network_chains(network.bridge, network.subnet) {
+            let rules = self.rules(Some(&chain.name))?;
+            if rules_of(&rules, &chain.name) != chain.rules {
+                plan.push(self.table.add_chain(&chain));
+                self.plan_rules(&chain, true, &mut plan);
+            }
+        }
+        if let Some(before) = before.filter(|subnet| *subnet != network.subnet) {
+            self.plan_element(NAT_SOURCES, &Element::Subnet(before), false, &mut plan)?;
+        }
+        for (set, element) in elements_of(network.bridge, network.subnet) {
+            self.plan_element(set, &element, true, &mut plan)?;
+        }
+        let off = Element::Interface(network.bridge.to_owned());
+        self.plan_element(NAT_OFF, &off, !network.nat, &mut plan)?;
+        self.socket.commit(&plan)
     }
 
     /// Removes what [`Filter::add_network`] added; fine if it is not there.
-    pub fn remove_network(&mut self, _bridge: &str, _subnet: Ipv4Net) -> Result<()> {
-        todo!()
+    pub fn remove_network(&mut self, bridge: &str, subnet: Ipv4Net) -> Result<()> {
+        let mut plan = Vec::new();
+        for (set, element) in elements_of(bridge, subnet) {
+            self.plan_element(set, &element, false, &mut plan)?;
+        }
+        if let Some(other) = self.source_of(bridge)?.filter(|other| *other != subnet) {
+            self.plan_element(NAT_SOURCES, &Element::Subnet(other), false, &mut plan)?;
+        }
+        self.plan_element(
+            NAT_OFF,
+            &Element::Interface(bridge.to_owned()),
+            false,
+            &mut plan,
+        )?;
+        let chains = self.chains()?;
+        for chain in [ruleset::out_chain(bridge), ruleset::in_chain(bridge)] {
+            if chains.contains(&chain) {
+                plan.push(self.table.flush_chain(&chain));
+                plan.push(self.table.delete_chain(&chain));
+            }
+        }
+        self.socket.commit(&plan)
     }
 
     /// Switches a network's way out; true when that changed something.
-    pub fn set_nat(&mut self, _bridge: &str, _nat: bool) -> Result<bool> {
-        todo!()
+    pub fn set_nat(&mut self, bridge: &str, nat: bool) -> Result<bool> {
+        let mut plan = Vec::new();
+        self.plan_element(
+            NAT_OFF,
+            &Element::Interface(bridge.to_owned()),
+            !nat,
+            &mut plan,
+        )?;
+        self.socket.commit(&plan)?;
+        Ok(!plan.is_empty())
     }
 
     /// Makes the set `uplinks` hold exactly these interfaces.
-    pub fn set_uplinks(&mut self, _names: &[String]) -> Result<()> {
-        todo!()
+    pub fn set_uplinks(&mut self, names: &[String]) -> Result<()> {
+        self.set_interfaces(UPLINKS, names)
     }
 
     /// Makes the set `opened` hold exactly these interfaces.
-    pub fn set_opened(&mut self, _names: &[String]) -> Result<()> {
-        todo!()
+    pub fn set_opened(&mut self, names: &[String]) -> Result<()> {
+        self.set_interfaces(OPENED, names)
     }
 
     /// Removes the whole table; fine if it is not there.
     pub fn delete(&mut self) -> Result<()> {
-        todo!()
+        match self.socket.commit(&[self.table.delete()]) {
+            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Reads the table back; an absent table is an empty state.
     pub fn read(&mut self) -> Result<FilterState> {
-        let _ = Ipv4Addr::LOCALHOST;
-        todo!()
+        let rules = self.rules(None)?;
+        let mut sets = BTreeMap::new();
+        for (set, kind) in SETS {
+            sets.insert(set, self.elements(set, kind)?);
+        }
+        let has = |set: &str, element: &Element| {
+            sets.get(set)
+                .is_some_and(|elements| elements.contains(element))
+        };
+        let whole = |bridge: &str, subnet: Ipv4Net| {
+            elements_of(bridge, subnet)
+                .iter()
+                .all(|(set, element)| has(set, element))
+                && ruleset::network_chains(bridge, subnet)
+                    .iter()
+                    .all(|chain| rules_of(&rules, &chain.name) == chain.rules)
+        };
+        let networks = names(&sets[OUT])
+            .map(|bridge| FilterNetwork {
+                subnet: source_of(rules_of(&rules, &ruleset::out_chain(bridge)))
+                    .filter(|subnet| whole(bridge, *subnet)),
+                nat: !has(NAT_OFF, &Element::Interface(bridge.to_owned())),
+                bridge: bridge.to_owned(),
+            })
+            .collect();
+        let list = |set| names(&sets[set]).map(str::to_owned).collect();
+        Ok(FilterState {
+            networks,
+            uplinks: list(UPLINKS),
+            opened: list(OPENED),
+        })
     }
+
+    fn set_interfaces(&mut self, set: &str, names: &[String]) -> Result<()> {
+        let wanted: Vec<Element> = names.iter().cloned().map(Element::Interface).collect();
+        let there = self.elements(set, SetKind::Interfaces)?;
+        let gone = there.iter().filter(|e| !wanted.contains(e));
+        let new = wanted.iter().filter(|e| !there.contains(e));
+        let plan: Vec<Message> = gone
+            .map(|e| self.table.delete_element(set, e))
+            .chain(new.map(|e| self.table.add_element(set, e)))
+            .collect();
+        self.socket.commit(&plan)
+    }
+
+    /// Plans to have the element in the set, or not to have it.
+    fn plan_element(
+        &mut self,
+        set: &str,
+        element: &Element,
+        wanted: bool,
+        plan: &mut Vec<Message>,
+    ) -> Result<()> {
+        let kind = SETS
+            .iter()
+            .find(|(name, _)| *name == set)
+            .map_or(SetKind::Interfaces, |(_, kind)| *kind);
+        let there = self.elements(set, kind)?.contains(element);
+        if wanted && !there {
+            plan.push(self.table.add_element(set, element));
+        } else if !wanted && there {
+            plan.push(self.table.delete_element(set, element));
+        }
+        Ok(())
+    }
+
+    fn plan_rules(&self, chain: &Chain, flush: bool, plan: &mut Vec<Message>) {
+        if flush {
+            plan.push(self.table.flush_chain(&chain.name));
+        }
+        plan.extend(
+            chain
+                .rules
+                .iter()
+                .map(|rule| self.table.add_rule(&chain.name, rule)),
+        );
+    }
+
+    fn chains(&mut self) -> Result<BTreeSet<String>> {
+        let dump = self.socket.dump(&self.table.dump_chains())?;
+        Ok(dump
+            .iter()
+            .filter_map(|attrs| self.table.chain_name(attrs))
+            .collect())
+    }
+
+    fn rules(&mut self, chain: Option<&str>) -> Result<BTreeMap<String, Vec<Vec<Expr>>>> {
+        let mut rules: BTreeMap<String, Vec<Vec<Expr>>> = BTreeMap::new();
+        for attrs in self.socket.dump(&self.table.dump_rules(chain))? {
+            if let Some(rule) = self.table.rule(&attrs) {
+                rules.entry(rule.chain).or_default().push(rule.exprs);
+            }
+        }
+        Ok(rules)
+    }
+
+    fn elements(&mut self, set: &str, kind: SetKind) -> Result<Vec<Element>> {
+        let dump = self.socket.dump(&self.table.dump_elements(set))?;
+        Ok(message::decode_elements(&dump, kind))
+    }
+
+    /// The subnet that the bridge's chain lets out now.
+    fn source_of(&mut self, bridge: &str) -> Result<Option<Ipv4Net>> {
+        let chain = ruleset::out_chain(bridge);
+        Ok(source_of(rules_of(&self.rules(Some(&chain))?, &chain)))
+    }
+}
+
+/// The elements that make a network known to the base chains.
+fn elements_of(bridge: &str, subnet: Ipv4Net) -> [(&'static str, Element); 4] {
+    let jump = |chain| Element::Jump {
+        interface: bridge.to_owned(),
+        chain,
+    };
+    [
+        (BRIDGES, Element::Interface(bridge.to_owned())),
+        (NAT_SOURCES, Element::Subnet(subnet)),
+        (OUT, jump(ruleset::out_chain(bridge))),
+        (IN, jump(ruleset::in_chain(bridge))),
+    ]
+}
+
+fn rules_of<'a>(rules: &'a BTreeMap<String, Vec<Vec<Expr>>>, chain: &str) -> &'a [Vec<Expr>] {
+    rules.get(chain).map_or(&[], Vec::as_slice)
+}
+
+fn source_of(rules: &[Vec<Expr>]) -> Option<Ipv4Net> {
+    expr::find_source(rules.first()?)
+}
+
+fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
+    elements.iter().filter_map(|element| match element {
+        Element::Interface(name)
+        | Element::Jump {
+            interface: name, ..
+        } => Some(name.as_str()),
+        Element::Subnet(_) => None,
+    })
 }

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The messages of nf_tables that netd sends, and what it reads out of dumps.
+
+use ipnet::Ipv4Net;
+
+use super::attr::{self, Attrs};
+use super::expr::{self, Expr, Verdict};
+use super::ruleset::{Chain, SETS, SetKind};
+use super::socket::{Message, NFNL_SUBSYS_NFTABLES, NLM_F_APPEND, NLM_F_CREATE};
+
+const NFPROTO_INET: u8 = 1;
+const NEWTABLE: u16 = 0;
+const DELTABLE: u16 = 2;
+const NEWCHAIN: u16 = 3;
+const GETCHAIN: u16 = 4;
+const DELCHAIN: u16 = 5;
+const NEWRULE: u16 = 6;
+const GETRULE: u16 = 7;
+const DELRULE: u16 = 8;
+const NEWSET: u16 = 9;
+const NEWSETELEM: u16 = 12;
+const GETSETELEM: u16 = 13;
+const DELSETELEM: u16 = 14;
+
+const SET_INTERVAL: u32 = 0x4;
+const SET_MAP: u32 = 0x8;
+const ELEM_INTERVAL_END: u32 = 0x1;
+/// `NFT_DATA_VERDICT` as the type of a map's values.
+const DATA_TYPE_VERDICT: u32 = 0xffff_ff00;
+/// nft's own numbers of its datatypes (`enum datatypes` of its sources); the kernel only keeps them.
+const NFT_TYPE_IPV4_ADDR: u32 = 7;
+const NFT_TYPE_IFNAME: u32 = 41;
+/// Userdata of sets, by which nft knows the byte order to print in (libnftnl's udata.h).
+const UDATA_KEY_BYTEORDER: u8 = 0;
+const UDATA_DATA_BYTEORDER: u8 = 1;
+const UDATA_DATA_INTERVAL: u8 = 6;
+const HOST_ENDIAN: u32 = 1;
+const BIG_ENDIAN: u32 = 2;
+/// IFNAMSIZ: interface names are keys of this size, filled up with NULs.
+const IFNAME: usize = 16;
+
+/// An element of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Element {
+    /// An interface name.
+    Interface(String),
+    /// A subnet, which the kernel keeps as two elements, its start and what comes after its end.
+    Subnet(Ipv4Net),
+    /// An interface name with the chain to jump to.
+    Jump {
+        /// The key.
+        interface: String,
+        /// The chain.
+        chain: String,
+    },
+}
+
+/// A rule of a dump.
+#[derive(Debug)]
+pub(crate) struct DumpedRule {
+    pub(crate) chain: String,
+    pub(crate) exprs: Vec<Expr>,
+}
+
+/// Makes messages for one table.
+#[derive(Debug)]
+pub(crate) struct Table(pub(crate) String);
+
+impl Table {
+    fn message(
+        &self,
+        operation: String,
+        kind: u16,
+        flags: u16,
+        fill: impl FnOnce(&mut Attrs),
+    ) -> Message {
+        let mut attrs = Attrs::new();
+        attrs.string(1, &self.0); // NFTA_…_TABLE is 1 everywhere
+        fill(&mut attrs);
+        Message {
+            operation,
+            kind: NFNL_SUBSYS_NFTABLES << 8 | kind,
+            flags,
+            family: NFPROTO_INET,
+            attrs: attrs.into_bytes(),
+        }
+    }
+
+    pub(crate) fn add(&self) -> Message {
+        self.message(
+            format!("add table inet {}", self.0),
+            NEWTABLE,
+            NLM_F_CREATE,
+            |a| {
+                a.be32(2, 0); // flags
+            },
+        )
+    }
+
+    pub(crate) fn delete(&self) -> Message {
+        self.message(format!("delete table inet {}", self.0), DELTABLE, 0, |_| ())
+    }
+
+    pub(crate) fn add_set(&self, name: &str, kind: SetKind) -> Message {
+        let id = SETS
+            .iter()
+            .position(|(set, _)| *set == name)
+            .unwrap_or(SETS.len()) as u32
+            + 1;
+        let (flags, key_type, key_len, byteorder) = match kind {
+            SetKind::Interfaces => (0, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
+            SetKind::Subnets => (SET_INTERVAL, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
+            SetKind::Verdicts => (SET_MAP, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
+        };
+        let mut userdata = udata(UDATA_KEY_BYTEORDER, byteorder);
+        if kind == SetKind::Verdicts {
+            userdata.extend(udata(UDATA_DATA_BYTEORDER, 0));
+            userdata.extend(udata(UDATA_DATA_INTERVAL, 0));
+        }
+        self.message(format!("add set {name}"), NEWSET, NLM_F_CREATE, |a| {
+            a.string(2, name)
+                .be32(3, flags)
+                .be32(4, key_type)
+                .be32(5, key_len);
+            if kind == SetKind::Verdicts {
+                a.be32(6, DATA_TYPE_VERDICT).be32(7, 0);
+            }
+            a.be32(10, id).raw(13, &userdata);
+        })
+    }
+
+    pub(crate) fn add_chain(&self, chain: &Chain) -> Message {
+        self.message(
+            format!("add chain {}", chain.name),
+            NEWCHAIN,
+            NLM_F_CREATE,
+            |a| {
+                a.string(3, &chain.name);
+                if let Some(hook) = chain.hook {
+                    a.string(7, hook.kind).be32(5, expr::NF_ACCEPT);
+                    a.nest(4, |a| {
+                        _ = a.be32(1, hook.number).be32(2, hook.priority as u32)
+                    });
+                }
+            },
+        )
+    }
+
+    pub(crate) fn delete_chain(&self, chain: &str) -> Message {
+        self.message(format!("delete chain {chain}"), DELCHAIN, 0, |a| {
+            _ = a.string(3, chain)
+        })
+    }
+
+    pub(crate) fn add_rule(&self, chain: &str, exprs: &[Expr]) -> Message {
+        let operation = format!("add rule in chain {chain}");
+        self.message(operation, NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |a| {
+            a.string(2, chain)
+                .nest(4, |list| expr::encode_all(exprs, list));
+        })
+    }
+
+    pub(crate) fn flush_chain(&self, chain: &str) -> Message {
+        self.message(format!("flush chain {chain}"), DELRULE, 0, |a| {
+            _ = a.string(2, chain)
+        })
+    }
+
+    pub(crate) fn add_element(&self, set: &str, element: &Element) -> Message {
+        self.elements(
+            format!("add {} to {set}", element.key()),
+            NEWSETELEM,
+            NLM_F_CREATE,
+            set,
+            element,
+        )
+    }
+
+    pub(crate) fn delete_element(&self, set: &str, element: &Element) -> Message {
+        self.elements(
+            format!("delete {} from {set}", element.key()),
+            DELSETELEM,
+            0,
+            set,
+            element,
+        )
+    }
+
+    fn elements(
+        &self,
+        operation: String,
+        kind: u16,
+        flags: u16,
+        set: &str,
+        element: &Element,
+    ) -> Message {
+        self.message(operation, kind, flags, |a| {
+            a.string(2, set).nest(3, |list| element.encode(list));
+        })
+    }
+
+    pub(crate) fn dump_chains(&self) -> Message {
+        self.message("list chains".into(), GETCHAIN, 0, |_| ())
+    }
+
+    /// Rules of one chain, or of all; the kernel filters, and knows no chain as an empty one.
+    pub(crate) fn dump_rules(&self, chain: Option<&str>) -> Message {
+        self.message("list rules".into(), GETRULE, 0, |a| {
+            if let Some(chain) = chain {
+                a.string(2, chain);
+            }
+        })
+    }
+
+    pub(crate) fn dump_elements(&self, set: &str) -> Message {
+        self.message(format!("list set {set}"), GETSETELEM, 0, |a| {
+            _ = a.string(2, set)
+        })
+    }
+
+    /// The chain's name, if it is one of this table's (a dump of chains has every table's).
+    pub(crate) fn chain_name(&self, attrs: &[u8]) -> Option<String> {
+        let table = attr::find(attrs, 1).and_then(attr::string)?;
+        let name = attr::find(attrs, 3).and_then(attr::string)?;
+        (table == self.0).then(|| name.to_owned())
+    }
+
+    /// A rule, if it is one of this table's.
+    pub(crate) fn rule(&self, attrs: &[u8]) -> Option<DumpedRule> {
+        let table = attr::find(attrs, 1).and_then(attr::string)?;
+        let chain = attr::find(attrs, 2).and_then(attr::string)?.to_owned();
+        let exprs = expr::decode_all(attr::find(attrs, 4).unwrap_or_default());
+        (table == self.0).then_some(DumpedRule { chain, exprs })
+    }
+}
+
+impl Element {
+    /// The key in nft's words.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Element::Interface(name)
+            | Element::Jump {
+                interface: name, ..
+            } => name.clone(),
+            Element::Subnet(subnet) => subnet.to_string(),
+        }
+    }
+
+    fn encode(&self, list: &mut Attrs) {
+        let mut one = |key: &[u8], end: bool, verdict: Option<Verdict>| {
+            list.nest(1, |a| {
+                if end {
+                    a.be32(3, ELEM_INTERVAL_END);
+                }
+                a.nest(1, |a| _ = a.raw(1, key));
+                if let Some(verdict) = verdict {
+                    a.nest(2, |a| verdict.encode(a));
+                }
+            });
+        };
+        match self {
+            Element::Interface(name) => one(&ifname(name), false, None),
+            Element::Jump { interface, chain } => {
+                one(
+                    &ifname(interface),
+                    false,
+                    Some(Verdict::Jump(chain.clone())),
+                );
+            }
+            Element::Subnet(subnet) => {
+                let after = u32::from(subnet.broadcast()).wrapping_add(1);
+                one(&subnet.network().octets(), false, None);
+                one(&after.to_be_bytes(), true, None);
+            }
+        }
+    }
+}
+
+fn ifname(name: &str) -> [u8; IFNAME] {
+    let mut key = [0; IFNAME];
+    for (to, from) in key.iter_mut().zip(name.as_bytes()) {
+        *to = *from;
+    }
+    key
+}
+
+fn udata(kind: u8, value: u32) -> Vec<u8> {
+    let mut bytes = vec![kind, 4];
+    bytes.extend_from_slice(&value.to_ne_bytes());
+    bytes
+}
+
+/// A raw element of a dump: key, whether it ends an interval, and its verdict.
+type RawElement<'a> = (&'a [u8], bool, Option<Verdict>);
+
+fn raw_elements(attrs: &[u8]) -> Vec<RawElement<'_>> {
+    let one = |elem| {
+        let key = attr::find(attr::find(elem, 1)?, 1)?;
+        let flags = attr::find(elem, 3).and_then(attr::be32).unwrap_or(0);
+        let verdict = attr::find(elem, 2).and_then(Verdict::decode);
+        Some((key, flags & ELEM_INTERVAL_END != 0, verdict))
+    };
+    let list = attr::find(attrs, 3).unwrap_or_default();
+    attr::parse(list)
+        .filter_map(|(_, elem)| one(elem))
+        .collect()
+}
+
+/// The elements of a dumped set, in an order that depends on nothing but them.
+pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
+    let raw: Vec<RawElement<'_>> = dump.iter().flat_map(|attrs| raw_elements(attrs)).collect();
+    let mut elements: Vec<Element> = match kind {
+        SetKind::Interfaces => raw
+            .iter()
+            .filter_map(|(key, ..)| Some(Element::Interface(attr::string(key)?.to_owned())))
+            .collect(),
+        SetKind::Verdicts => raw
+            .iter()
+            .filter_map(|(key, _, verdict)| {
+                let Some(Verdict::Jump(chain)) = verdict else {
+                    return None;
+                };
+                Some(Element::Jump {
+                    interface: attr::string(key)?.to_owned(),
+                    chain: chain.clone(),
+                })
+            })
+            .collect(),
+        SetKind::Subnets => subnets(&raw),
+    };
+    elements.sort_by_key(Element::key);
+    elements
+}
+
+/// Pairs each start with the nearest end after it.
+fn subnets(raw: &[RawElement<'_>]) -> Vec<Element> {
+    let number = |key: &[u8]| attr::be32(key);
+    let ends: Vec<u32> = raw
+        .iter()
+        .filter(|(_, end, _)| *end)
+        .filter_map(|(key, ..)| number(key))
+        .collect();
+    let subnet = |start: u32| {
+        let end = ends.iter().copied().filter(|end| *end > start).min()?;
+        let size = end - start;
+        let prefix = 32 - u8::try_from(size.trailing_zeros()).ok()?;
+        Ipv4Net::new(start.into(), prefix)
+            .ok()
+            .filter(|_| size.is_power_of_two())
+    };
+    raw.iter()
+        .filter(|(_, end, _)| !end)
+        .filter_map(|(key, ..)| subnet(number(key)?))
+        .map(Element::Subnet)
+        .collect()
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the filter says: the ruleset of `docs/netd-protocol.md`, "The filter", as data.
+
+use ipnet::Ipv4Net;
+
+use super::expr::{
+    Expr, META_IIFNAME, META_L4PROTO, META_OIFNAME, PAYLOAD_TRANSPORT, Verdict, source_address,
+    source_in,
+};
+
+/// Bridges of labs.
+pub(crate) const BRIDGES: &str = "bridges";
+/// Interfaces that lead out.
+pub(crate) const UPLINKS: &str = "uplinks";
+/// Bridges whose way out is shut.
+pub(crate) const NAT_OFF: &str = "nat_off";
+/// Interfaces whose forwarding netd switched on.
+pub(crate) const OPENED: &str = "opened";
+/// Subnets to masquerade.
+pub(crate) const NAT_SOURCES: &str = "nat_sources";
+/// From the bridge a packet came by to its network's chain.
+pub(crate) const OUT: &str = "out";
+/// From the bridge a packet leaves by to its network's chain.
+pub(crate) const IN: &str = "in";
+
+/// What the keys (and values) of a set are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SetKind {
+    /// `type ifname`
+    Interfaces,
+    /// `type ipv4_addr; flags interval`
+    Subnets,
+    /// `type ifname : verdict`
+    Verdicts,
+}
+
+/// The sets and maps of the table, in the order in which nft shows them.
+pub(crate) const SETS: [(&str, SetKind); 7] = [
+    (BRIDGES, SetKind::Interfaces),
+    (UPLINKS, SetKind::Interfaces),
+    (NAT_OFF, SetKind::Interfaces),
+    (OPENED, SetKind::Interfaces),
+    (NAT_SOURCES, SetKind::Subnets),
+    (OUT, SetKind::Verdicts),
+    (IN, SetKind::Verdicts),
+];
+
+/// Where a base chain hangs (`enum nf_inet_hooks`, linux/netfilter_ipv4.h for the priority).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hook {
+    pub(crate) kind: &'static str,
+    pub(crate) number: u32,
+    pub(crate) priority: i32,
+}
+
+/// A chain with its rules.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) name: String,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) rules: Vec<Vec<Expr>>,
+}
+
+const fn filter_hook(number: u32) -> Option<Hook> {
+    Some(Hook {
+        kind: "filter",
+        number,
+        priority: 0,
+    })
+}
+
+/// The chains that are there before any network is.
+pub(crate) fn base_chains() -> [Chain; 4] {
+    let drop_of = |meta, set: &str| {
+        vec![
+            Expr::Meta(meta),
+            Expr::InSet(set.into()),
+            Expr::Counter,
+            Expr::Verdict(Verdict::Drop),
+        ]
+    };
+    let verdict_of = |meta, map: &str| vec![Expr::Meta(meta), Expr::VerdictOf(map.into())];
+    let forward = vec![
+        drop_of(META_IIFNAME, NAT_OFF),
+        drop_of(META_OIFNAME, NAT_OFF),
+        verdict_of(META_IIFNAME, OUT),
+        verdict_of(META_OIFNAME, IN),
+        drop_of(META_IIFNAME, OPENED),
+    ];
+    let input = vec![vec![
+        Expr::Meta(META_IIFNAME),
+        Expr::InSet(BRIDGES.into()),
+        Expr::Verdict(Verdict::Jump("to_host".into())),
+    ]];
+    let to_host = vec![
+        established(),
+        accept_protocol(libc::IPPROTO_ICMP),
+        accept_protocol(libc::IPPROTO_ICMPV6),
+        accept_port(libc::IPPROTO_UDP, 67),
+        accept_port(libc::IPPROTO_UDP, 53),
+        accept_port(libc::IPPROTO_TCP, 53),
+        drop_rest(),
+    ];
+    let mut masquerade = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
+    masquerade.extend(source_address(4));
+    masquerade.extend([
+        Expr::InSet(NAT_SOURCES.into()),
+        Expr::Counter,
+        Expr::Masquerade,
+    ]);
+    let nat = Some(Hook {
+        kind: "nat",
+        number: libc::NF_INET_POST_ROUTING as u32,
+        priority: 100,
+    });
+    [
+        Chain {
+            name: "forward".into(),
+            hook: filter_hook(libc::NF_INET_FORWARD as u32),
+            rules: forward,
+        },
+        Chain {
+            name: "input".into(),
+            hook: filter_hook(libc::NF_INET_LOCAL_IN as u32),
+            rules: input,
+        },
+        Chain {
+            name: "to_host".into(),
+            hook: None,
+            rules: to_host,
+        },
+        Chain {
+            name: "nat_postrouting".into(),
+            hook: nat,
+            rules: vec![masquerade],
+        },
+    ]
+}
+
+/// A network's chains: what it may send on, and what may come to it.
+pub(crate) fn network_chains(bridge: &str, subnet: Ipv4Net) -> [Chain; 2] {
+    let mut uplink = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
+    uplink.extend(source_in(subnet));
+    uplink.push(Expr::Verdict(Verdict::Accept));
+    [
+        Chain {
+            name: out_chain(bridge),
+            hook: None,
+            rules: vec![uplink, established(), drop_rest()],
+        },
+        Chain {
+            name: in_chain(bridge),
+            hook: None,
+            rules: vec![established(), drop_rest()],
+        },
+    ]
+}
+
+/// A bridge's name as it is: with this prefix every name that netd allows is an identifier of nft
+/// (its scanner wants a letter first, then letters, digits and `/-_.`), and no two are alike.
+pub(crate) fn out_chain(bridge: &str) -> String {
+    format!("out_{bridge}")
+}
+
+/// See [`out_chain`].
+pub(crate) fn in_chain(bridge: &str) -> String {
+    format!("in_{bridge}")
+}
+
+/// `ct state established,related accept`; the bits are 1 << (`IP_CT_…` + 1).
+fn established() -> Vec<Expr> {
+    const ESTABLISHED_RELATED: u32 = 0b110;
+    vec![
+        Expr::CtState,
+        Expr::Mask(ESTABLISHED_RELATED.to_ne_bytes().to_vec()),
+        Expr::NotEqual(vec![0; 4]),
+        Expr::Verdict(Verdict::Accept),
+    ]
+}
+
+fn accept_protocol(protocol: i32) -> Vec<Expr> {
+    vec![
+        Expr::Meta(META_L4PROTO),
+        Expr::Equal(vec![protocol as u8]),
+        Expr::Verdict(Verdict::Accept),
+    ]
+}
+
+/// A destination port, at offset 2 of both the UDP and the TCP header.
+fn accept_port(protocol: i32, port: u16) -> Vec<Expr> {
+    vec![
+        Expr::Meta(META_L4PROTO),
+        Expr::Equal(vec![protocol as u8]),
+        Expr::Payload {
+            base: PAYLOAD_TRANSPORT,
+            offset: 2,
+            len: 2,
+        },
+        Expr::Equal(port.to_be_bytes().to_vec()),
+        Expr::Verdict(Verdict::Accept),
+    ]
+}
+
+fn drop_rest() -> Vec<Expr> {
+    vec![Expr::Counter, Expr::Verdict(Verdict::Drop)]
+}

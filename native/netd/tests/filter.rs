@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The filter and conntrack against the kernel, seen through `nft -j` and `conntrack -L`.
+//!
+//! Each test runs again inside a user and network namespace of its own (`unshare -Urn`); where
+//! that cannot be made, the test fails and says so.
+
+#![allow(clippy::unwrap_used)]
+#![allow(missing_docs)]
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tapyard_netd::conntrack;
+use tapyard_netd::nft::{Filter, FilterNetwork, FilterState, NetworkRules};
+
+const TABLE: &str = "tapyard_1000";
+const INSIDE: &str = "TAPYARD_TEST_INSIDE";
+
+/// Runs this test's body in a fresh namespace: true for the inner run, which does the work.
+fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["-Urn", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare (util-linux) is needed for this test");
+    assert!(
+        status.success(),
+        "{test} failed inside `unshare -Urn` ({status})"
+    );
+    false
+}
+
+fn run(program: &str, args: &[&str]) -> String {
+    let out = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output();
+    let out = out.unwrap_or_else(|e| panic!("{program} is needed for this test: {e}"));
+    assert!(
+        out.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn sh(script: &str) -> String {
+    run("sh", &["-ec", script])
+}
+
+/// What `nft -j list ruleset` says, without handles, counts and its own version.
+fn normalised(json: &str) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                map.retain(|key, _| {
+                    !matches!(key.as_str(), "handle" | "packets" | "bytes" | "metainfo")
+                });
+                map.values_mut().for_each(strip);
+            }
+            Value::Array(list) => list.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::from_str(json).unwrap();
+    strip(&mut value);
+    value
+}
+
+fn ours() -> Value {
+    normalised(&run("nft", &["-j", "list", "ruleset"]))
+}
+
+/// The same of a ruleset that nft itself loaded, in a network namespace of its own.
+fn theirs(ruleset: &str) -> Value {
+    let file = format!("/tmp/tapyard-filter-{}.nft", std::process::id());
+    std::fs::write(&file, ruleset).unwrap();
+    let json = run(
+        "unshare",
+        &[
+            "-n",
+            "sh",
+            "-ec",
+            &format!("nft -f {file}; nft -j list ruleset"),
+        ],
+    );
+    std::fs::remove_file(&file).unwrap();
+    normalised(&json)
+}
+
+/// The ruleset in the protocol's page.
+fn documented() -> String {
+    let page = include_str!("../../../docs/netd-protocol.md");
+    let section = page.split("## The filter").nth(1).unwrap();
+    section.split("```").nth(1).unwrap().to_owned()
+}
+
+fn br0(nat: bool) -> NetworkRules<'static> {
+    NetworkRules {
+        bridge: "br0",
+        subnet: "192.168.57.0/24".parse().unwrap(),
+        nat,
+    }
+}
+
+fn tutorial() -> Filter {
+    let mut filter = Filter::open(TABLE).unwrap();
+    filter.ensure().unwrap();
+    filter.set_uplinks(&["eth0".into()]).unwrap();
+    filter.set_opened(&["eth0".into()]).unwrap();
+    filter.add_network(&br0(true)).unwrap();
+    filter
+}
+
+#[test]
+fn the_documented_ruleset() {
+    if !inside("the_documented_ruleset") {
+        return;
+    }
+    let mut filter = tutorial();
+    assert_eq!(ours(), theirs(&documented()));
+    // What nft prints is what it can read.
+    assert_eq!(ours(), theirs(&run("nft", &["list", "ruleset"])));
+
+    // Twice is once: handles tell rules that were made anew.
+    let before = run("nft", &["-j", "list", "ruleset"]);
+    filter.ensure().unwrap();
+    filter.add_network(&br0(true)).unwrap();
+    filter.set_uplinks(&["eth0".into()]).unwrap();
+    assert_eq!(run("nft", &["-j", "list", "ruleset"]), before);
+
+    // NAT off is one more element.
+    assert!(filter.set_nat("br0", false).unwrap());
+    assert!(!filter.set_nat("br0", false).unwrap());
+    let off = documented().replace(
+        "set nat_off { type ifname; }",
+        "set nat_off { type ifname; elements = { \"br0\" } }",
+    );
+    assert_eq!(ours(), theirs(&off));
+    assert!(filter.set_nat("br0", true).unwrap());
+    assert_eq!(ours(), theirs(&documented()));
+
+    // Without networks the base remains, and it is the one that ensure makes.
+    filter.remove_network("br0", br0(true).subnet).unwrap();
+    filter.remove_network("br0", br0(true).subnet).unwrap();
+    filter.set_uplinks(&[]).unwrap();
+    filter.set_opened(&[]).unwrap();
+    let bare = ours();
+    filter.delete().unwrap();
+    assert_eq!(run("nft", &["list", "ruleset"]), "");
+    filter.delete().unwrap();
+    assert_eq!(filter.read().unwrap(), FilterState::default());
+    filter.ensure().unwrap();
+    assert_eq!(ours(), bare);
+}
+
+#[test]
+fn read_back_and_mend() {
+    if !inside("read_back_and_mend") {
+        return;
+    }
+    let mut filter = tutorial();
+    let second = NetworkRules {
+        bridge: "1.lan-b_",
+        subnet: "10.32.0.0/11".parse().unwrap(),
+        nat: false,
+    };
+    let neighbour = NetworkRules {
+        bridge: "b-x",
+        subnet: "192.168.56.0/24".parse().unwrap(),
+        nat: true,
+    };
+    filter.add_network(&second).unwrap();
+    filter.add_network(&neighbour).unwrap();
+    filter
+        .set_uplinks(&["wlan0".into(), "eth0".into()])
+        .unwrap();
+    let network = |rules: NetworkRules<'_>| FilterNetwork {
+        bridge: rules.bridge.into(),
+        subnet: Some(rules.subnet),
+        nat: rules.nat,
+    };
+    let whole = FilterState {
+        networks: vec![network(second), network(neighbour), network(br0(true))],
+        uplinks: vec!["eth0".into(), "wlan0".into()],
+        opened: vec!["eth0".into()],
+    };
+    assert_eq!(filter.read().unwrap(), whole);
+    // Such names are identifiers that nft reads back.
+    assert_eq!(ours(), theirs(&run("nft", &["list", "ruleset"])));
+
+    // A subnet that changes takes its old one with it.
+    let moved = NetworkRules {
+        subnet: "10.96.0.0/12".parse().unwrap(),
+        ..second
+    };
+    filter.add_network(&moved).unwrap();
+    assert!(!sh("nft list ruleset").contains("10.32.0.0"));
+    filter.add_network(&second).unwrap();
+
+    // What somebody else broke is seen and mended.
+    sh("nft flush chain inet tapyard_1000 out_br0; nft flush chain inet tapyard_1000 forward");
+    assert_eq!(filter.read().unwrap().networks[2].subnet, None);
+    filter.ensure().unwrap();
+    filter.add_network(&br0(true)).unwrap();
+    assert_eq!(filter.read().unwrap(), whole);
+    sh("nft flush ruleset");
+    filter.ensure().unwrap();
+    for rules in [br0(true), second, neighbour] {
+        filter.add_network(&rules).unwrap();
+    }
+    assert_eq!(filter.read().unwrap().networks, whole.networks);
+
+    // Networks go one by one, neighbours in the interval set included.
+    filter
+        .remove_network(neighbour.bridge, neighbour.subnet)
+        .unwrap();
+    filter.remove_network(second.bridge, second.subnet).unwrap();
+    assert_eq!(filter.read().unwrap().networks, [network(br0(true))]);
+    assert!(sh("nft list set inet tapyard_1000 nat_sources").contains("{ 192.168.57.0/24 }"));
+}
+
+#[test]
+fn a_refused_transaction_changes_nothing_and_says_what() {
+    if !inside("a_refused_transaction_changes_nothing_and_says_what") {
+        return;
+    }
+    let mut filter = Filter::open(TABLE).unwrap();
+    let error = filter.add_network(&br0(true)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "add chain out_br0: No such file or directory (os error 2)"
+    );
+    assert_eq!(run("nft", &["list", "ruleset"]), "");
+    // A set of ours with another type: the whole transaction is refused.
+    sh("nft 'add table inet tapyard_1000; add set inet tapyard_1000 opened { type ipv6_addr; }'");
+    let before = run("nft", &["list", "ruleset"]);
+    let error = filter.ensure().unwrap_err().to_string();
+    assert!(error.starts_with("add set opened: "), "{error}");
+    assert_eq!(run("nft", &["list", "ruleset"]), before);
+}
+
+#[test]
+fn many_networks() {
+    if !inside("many_networks") {
+        return;
+    }
+    let mut filter = tutorial();
+    let started = std::time::Instant::now();
+    for i in 0..200 {
+        let subnet = format!("10.{i}.0.0/16").parse().unwrap();
+        filter
+            .add_network(&NetworkRules {
+                bridge: &format!("n{i}"),
+                subnet,
+                nat: i % 2 == 0,
+            })
+            .unwrap();
+    }
+    println!("200 networks added in {:?}", started.elapsed());
+    let state = filter.read().unwrap();
+    assert_eq!(state.networks.len(), 201);
+    assert!(state.networks.iter().all(|n| n.subnet.is_some()));
+    let mut times: Vec<_> = (0..200)
+        .map(|i| {
+            let started = std::time::Instant::now();
+            assert!(filter.set_nat("br0", i % 2 == 1).unwrap());
+            started.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!(
+        "set_nat beside them: p50 {:?}, p99 {:?}",
+        times[100], times[197]
+    );
+}
+
+/// A lab behind a veth, an uplink, and a world beyond it, all in this test's namespace.
+const TOPOLOGY: &str = "
+    ip link set lo up
+    unshare -n sleep 60 & echo $! >$D/guest
+    unshare -n sleep 60 & echo $! >$D/wan
+    until [ $(readlink /proc/$(cat $D/guest)/ns/net) != $(readlink /proc/self/ns/net) ]; do sleep 0.01; done
+    until [ $(readlink /proc/$(cat $D/wan)/ns/net) != $(readlink /proc/self/ns/net) ]; do sleep 0.01; done
+    ip link add br0 type bridge; ip addr add 192.168.57.1/24 dev br0; ip link set br0 up
+    ip link add p0 master br0 up type veth peer name eth0 netns $(cat $D/guest)
+    ip link add eth0 type veth peer name eth0 netns $(cat $D/wan)
+    ip addr add 203.0.113.2/24 dev eth0; ip link set eth0 up
+    echo 1 >/proc/sys/net/ipv4/conf/br0/forwarding; echo 1 >/proc/sys/net/ipv4/conf/eth0/forwarding
+    nsenter -n -t $(cat $D/guest) sh -ec 'ip addr add 192.168.57.2/24 dev eth0; ip link set eth0 up
+        ip route add default via 192.168.57.1'
+    nsenter -n -t $(cat $D/wan) sh -ec 'ip addr add 203.0.113.1/24 dev eth0; ip link set eth0 up'
+";
+
+#[test]
+fn nat_off_cuts_what_runs() {
+    if !inside("nat_off_cuts_what_runs") {
+        return;
+    }
+    let dir = format!("/tmp/tapyard-conntrack-{}", std::process::id());
+    std::fs::create_dir(&dir).unwrap();
+    let with_dir = |script: &str| format!("D={dir}\n{script}");
+    sh(&with_dir(
+        &format!("{TOPOLOGY}").replace("sleep 60 &", "sleep 60 >/dev/null 2>&1 &"),
+    ));
+    let subnet = br0(true).subnet;
+    let mut filter = tutorial();
+    let guest = |script: &str| {
+        sh(&with_dir(&format!(
+            "nsenter -n -t $(cat $D/guest) sh -c '{script}' 2>&1 || true"
+        )))
+    };
+    sh(&with_dir(
+        "nsenter -n -t $(cat $D/wan) busybox nc -ll -p 80 -e echo hello >/dev/null 2>&1 & echo $! >$D/server; sleep 0.2",
+    ));
+    let pings =
+        |host| guest(&format!("busybox ping -c1 -W1 {host}")).contains("1 packets received");
+    assert!(pings("203.0.113.1"), "icmp goes out");
+    assert_eq!(
+        guest("busybox nc -w 2 203.0.113.1 80 </dev/null"),
+        "hello\n"
+    );
+    guest("exec bash -c \"echo x >/dev/udp/203.0.113.1/53\"");
+    let listed = || {
+        let all = sh("conntrack -L 2>/dev/null || true");
+        all.lines()
+            .filter(|line| line.contains("192.168.57."))
+            .count()
+    };
+    assert!(
+        listed() >= 3,
+        "icmp, tcp, udp: {}",
+        sh("conntrack -L 2>/dev/null")
+    );
+    assert_eq!(conntrack::count(&[subnet]).unwrap(), listed());
+    assert_eq!(
+        conntrack::count(&["10.0.0.0/8".parse().unwrap()]).unwrap(),
+        0
+    );
+    assert_eq!(conntrack::clear("10.0.0.0/8".parse().unwrap()).unwrap(), 0);
+
+    assert!(filter.set_nat("br0", false).unwrap());
+    let before = listed();
+    assert_eq!(conntrack::clear(subnet).unwrap(), before);
+    assert_eq!((listed(), conntrack::count(&[subnet]).unwrap()), (0, 0));
+    assert!(!pings("203.0.113.1"), "nat off is a drop");
+    assert!(pings("192.168.57.1"), "the host still answers");
+    assert!(filter.set_nat("br0", true).unwrap());
+    assert!(pings("203.0.113.1"), "and on again");
+    sh(&with_dir("kill $(cat $D/guest $D/wan $D/server) || true"));
+    std::fs::remove_dir_all(&dir).unwrap();
+}
