@@ -47,6 +47,14 @@ export interface RecipeStep {
 export const pastaCommand =
   'pasta --config-net -t none -u none -T none -U none --no-map-gw -I up0 -a 169.254.2.2 -n 30 -g 169.254.2.1 -m 65520';
 
+/**
+ * An interface's name where it can stand in a script and in nft's text as it is. The kernel allows quotes and
+ * semicolons in names; such an uplink is left out.
+ */
+export function safeDevice(name: string | null): string | null {
+  return name !== null && /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$/.test(name) ? name : null;
+}
+
 /** The steps of a lab in the order in which they are done. Pure. */
 export function recipeOf(input: RecipeInput): RecipeStep[] {
   const { lab, scope } = input;

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+import { runProgram } from '../host/process.ts';
+import { findProgram } from '../host/programs.ts';
+import { type Check, ok, warning } from './check.ts';
+
+/** Whether the private scope has a way out. */
+export const pasta: Check = {
+  id: 'pasta',
+  title: 'pasta, the uplink of the private scope',
+  async look() {
+    const program = findProgram('pasta');
+    const install = {
+      text: 'Install it (Debian, Ubuntu, Fedora, Arch: passt):',
+      command: 'sudo apt install passt',
+    };
+    if (program === undefined)
+      return warning('pasta is not installed: labs in the private scope come up without an uplink.', install);
+    const { code, stdout, stderr } = await runProgram(program, ['--version'], { deadlineMs: 5_000 });
+    if (code !== 0) return warning(`pasta does not run: ${(stderr || stdout).trim().slice(0, 300)}`, install);
+    return ok(`${(stdout.split('\n')[0] ?? '').trim()} (${program})`);
+  },
+};

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0
+import { dirname } from 'node:path';
+import type { LabDefinition } from '../../contract/lab-file.ts';
+import { type ErrorData, TapyardError } from '../../contract/error.ts';
+import type { FileProblem } from '../../contract/lab-file.ts';
+import type { Scope } from '../../contract/names.ts';
+import type { GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../contract/rows.ts';
+import type { Subscription } from '../../contract/client.ts';
+import type { Job } from '../host/jobs.ts';
+import { ownUid } from '../host/runtime-dir.ts';
+import type { Table } from '../host/table.ts';
+import { inspectImage } from '../image/inspect.ts';
+import { resolveImage } from '../image/image.ts';
+import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
+import { type NewGuest, withGuest, withNat, withoutGuest } from './edit.ts';
+import type { Engine, GuestHandle } from './engine.ts';
+import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
+import { bringDown, bringUp, type Ground } from './reconcile.ts';
+import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
+import { recipeScript } from './recipe-script.ts';
+import { type ResolvedGuest, type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
+import { guestRow, type StepRecord, stepRows } from './rows.ts';
+
+/** The tables that a lab puts its rows into. */
+export interface LabTables {
+  readonly labs: Table<LabRow>;
+  readonly networks: Table<NetworkRow>;
+  readonly links: Table<LinkRow>;
+  readonly guests: Table<GuestRow>;
+  readonly steps: Table<StepRow>;
+}
+
+/** What a lab is made from. */
+export interface LabOptions {
+  readonly name: string;
+  /** Absolute path of the lab file. */
+  readonly file: string;
+  readonly scope: Scope;
+  readonly tables: LabTables;
+  /** Makes the engine for a scope. */
+  readonly engine: (scope: Scope) => Engine;
+  /** The scope was chosen anew and should be remembered. */
+  readonly scopeChanged: () => void;
+}
+
+/** One lab that the user has opened: its file, its engine, its guests, and the rows that tell of them. */
+export class Lab {
+  readonly name: string;
+  readonly file: string;
+  readonly #options: LabOptions;
+  readonly #guests = new Map<string, { readonly handle: GuestHandle; readonly subscription: Subscription }>();
+  readonly #applied = new Map<string, ResolvedNetwork>();
+  readonly #records = new Map<string, StepRecord>();
+  readonly #failures = new Map<string, ErrorData>();
+  #engine: Engine;
+  #engineSubscription: Subscription;
+  #watcher: { close(): void } | undefined;
+  #definition: LabDefinition;
+  #resolved: ResolvedLab;
+  #hash = '';
+  #problems: readonly FileProblem[] = [];
+  #busy: 'starting' | 'stopping' | undefined;
+  #error: ErrorData | null = null;
+  #failed = false;
+  #publishing = false;
+  #closed = false;
+
+  private constructor(options: LabOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.file = options.file;
+    this.#definition = { name: options.name, networks: {}, guests: {} };
+    this.#resolved = resolveLab(this.#definition);
+    this.#engine = options.engine(options.scope);
+    this.#engineSubscription = this.#engine.onChange(() => this.#changed());
+  }
+
+  /**
+   * Opens a lab that is known: what runs of it is taken over. What is wrong with its file, or with what runs,
+   * is told in its row; it never rejects.
+   */
+  static async open(options: LabOptions, loaded?: LoadedFile): Promise<Lab> {
+    const lab = new Lab(options);
+    if (loaded) lab.#take(loaded);
+    else await lab.reload();
+    lab.#watcher = watchLabFile(lab.file, () => void lab.reload());
+    try {
+      await lab.#engine.adopt();
+    } catch (error) {
+      lab.#error = TapyardError.from(error).toData();
+    }
+    await Promise.all(
+      [...lab.#guests.values()].map(({ handle }) =>
+        handle.adopt().catch((error: unknown) => {
+          lab.#error ??= TapyardError.from(error).toData();
+        }),
+      ),
+    );
+    if (lab.#state() === 'down') lab.#engine.tidy();
+    lab.publish();
+    return lab;
+  }
+
+  get scope(): Scope {
+    return this.#engine.scope;
+  }
+
+  get busy(): boolean {
+    return this.#busy !== undefined;
+  }
+
+  /** Whether nothing of it runs. */
+  get isDown(): boolean {
+    return this.#state() === 'down' || (this.#state() === 'failed' && !this.#running());
+  }
+
+  get engine(): Engine {
+    return this.#engine;
+  }
+
+  get guests(): ReadonlyMap<string, GuestHandle> {
+    return new Map([...this.#guests].map(([name, { handle }]) => [name, handle]));
+  }
+
+  /** Throws NO_SUCH_GUEST. */
+  guest(name: string): GuestHandle {
+    const guest = this.#guests.get(name);
+    if (guest) return guest.handle;
+    throw new TapyardError('NO_SUCH_GUEST', `There is no guest "${name}" in the lab ${this.name}.`, {
+      hint: 'See what there is: tapyard ls.',
+      subject: `${this.name}/${name}`,
+    });
+  }
+
+  /** Reads the file again. One that is broken leaves the last good definition in force. */
+  async reload(): Promise<void> {
+    if (this.#closed) return;
+    try {
+      this.#take(await loadLabFile(this.file));
+    } catch (thrown) {
+      const { message, hint } = TapyardError.from(thrown);
+      this.#problems = [
+        { line: 1, column: 1, path: '', message, ...(hint === undefined ? {} : { expected: hint }) },
+      ];
+    }
+    this.publish();
+  }
+
+  #take(loaded: LoadedFile): void {
+    this.#hash = loaded.hash;
+    const { definition, problems } = loaded.reading;
+    this.#problems = problems;
+    if (!definition) return;
+    if (definition.name !== this.name) {
+      const message = `the lab is called "${this.name}" and the file now says "${definition.name}"`;
+      const expected = `${this.name}; or bring the lab down and open the file anew`;
+      this.#problems = [{ line: 1, column: 1, path: 'name', message, expected }];
+      return;
+    }
+    this.#definition = definition;
+    this.#resolved = resolveLab(definition);
+    this.#settleGuests();
+  }
+
+  /** Makes the guests' handles those of the file; one that runs and left the file stays until it ends. */
+  #settleGuests(): void {
+    for (const wanted of this.#resolved.guests) {
+      const spec = { ...this.#specOf(wanted) };
+      const known = this.#guests.get(wanted.name);
+      if (known) {
+        known.handle.spec = { ...spec, lab: this.name, netdSocket: this.#engine.netdSocket };
+        continue;
+      }
+      const handle = this.#engine.guest(spec);
+      this.#guests.set(wanted.name, { handle, subscription: handle.onChange(() => this.#changed()) });
+    }
+    this.#dropGoneGuests();
+  }
+
+  #specOf(wanted: ResolvedGuest): Parameters<Engine['guest']>[0] {
+    return {
+      name: wanted.name,
+      image: resolveImage(wanted.image, dirname(this.file)),
+      memory: wanted.memory,
+      cpus: wanted.cpus,
+      nics: wanted.nics.map(({ index, network, mac, tap }) => ({ index, network, mac, tap })),
+    };
+  }
+
+  #dropGoneGuests(): void {
+    const wanted = new Set(this.#resolved.guests.map((guest) => guest.name));
+    for (const [name, { handle, subscription }] of this.#guests) {
+      if (wanted.has(name) || handle.status.pid !== null || handle.status.state === 'starting') continue;
+      this.#guests.delete(name);
+      subscription.close();
+      void handle.release();
+    }
+  }
+
+  /**
+   * Checks what `up` can be refused for at once. Throws LAB_FILE_INVALID, LAB_FILE_MISSING, LAB_BUSY,
+   * LAB_UP_IN_OTHER_SCOPE.
+   */
+  async beforeUp(scope: Scope | undefined): Promise<void> {
+    this.#refuseBusy();
+    this.#take(await loadLabFile(this.file));
+    if (this.#problems.length > 0) throw invalidFile(this.file, this.#problems);
+    this.#refuseBusy();
+    if (scope === undefined || scope === this.scope) return;
+    if (this.#running())
+      throw new TapyardError(
+        'LAB_UP_IN_OTHER_SCOPE',
+        `The lab ${this.name} is up in the ${this.scope} scope.`,
+        {
+          hint: 'Bring it down first: tapyard down.',
+          subject: this.name,
+        },
+      );
+    this.#engineSubscription.close();
+    this.#engine.close();
+    this.#engine = this.#options.engine(scope);
+    this.#engineSubscription = this.#engine.onChange(() => this.#changed());
+    this.#settleGuests();
+    this.#options.scopeChanged();
+  }
+
+  #refuseBusy(): void {
+    if (this.#busy === undefined) return;
+    throw new TapyardError('LAB_BUSY', `The lab ${this.name} is ${this.#busy} already.`, {
+      hint: 'Wait until that is done, or cancel it.',
+      subject: this.name,
+    });
+  }
+
+  /** Throws LAB_BUSY. */
+  beforeDown(): void {
+    this.#refuseBusy();
+  }
+
+  /** See {@link bringUp}. */
+  async up(job: Job, waitReachable: number): Promise<void> {
+    await this.#working('starting', () => bringUp(this.#ground(), job, waitReachable));
+  }
+
+  /** See {@link bringDown}. */
+  async down(job: Job, force: boolean): Promise<void> {
+    await this.#working('stopping', async () => {
+      await bringDown(this.#ground(), job, force);
+      this.#records.clear();
+      this.#dropGoneGuests();
+    });
+  }
+
+  async #working(how: 'starting' | 'stopping', work: () => Promise<void>): Promise<void> {
+    this.#refuseBusy();
+    this.#busy = how;
+    this.#error = null;
+    this.#failed = false;
+    this.#failures.clear();
+    this.publish();
+    try {
+      await work();
+    } catch (thrown) {
+      const error = TapyardError.from(thrown);
+      this.#failed = error.code !== 'ABORTED';
+      this.#error = this.#failed ? error.toData() : null;
+      throw error;
+    } finally {
+      this.#busy = undefined;
+      this.#clearDoing();
+      this.publish();
+    }
+  }
+
+  #ground(): Ground {
+    return {
+      lab: this.#resolved,
+      engine: this.#engine,
+      guests: this.guests,
+      applied: this.#applied,
+      step: (id, outcome) => {
+        const record: StepRecord =
+          outcome === 'doing'
+            ? { state: 'doing', ms: null, error: null }
+            : {
+                state: outcome.error ? 'failed' : 'done',
+                ms: outcome.ms ?? null,
+                error: outcome.error ?? null,
+              };
+        this.#records.set(`${this.name}/${id}`, record);
+        const network = id.split('/')[0] ?? '';
+        if (record.error && this.#resolved.networks.some((each) => each.name === network))
+          this.#failures.set(network, record.error);
+        this.#changed();
+      },
+    };
+  }
+
+  /** What was under way when the work ended was not done. */
+  #clearDoing(): void {
+    for (const [id, record] of this.#records) if (record.state === 'doing') this.#records.delete(id);
+  }
+
+  /** Starts one guest of a lab that is up. Throws LAB_NOT_UP, and as the guest's `start`. */
+  async startGuest(name: string, signal: Parameters<GuestHandle['start']>[0]): Promise<void> {
+    const guest = this.guest(name);
+    if (guest.spec.nics.length > 0 && !this.#engine.picture)
+      throw new TapyardError(
+        'LAB_NOT_UP',
+        `The lab ${this.name} is down, so ${name} would have no network.`,
+        {
+          hint: 'Bring the lab up: tapyard up.',
+          subject: this.name,
+        },
+      );
+    await guest.start(signal);
+  }
+
+  /**
+   * Flips NAT in the kernel, then in the file. A file that cannot be written is told in the lab's row; the
+   * kernel's change stands. Throws NO_SUCH_NETWORK, LAB_NOT_UP, and what netd says.
+   */
+  async setNat(
+    network: string,
+    nat: boolean,
+  ): Promise<{ nat: boolean; changed: boolean; flowsRemoved: number; ms: number }> {
+    const wanted = this.#resolved.networks.find((each) => each.name === network);
+    if (!wanted && !networkIn(this.#engine.picture, this.name, network))
+      throw new TapyardError('NO_SUCH_NETWORK', `There is no network "${network}" in the lab ${this.name}.`, {
+        hint: `It has: ${this.#resolved.networks.map((each) => each.name).join(', ') || 'none'}.`,
+        subject: `${this.name}/${network}`,
+      });
+    const begin = performance.now();
+    const done = await this.#engine.setNat(network, nat);
+    const ms = performance.now() - begin;
+    const applied = this.#applied.get(network);
+    if (applied) this.#applied.set(network, { ...applied, nat });
+    try {
+      this.#take(
+        await editLabFile(this.file, undefined, (text, definition) =>
+          Object.hasOwn(definition.networks, network) ? withNat(text, network, nat) : text,
+        ),
+      );
+      if (this.#error?.code === 'LAB_FILE_UNWRITABLE') this.#error = null;
+    } catch (thrown) {
+      const error = TapyardError.from(thrown);
+      this.#error = new TapyardError(
+        'LAB_FILE_UNWRITABLE',
+        `NAT of ${network} is ${nat ? 'on' : 'off'} now, but the lab file does not say so: ${error.message}`,
+        {
+          hint: error.hint ?? 'Write it there yourself, or it is lost with the next up.',
+          subject: this.file,
+        },
+      ).toData();
+    }
+    this.publish();
+    return { nat: done.nat, changed: done.changed, flowsRemoved: done.flows_removed, ms };
+  }
+
+  /** Writes a new guest into the file. Throws GUEST_NAME_TAKEN, LAB_FILE_*, IMAGE_*. */
+  async createGuest(name: string, guest: NewGuest, fileHash: string): Promise<void> {
+    if (Object.hasOwn(this.#definition.guests, name) || this.#guests.has(name))
+      throw new TapyardError(
+        'GUEST_NAME_TAKEN',
+        `There is a guest "${name}" in the lab ${this.name} already.`,
+        {
+          hint: 'Choose another name.',
+          subject: `${this.name}/${name}`,
+        },
+      );
+    await inspectImage(resolveImage(guest.image, dirname(this.file)));
+    this.#take(await editLabFile(this.file, fileHash, (text) => withGuest(text, name, guest)));
+    this.publish();
+  }
+
+  /**
+   * Takes a guest that is off out of the file. Throws NO_SUCH_GUEST, GUEST_STATE, LAB_FILE_*. `deleteDisk` is
+   * called once the file is written.
+   */
+  async removeGuest(name: string, fileHash: string, deleteDisk: () => Promise<void>): Promise<void> {
+    const { status } = this.guest(name);
+    if (status.pid !== null || status.state === 'starting')
+      throw new TapyardError(
+        'GUEST_STATE',
+        `The guest ${name} is ${status.state}; only one that is shut off can be removed.`,
+        {
+          hint: 'Shut it down first.',
+          subject: `${this.name}/${name}`,
+        },
+      );
+    this.#take(await editLabFile(this.file, fileHash, (text) => withoutGuest(text, name)));
+    await deleteDisk();
+    this.publish();
+  }
+
+  /** The recipe as a script. */
+  script(): string {
+    return recipeScript(this.#recipeInput());
+  }
+
+  #recipeInput(): RecipeInput {
+    const argv = new Map<string, readonly string[]>();
+    for (const [name, { handle }] of this.#guests) if (handle.status.argv) argv.set(name, handle.status.argv);
+    // In the private scope the uplink is up0, also before it is there.
+    const device = this.#engine.picture?.uplink.device ?? (this.scope === 'private' ? 'up0' : null);
+    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink: safeDevice(device), argv };
+  }
+
+  #running(): boolean {
+    const { picture } = this.#engine;
+    const networks = [...(picture?.networks.values() ?? [])].some((network) => network.lab === this.name);
+    const guests = [...this.#guests.values()].some(({ handle }) => handle.status.pid !== null);
+    return networks || guests || (picture !== null && this.scope === 'private');
+  }
+
+  #state(): LabRow['state'] {
+    if (this.#busy !== undefined) return this.#busy;
+    if (this.#failed) return 'failed';
+    return this.#running() ? 'up' : 'down';
+  }
+
+  #changed(): void {
+    if (this.#publishing || this.#closed) return;
+    this.#publishing = true;
+    queueMicrotask(() => this.publish());
+  }
+
+  /** Puts every row as it is now. */
+  publish(): void {
+    this.#publishing = false;
+    if (this.#closed) return;
+    const { tables } = this.#options;
+    const { picture, failure } = this.#engine;
+    const wanted = new Map(this.#resolved.guests.map((guest) => [guest.name, guest]));
+    const rows = [...this.#guests].map(([name, { handle }]) =>
+      guestRow(handle.spec, handle.status, wanted.get(name), picture),
+    );
+    const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
+    const held: Held = { picture, guests: new Map(rows.map((row) => [row.name, row])) };
+    tables.labs.put({
+      id: this.name,
+      name: this.name,
+      file: this.file,
+      fileHash: this.#hash,
+      problems: [...this.#problems],
+      scope: this.scope,
+      state: this.#state(),
+      error: this.#error ?? failure?.toData() ?? null,
+      uplink: picture ? uplinkRow(picture.uplink) : null,
+    });
+    tables.guests.replace(rows, mine);
+    tables.networks.replace(networkRows(this.name, this.#resolved.networks, picture, this.#failures), mine);
+    // In the host scope a lab that is down has nothing to show of a namespace that other labs use.
+    tables.links.replace(this.#running() ? linkRows(this.name, picture) : [], mine);
+    tables.steps.replace(stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#allRecords()), mine);
+  }
+
+  /** The records of networks, and those that the guests keep of their own starts. */
+  #allRecords(): ReadonlyMap<string, StepRecord> {
+    const records = new Map(this.#records);
+    for (const [name, { handle }] of this.#guests) {
+      const { taps, startMs } = handle.status;
+      for (const tap of taps)
+        for (const step of tap.steps)
+          records.set(`${this.name}/${name}/${tap.nic}/${step.id}`, {
+            state: 'done',
+            ms: step.ms,
+            error: null,
+          });
+      if (startMs !== null)
+        records.set(`${this.name}/${name}/qemu`, { state: 'done', ms: startMs, error: null });
+    }
+    return records;
+  }
+
+  /** Lets go: guests and networks run on. Its rows are taken away. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#watcher?.close();
+    this.#engineSubscription.close();
+    this.#engine.close();
+    await Promise.all(
+      [...this.#guests.values()].map(async ({ handle, subscription }) => {
+        subscription.close();
+        await handle.release();
+      }),
+    );
+    const { tables } = this.#options;
+    const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
+    for (const table of [tables.guests, tables.networks, tables.links, tables.steps]) table.replace([], mine);
+    tables.labs.delete(this.name);
+  }
+}

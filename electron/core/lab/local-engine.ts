@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+import { rmdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Subscription } from '../../contract/client.ts';
+import { TapyardError } from '../../contract/error.ts';
+import type { Scope } from '../../contract/names.ts';
+import { Guest } from '../guest/guest.ts';
+import type { GuestSpec } from '../guest/spec.ts';
+import { labDir } from '../host/runtime-dir.ts';
+import type { NetdClient } from '../net/netd-client.ts';
+import { connectNetd, ensureNetd, netdDir, netdLeftSomething, netdSocket } from '../net/netd-process.ts';
+import type { NetdEvent, NetdReply } from '../net/netd-protocol.ts';
+import { type Picture, pictureOf, withEvent } from '../net/picture.ts';
+import type { Engine, GuestHandle } from './engine.ts';
+import type { ResolvedNetwork } from './resolve.ts';
+
+/** netd answers `shutdown` and exits; longer than this it hangs. */
+const exitDeadline = 5_000;
+/** A netd that dies is started again after these pauses, ms; then the lab says that it is gone. */
+const restartPauses = [50, 500, 3_000];
+
+/** netd and QEMU on this computer, for one lab in one scope. */
+export class LocalEngine implements Engine {
+  readonly scope: Scope;
+  readonly #lab: string;
+  readonly #listeners = new Set<() => void>();
+  #client: NetdClient | undefined;
+  #opening: Promise<{ started: boolean }> | undefined;
+  #picture: Picture | null = null;
+  #failure: TapyardError | null = null;
+  #closed = false;
+
+  constructor(lab: string, scope: Scope) {
+    this.#lab = lab;
+    this.scope = scope;
+  }
+
+  get picture(): Picture | null {
+    return this.#picture;
+  }
+
+  get failure(): TapyardError | null {
+    return this.#failure;
+  }
+
+  get netdSocket(): string {
+    return netdSocket(this.scope, this.#lab);
+  }
+
+  onChange(listener: () => void): Subscription {
+    this.#listeners.add(listener);
+    return { close: () => void this.#listeners.delete(listener) };
+  }
+
+  guest(spec: Omit<GuestSpec, 'lab' | 'netdSocket'>): GuestHandle {
+    return new Guest({ ...spec, lab: this.#lab, netdSocket: this.netdSocket });
+  }
+
+  async adopt(): Promise<void> {
+    if (this.#client) return;
+    const client = await connectNetd(this.scope, this.#lab);
+    if (client) await this.#follow(client);
+    // A killed netd leaves its anchor and journal: a new one enters the namespace again.
+    else if (netdLeftSomething(this.scope, this.#lab)) await this.open();
+  }
+
+  async open(): Promise<{ started: boolean }> {
+    if (this.#client) return { started: false };
+    this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  async #open(): Promise<{ started: boolean }> {
+    const { client, started } = await ensureNetd(this.scope, this.#lab);
+    await this.#follow(client);
+    return { started };
+  }
+
+  async applyNetwork(network: ResolvedNetwork): Promise<NetdReply<'apply_network'>['steps']> {
+    const { name, subnet, address, mac, mtu, nat, dhcp } = network;
+    const wanted = { name, subnet, address, mac, mtu, nat, dhcp, domain: 'lab' } as const;
+    const reply = await this.#connected().request('apply_network', { lab: this.#lab, network: wanted });
+    this.#event({ event: 'networks', put: [reply.network], del: [] });
+    return reply.steps;
+  }
+
+  async removeNetwork(name: string): Promise<void> {
+    const { failed } = await this.#connected().request('remove_network', { lab: this.#lab, network: name });
+    throwFailed(this.#lab, failed);
+  }
+
+  async setNat(name: string, nat: boolean): Promise<NetdReply<'set_nat'>> {
+    return this.#connected().request('set_nat', { lab: this.#lab, network: name, nat });
+  }
+
+  async counters(): Promise<NetdReply<'counters'>> {
+    return this.#connected().request('counters', {});
+  }
+
+  async release(): Promise<void> {
+    if (!this.#client) await this.adopt();
+    const client = this.#client;
+    if (client) {
+      const networks = [...(this.#picture?.networks.values() ?? [])];
+      const others = networks.filter((network) => network.lab !== this.#lab);
+      const failed: NetdReply<'shutdown'>['failed'] = [];
+      if (others.length === 0) {
+        this.#forget();
+        failed.push(...(await client.request('shutdown', {})).failed);
+        await Promise.race([client.closed, delay(exitDeadline, undefined, { ref: false })]);
+        client.close();
+      } else {
+        // Other labs of ours live in the same netd (host scope).
+        for (const network of networks.filter((each) => each.lab === this.#lab)) {
+          const args = { lab: this.#lab, network: network.name };
+          failed.push(...(await client.request('remove_network', args)).failed);
+        }
+        this.close();
+        this.#closed = false;
+      }
+      throwFailed(this.#lab, failed);
+    }
+    this.#failure = null;
+    this.tidy();
+    this.#tell();
+  }
+
+  tidy(): void {
+    removeEmptyDirectories(this.scope, this.#lab);
+  }
+
+  close(): void {
+    this.#closed = true;
+    const client = this.#client;
+    this.#forget();
+    client?.close();
+  }
+
+  #connected(): NetdClient {
+    if (this.#client) return this.#client;
+    throw new TapyardError('LAB_NOT_UP', `The lab ${this.#lab} is down.`, {
+      hint: `Bring it up first: tapyard up.`,
+      subject: this.#lab,
+    });
+  }
+
+  /** Takes the first picture and follows the events. */
+  async #follow(client: NetdClient): Promise<void> {
+    // Events may stand behind the snapshot in the same packet, before anybody could look at it.
+    const early: NetdEvent[] = [];
+    client.onEvent = (event) => early.push(event);
+    let picture: Picture;
+    try {
+      picture = pictureOf(await client.request('observe', {}));
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+    for (const event of early) picture = withEvent(picture, event);
+    client.onEvent = (event) => this.#event(event);
+    this.#client = client;
+    this.#picture = picture;
+    this.#failure = null;
+    void client.closed.then((reason) => this.#lost(client, reason));
+    this.#tell();
+  }
+
+  #event(event: NetdEvent): void {
+    if (!this.#picture) return;
+    this.#picture = withEvent(this.#picture, event);
+    this.#tell();
+  }
+
+  #forget(): void {
+    this.#client = undefined;
+    this.#picture = null;
+  }
+
+  /** netd went away by itself: what it made stays, and a new one finds it by the journal. */
+  async #lost(client: NetdClient, reason: TapyardError): Promise<void> {
+    if (this.#client !== client) return;
+    this.#forget();
+    for (const pause of restartPauses) {
+      // Sent away by somebody else of us (the last lab in the host scope), it leaves nothing.
+      if (!netdLeftSomething(this.scope, this.#lab)) {
+        this.#tell();
+        return;
+      }
+      this.#failure = reason;
+      this.#tell();
+      await delay(pause, undefined, { ref: false });
+      if (this.#closed || this.#client) return;
+      try {
+        await this.open();
+        return;
+      } catch (error) {
+        this.#failure = TapyardError.from(error);
+      }
+    }
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function throwFailed(lab: string, failed: NetdReply<'shutdown'>['failed']): void {
+  const [first] = failed;
+  if (!first) return;
+  const { message } = TapyardError.fromData(first);
+  const more = failed.slice(1).map((each) => each.message);
+  throw TapyardError.fromData({
+    ...first,
+    message: [`Not everything of ${lab} could be removed: ${message}`, ...more].join('\n'),
+    hint: first.hint ?? 'Bring it down again; what is named here is what is left.',
+  });
+}
+
+/** Removes the directories that are empty now, and no other. */
+function removeEmptyDirectories(scope: Scope, lab: string): void {
+  const dir = labDir(lab);
+  for (const path of [netdDir(scope, lab), join(dir, 'guests'), dir, dirname(dir)]) {
+    try {
+      rmdirSync(path);
+    } catch {
+      // Not there, or not empty: somebody still needs it.
+    }
+  }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isDeepStrictEqual } from 'node:util';
+import type { GuestState } from '../../contract/rows.ts';
+import { TapyardError } from '../../contract/error.ts';
+import { contains, overlap, subnetOf, ipv4 } from '../net/ipv4.ts';
+import { bridgeIn, networkIn, type Picture } from '../net/picture.ts';
+import type { ResolvedGuest, ResolvedLab, ResolvedNetwork } from './resolve.ts';
+
+/** One thing to do to bring a lab up. */
+export type PlanStep =
+  | { readonly kind: 'remove'; readonly network: string }
+  | { readonly kind: 'apply'; readonly network: ResolvedNetwork; readonly isNew: boolean }
+  | { readonly kind: 'start'; readonly guest: ResolvedGuest };
+
+/** What is there now. */
+export interface Observed {
+  readonly picture: Picture | null;
+  readonly guests: ReadonlyMap<string, GuestState>;
+  /** What this core has applied last, by network. */
+  readonly applied: ReadonlyMap<string, ResolvedNetwork>;
+}
+
+/** What is missing between what is wanted and what is there, in the order to do it. Pure. */
+export function planUp(lab: ResolvedLab, observed: Observed): PlanStep[] {
+  const { picture, guests, applied } = observed;
+  const wanted = new Set(lab.networks.map((network) => network.name));
+  const gone = [...(picture?.networks.values() ?? [])].filter(
+    (network) => network.lab === lab.name && !wanted.has(network.name),
+  );
+  return [
+    ...gone.map((network) => ({ kind: 'remove', network: network.name }) as const),
+    ...lab.networks
+      .filter((network) => !holds(lab.name, network, picture, applied.get(network.name)))
+      .map((network) => {
+        const isNew = networkIn(picture, lab.name, network.name) === undefined;
+        return { kind: 'apply', network, isNew } as const;
+      }),
+    ...lab.guests
+      .filter((guest) => ['shut off', 'crashed'].includes(guests.get(guest.name) ?? 'shut off'))
+      .map((guest) => ({ kind: 'start', guest }) as const),
+  ];
+}
+
+/**
+ * Whether the kernel has a network as it is wanted. Reservations cannot be observed, so a network that this
+ * core has not applied itself is applied once more, which changes nothing where all is right.
+ */
+function holds(
+  lab: string,
+  network: ResolvedNetwork,
+  picture: Picture | null,
+  applied: ResolvedNetwork | undefined,
+): boolean {
+  const now = networkIn(picture, lab, network.name);
+  const bridge = bridgeIn(picture, lab, network.name);
+  return (
+    isDeepStrictEqual(applied, network) &&
+    now !== undefined &&
+    bridge !== undefined &&
+    bridge.up &&
+    bridge.mtu === network.mtu &&
+    bridge.addresses.includes(`${network.address}/${network.prefix}`) &&
+    now.filter &&
+    now.forwarding &&
+    now.nat === network.nat &&
+    (network.dhcp === null || (now.dns?.pid ?? null) !== null)
+  );
+}
+
+/**
+ * Whether a network of the lab would take addresses of the network that the computer itself is in, so that
+ * the guests could not reach their neighbours there, nor (with the gateway among them) anything. Throws
+ * SUBNET_OVERLAP. netd checks the addresses and routes of the bridge's own namespace; in the private scope
+ * the host's are not among them.
+ */
+export function checkUplinkOverlap(lab: ResolvedLab, picture: Picture | null): void {
+  const uplink = picture?.uplink;
+  if (!uplink) return;
+  for (const network of lab.networks) {
+    const subnet = subnetOf(network.subnet);
+    const address = uplink.addresses.find((cidr) => isIpv4(cidr) && overlap(subnetOf(cidr), subnet));
+    const gateway =
+      uplink.gateway !== null && isIpv4(uplink.gateway) && contains(subnet, ipv4(uplink.gateway));
+    if (address === undefined && !gateway) continue;
+    const what = address === undefined ? `the gateway ${uplink.gateway}` : address;
+    throw new TapyardError(
+      'SUBNET_OVERLAP',
+      `The subnet ${network.subnet} of network ${network.name} overlaps ${what} on ${uplink.host_device ?? 'the uplink'}, the network that this computer is in.`,
+      {
+        hint: 'Give the network another subnet in the lab file, such as 192.168.57.0/24.',
+        subject: `${lab.name}/${network.name}`,
+      },
+    );
+  }
+}
+
+const isIpv4 = (cidr: string): boolean => /^[0-9.]+(?:\/[0-9]+)?$/.test(cidr);

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ErrorData } from '../../contract/error.ts';
+import { TapyardError } from '../../contract/error.ts';
+import type { Job } from '../host/jobs.ts';
+import { qemuProgram } from '../host/programs.ts';
+import { inspectImage } from '../image/inspect.ts';
+import { networkIn } from '../net/picture.ts';
+import type { Engine, GuestHandle } from './engine.ts';
+import { checkUplinkOverlap, planUp, type PlanStep } from './plan.ts';
+import type { ResolvedLab, ResolvedNetwork } from './resolve.ts';
+
+/** How long `down` waits for guests that were asked to shut down, ms. */
+const politeDeadline = 20_000;
+/** QEMUs that are started at the same time; more only wait for each other. */
+const startsAtOnce = 4;
+
+/** What a lab gives to the work of bringing it up or down. */
+export interface Ground {
+  readonly lab: ResolvedLab;
+  readonly engine: Engine;
+  readonly guests: ReadonlyMap<string, GuestHandle>;
+  /** What was applied last by this core, by network; kept up to date here. */
+  readonly applied: Map<string, ResolvedNetwork>;
+  /** Tells how it goes with a recipe's step: its id without the lab. */
+  readonly step: (id: string, outcome: { ms?: number; error?: ErrorData } | 'doing') => void;
+}
+
+/** What one `up` has made, and would take back. */
+interface Made {
+  opened: boolean;
+  readonly networks: string[];
+  readonly guests: GuestHandle[];
+}
+
+/**
+ * Makes the kernel and QEMU hold what the lab wants, doing only what is missing. On failure and on abort
+ * everything that this call made is undone, and what was there before stays. Rejects with the failure, ABORTED.
+ */
+export async function bringUp(ground: Ground, job: Job, waitReachable: number): Promise<void> {
+  const made: Made = { opened: false, networks: [], guests: [] };
+  try {
+    await preflight(ground);
+    stopIfAborted(job);
+    job.progress('making the network ready', 0, 0);
+    ground.step('namespace', 'doing');
+    made.opened = (await ground.engine.open()).started;
+    stopIfAborted(job);
+    const { picture } = ground.engine;
+    const states = new Map([...ground.guests].map(([name, guest]) => [name, guest.status.state]));
+    const plan = planUp(ground.lab, { picture, guests: states, applied: ground.applied });
+    if (ground.engine.scope === 'private' && plan.some((step) => step.kind === 'apply' && step.isNew))
+      checkUplinkOverlap(ground.lab, picture);
+    await runPlan(ground, job, plan, made);
+    if (waitReachable > 0) await waitForLeases(ground, job, waitReachable);
+    job.progress('up', plan.length, plan.length);
+  } catch (thrown) {
+    const error = job.signal.aborted ? aborted(ground.lab.name) : TapyardError.from(thrown);
+    job.progress(job.signal.aborted ? 'undoing what was begun' : 'undoing what was made', 0, 0);
+    await undo(ground, made);
+    throw error;
+  }
+}
+
+/** What can be known to be missing before anything is made. */
+async function preflight({ lab, guests }: Ground): Promise<void> {
+  if (lab.guests.length === 0) return;
+  qemuProgram('qemu-system-x86_64');
+  for (const { name } of lab.guests) {
+    const image = guests.get(name)?.spec.image;
+    if (image) await inspectImage(image);
+  }
+}
+
+async function runPlan(ground: Ground, job: Job, plan: readonly PlanStep[], made: Made): Promise<void> {
+  let done = 0;
+  const after = (): void =>
+    job.progress(job.signal.aborted ? 'stopping' : 'making the lab', ++done, plan.length);
+  for (const step of plan) {
+    stopIfAborted(job);
+    if (step.kind === 'remove') {
+      job.progress(`removing network ${step.network}`, done, plan.length);
+      await ground.engine.removeNetwork(step.network);
+      after();
+    } else if (step.kind === 'apply') {
+      job.progress(`making network ${step.network.name}`, done, plan.length);
+      await apply(ground, step.network, step.isNew, made);
+      after();
+    }
+  }
+  const starts = plan.flatMap((step) => (step.kind === 'start' ? [step.guest.name] : []));
+  const one = async (): Promise<void> => {
+    for (let name = starts.shift(); name !== undefined; name = starts.shift()) {
+      stopIfAborted(job);
+      job.progress(`starting ${name}`, done, plan.length);
+      await startGuest(ground, name, job, made);
+      after();
+    }
+  };
+  // All are waited for, so that none is still starting while the others are undone.
+  const results = await Promise.allSettled(Array.from({ length: startsAtOnce }, one));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw TapyardError.from(failed.reason);
+}
+
+async function apply(ground: Ground, network: ResolvedNetwork, isNew: boolean, made: Made): Promise<void> {
+  const { name } = network;
+  const ids = ['bridge', 'bridge_address', 'bridge_up', 'forwarding', 'filter', 'dns'];
+  for (const id of ids) ground.step(`${name}/${id}`, 'doing');
+  try {
+    const steps = await ground.engine.applyNetwork(network);
+    if (isNew) made.networks.push(name);
+    ground.applied.set(name, network);
+    for (const step of steps) ground.step(`${name}/${step.id}`, step.changed ? { ms: step.ms } : {});
+  } catch (thrown) {
+    const error = TapyardError.from(thrown).toData();
+    for (const id of ids) ground.step(`${name}/${id}`, { error });
+    throw thrown;
+  }
+}
+
+async function startGuest(ground: Ground, name: string, job: Job, made: Made): Promise<void> {
+  const guest = ground.guests.get(name);
+  if (!guest) return;
+  made.guests.push(guest);
+  ground.step(`${name}/qemu`, 'doing');
+  try {
+    await guest.start({ signal: job.signal });
+    ground.step(`${name}/qemu`, {});
+  } catch (thrown) {
+    ground.step(`${name}/qemu`, { error: TapyardError.from(thrown).toData() });
+    throw thrown;
+  }
+}
+
+/** Waits until each guest that runs has a lease on every network with DHCP. Running out of time is no failure. */
+async function waitForLeases({ lab, engine, guests }: Ground, job: Job, deadline: number): Promise<void> {
+  const missing = (): string[] =>
+    lab.guests
+      .filter((guest) => guests.get(guest.name)?.status.state === 'running')
+      .filter((guest) =>
+        guest.nics.some((nic) => {
+          const network = networkIn(engine.picture, lab.name, nic.network);
+          return network?.dns && !network.leases.some((lease) => lease.mac === nic.mac);
+        }),
+      )
+      .map((guest) => guest.name);
+  if (missing().length === 0) return;
+  await new Promise<void>((resolve) => {
+    const subscriptions = [
+      engine.onChange(() => look()),
+      ...[...guests.values()].map((guest) => guest.onChange(() => look())),
+    ];
+    const finish = (): void => {
+      clearTimeout(timer);
+      job.signal.removeEventListener('abort', finish);
+      for (const subscription of subscriptions) subscription.close();
+      resolve();
+    };
+    const look = (): void => {
+      const names = missing();
+      if (names.length === 0) finish();
+      else job.progress(`waiting for an address of ${names.join(', ')}`, 0, 0);
+    };
+    const timer = setTimeout(finish, deadline);
+    job.signal.addEventListener('abort', finish);
+    look();
+  });
+  stopIfAborted(job);
+}
+
+/** Takes back what one `up` made, in the reverse order, past errors: the first failure is what is told. */
+async function undo({ engine, applied }: Ground, made: Made): Promise<void> {
+  await Promise.allSettled(made.guests.map((guest) => guest.forceOff()));
+  for (const name of made.networks) applied.delete(name);
+  if (made.opened) await engine.release().catch(() => undefined);
+  else for (const name of made.networks.toReversed()) await engine.removeNetwork(name).catch(() => undefined);
+  if (!engine.picture) engine.tidy();
+}
+
+/**
+ * Ends the guests (asked first, then forced; with `force` at once), the networks, and what served them.
+ * Rejects with what is left.
+ */
+export async function bringDown(ground: Ground, job: Job, force: boolean): Promise<void> {
+  const { engine, guests, applied } = ground;
+  const alive = [...guests.values()].filter(
+    (guest) => guest.status.pid !== null || guest.status.state === 'starting',
+  );
+  let off = 0;
+  job.progress(alive.length === 0 ? 'removing the network' : 'shutting the guests down', 0, alive.length + 1);
+  const results = await Promise.allSettled(
+    alive.map(async (guest) => {
+      await guest.stop(force ? 0 : politeDeadline);
+      job.progress('shutting the guests down', ++off, alive.length + 1);
+    }),
+  );
+  job.progress('removing the network', alive.length, alive.length + 1);
+  applied.clear();
+  await engine.release();
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw TapyardError.from(failed.reason);
+  job.progress('down', alive.length + 1, alive.length + 1);
+}
+
+function stopIfAborted(job: Job): void {
+  if (job.signal.aborted) throw aborted('');
+}
+
+function aborted(lab: string): TapyardError {
+  return new TapyardError('ABORTED', `Bringing ${lab} up was stopped, and what it had made is undone.`, {
+    hint: 'Bring it up again when you want.',
+    subject: lab,
+  });
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ErrorData } from '../../contract/error.ts';
+import type { GuestRow, NicState, StepRow } from '../../contract/rows.ts';
+import type { GuestSpec, GuestStatus } from '../guest/spec.ts';
+import { networkIn, type Picture, tapIn } from '../net/picture.ts';
+import type { Held, RecipeStep } from './recipe.ts';
+import type { ResolvedGuest } from './resolve.ts';
+
+/** A guest's row: what the file wants, and what QEMU and netd say. `wanted` is undefined when it left the file. */
+export function guestRow(
+  spec: GuestSpec,
+  status: GuestStatus,
+  wanted: ResolvedGuest | undefined,
+  picture: Picture | null,
+): GuestRow {
+  return {
+    id: `${spec.lab}/${spec.name}`,
+    lab: spec.lab,
+    name: spec.name,
+    state: status.state,
+    stateReason: status.reason,
+    since: status.since,
+    pid: status.pid,
+    accelerator: status.accelerator,
+    image: wanted?.image ?? (spec.image.kind === 'micro' ? 'micro' : spec.image.path),
+    imageLabel: spec.image.label,
+    memory: spec.memory,
+    cpus: spec.cpus,
+    nics: spec.nics.map((nic) => nicState(spec, status, nic, wanted, picture)),
+    sockets: { ...status.sockets },
+    wanted: wanted !== undefined,
+    error: status.error,
+  };
+}
+
+function nicState(
+  spec: GuestSpec,
+  status: GuestStatus,
+  nic: GuestSpec['nics'][number],
+  wanted: ResolvedGuest | undefined,
+  picture: Picture | null,
+): NicState {
+  const held = status.taps.find((tap) => tap.nic === nic.index);
+  const lease = networkIn(picture, spec.lab, nic.network)?.leases.find((each) => each.mac === nic.mac);
+  const reserved = wanted?.nics[nic.index]?.address ?? null;
+  return {
+    index: nic.index,
+    network: nic.network,
+    mac: nic.mac,
+    // The kernel's name for it, which somebody may have changed since QEMU got it.
+    tap: tapIn(picture, spec.lab, spec.name, nic.index)?.name ?? held?.tap ?? null,
+    wantedTap: nic.tap,
+    fd: held?.fd ?? null,
+    address: lease?.address ?? reserved,
+    addressSource:
+      reserved !== null && (lease === undefined || lease.address === reserved)
+        ? 'reserved'
+        : lease
+          ? 'lease'
+          : null,
+    leased: lease !== undefined,
+  };
+}
+
+/** What this core remembers of a step that it did. */
+export interface StepRecord {
+  readonly state: 'doing' | 'done' | 'failed';
+  readonly ms: number | null;
+  readonly error: ErrorData | null;
+}
+
+/** The recipe's steps as rows. What the kernel holds decides; the record adds time, failure and what is under way. */
+export function stepRows(
+  lab: string,
+  steps: readonly RecipeStep[],
+  held: Held,
+  records: ReadonlyMap<string, StepRecord>,
+): StepRow[] {
+  return steps.map((step, order) => {
+    const record = records.get(step.id);
+    const holds = step.holds(held);
+    const state =
+      holds === true ? 'done' : record === undefined || record.state === 'done' ? 'pending' : record.state;
+    return {
+      id: step.id,
+      lab,
+      order,
+      title: step.title,
+      command: step.command,
+      network: step.network,
+      guest: step.guest,
+      state,
+      ms: holds === false ? null : (record?.ms ?? null),
+      holds,
+      by: step.by,
+      error: state === 'failed' ? (record?.error ?? null) : null,
+    };
+  });
+}
