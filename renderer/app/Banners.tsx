@@ -18,6 +18,7 @@ export function Banners({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         <div className={cx(styles.banner, styles.warn)} role="alert">
           <strong>The core is gone; reconnecting…</strong>
           <span>Guests run on. What you see is what was there last.</span>
+          {error === null || error.code === 'CORE_UNREACHABLE' ? null : <span>{error.message}</span>}
           {error?.hint === undefined ? null : <span className={styles.muted}>{error.hint}</span>}
         </div>
       ) : null}

@@ -24,11 +24,12 @@ export function Dialogs(): ReactElement {
   );
 }
 
+const close = (): void => useUi.setState({ confirm: null });
+
 /** The question of a command that cannot be taken back. */
 function Confirm(): ReactElement | null {
   const question = useUi((ui) => ui.confirm);
   if (!question) return null;
-  const close = (): void => useUi.setState({ confirm: null });
   return (
     <Dialog title={question.title} open role="alertdialog" width="narrow" onClose={close}>
       <p className={styles.question}>{question.text}</p>
@@ -36,6 +37,7 @@ function Confirm(): ReactElement | null {
         <Button onPress={close}>Cancel</Button>
         <Button
           variant="primary"
+          // eslint-disable-next-line jsx-a11y/no-autofocus -- a question wants an answer
           autoFocus
           onPress={() => {
             close();

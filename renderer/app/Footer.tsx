@@ -49,6 +49,7 @@ function Fact({
   return (
     <Tip text={tip}>
       <Focusable>
+        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a keyboard has to reach the tip */}
         <span role="note" tabIndex={0} className={mono ? styles.mono : undefined}>
           {text}
         </span>

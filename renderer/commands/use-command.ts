@@ -28,7 +28,7 @@ export interface CommandView {
   readonly unavailable: string | undefined;
   /** "Starting…" while it is under way. */
   readonly pendingWord: string | undefined;
-  run(): void;
+  readonly run: () => void;
 }
 
 /** The projection of one command for one subject. */

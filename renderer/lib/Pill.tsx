@@ -18,6 +18,7 @@ export function Pill({ tone = 'plain', tip, children }: PillProps): ReactElement
   return (
     <Tip text={tip}>
       <Focusable>
+        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a keyboard has to reach the tip */}
         <span className={className} role="note" tabIndex={0}>
           {children}
         </span>

@@ -50,20 +50,20 @@ export interface UiState extends Kept {
   /** The newest sentence for the live region. */
   announcement: string;
 
-  show(view: View): void;
-  chooseLab(lab: string | null): void;
+  readonly show: (view: View) => void;
+  readonly chooseLab: (lab: string | null) => void;
   /** Selects a thing (and shows its inspector), or nothing. */
-  select(selection: Selection | null): void;
+  readonly select: (selection: Selection | null) => void;
   /** Sets kept values: sizes, theme, what is open. */
-  keep(part: Partial<Kept>): void;
-  openDialog(name: 'palette' | 'shortcuts' | 'newGuest', open: boolean): void;
-  openConsole(tab: ConsoleTab): void;
-  closeConsole(key: string): void;
-  setPending(key: string, pending: Pending | null): void;
-  setFailure(key: string, failure: Failure | null): void;
-  dismissJob(id: string): void;
-  setFocusedConsole(key: string | null): void;
-  announce(text: string): void;
+  readonly keep: (part: Partial<Kept>) => void;
+  readonly openDialog: (name: 'palette' | 'shortcuts' | 'newGuest', open: boolean) => void;
+  readonly openConsole: (tab: ConsoleTab) => void;
+  readonly closeConsole: (key: string) => void;
+  readonly setPending: (key: string, pending: Pending | null) => void;
+  readonly setFailure: (key: string, failure: Failure | null) => void;
+  readonly dismissJob: (id: string) => void;
+  readonly setFocusedConsole: (key: string | null) => void;
+  readonly announce: (text: string) => void;
 }
 
 function mapWith<V>(map: ReadonlyMap<string, V>, key: string, value: V | null): ReadonlyMap<string, V> {

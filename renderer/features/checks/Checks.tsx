@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useCallback, useEffect, useState, type ReactElement } from 'react';
+import { useEffect, useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
 import type { CheckResult } from '../../../electron/contract/rows.ts';
 import { Button } from '../../lib/Button.tsx';
@@ -21,24 +21,26 @@ const words = { failed: 'failed', warning: 'warning', ok: 'fine' } as const;
 export function Checks(): ReactElement {
   const client = useClient();
   const [state, setState] = useState<State>(null);
-  const [running, setRunning] = useState(false);
-  const run = useCallback(() => {
+  // Raised by the button; each run is one effect, ended when the page is left.
+  const [run, setRun] = useState(0);
+  const [finished, setFinished] = useState(-1);
+  const running = finished < run;
+
+  useEffect(() => {
     const abort = new AbortController();
-    setRunning(true);
-    client.check
-      .run({}, { signal: abort.signal })
-      .then(
-        ({ results }) => setState({ results: [...results].sort((a, b) => rank[a.state] - rank[b.state]) }),
-        (thrown: unknown) => {
-          if (!abort.signal.aborted) setState({ error: TapyardError.from(thrown).toData() });
-        },
-      )
-      .finally(() => {
-        if (!abort.signal.aborted) setRunning(false);
-      });
+    client.check.run({}, { signal: abort.signal }).then(
+      (answer) => {
+        setState({ results: [...answer.results].sort((a, b) => rank[a.state] - rank[b.state]) });
+        setFinished(run);
+      },
+      (thrown: unknown) => {
+        if (abort.signal.aborted) return;
+        setState({ error: TapyardError.from(thrown).toData() });
+        setFinished(run);
+      },
+    );
     return () => abort.abort();
-  }, [client]);
-  useEffect(run, [run]);
+  }, [client, run]);
 
   const results = state && 'results' in state ? state.results : [];
   const bad = results.filter((result) => result.state !== 'ok').length;
@@ -55,7 +57,7 @@ export function Checks(): ReactElement {
             : ''
       }
       actions={
-        <Button unavailable={running ? 'Checking…' : undefined} onPress={() => void run()}>
+        <Button unavailable={running ? 'Checking…' : undefined} onPress={() => setRun(run + 1)}>
           {running ? 'Checking…' : 'Check again'}
         </Button>
       }

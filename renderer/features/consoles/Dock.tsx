@@ -28,7 +28,6 @@ export function Dock({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const splitAt = useUi((ui) => ui.splitAt);
   const focused = useUi((ui) => ui.focusedConsole);
   const tabs = useRef<HTMLDivElement>(null);
-  const { keep } = useUi.getState();
 
   const release = useCallback(() => {
     tabs.current?.querySelector<HTMLElement>('[role="tab"][aria-selected="true"]')?.focus();
@@ -64,17 +63,11 @@ export function Dock({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
           step={16}
           grows={false}
           toValue={(start, delta) => start - delta}
-          onChange={(dockHeight) => keep({ dockHeight })}
+          onChange={(dockHeight) => useUi.getState().keep({ dockHeight })}
         />
       ) : null}
       <div className={styles.bar}>
-        <div
-          className={styles.tabs}
-          role="tablist"
-          aria-label="Consoles"
-          ref={tabs}
-          onKeyDown={moveBetweenTabs}
-        >
+        <div className={styles.tabs} role="tablist" aria-label="Consoles" ref={tabs}>
           {here.map((tab) => (
             <Tab
               key={consoleKey(tab)}
@@ -92,7 +85,7 @@ export function Dock({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
             variant="ghost"
             size="small"
             aria-pressed={split}
-            onPress={() => keep({ split: !wantsSplit, dockOpen: true })}
+            onPress={() => useUi.getState().keep({ split: !wantsSplit, dockOpen: true })}
           >
             {split ? 'One pane' : 'Split'}
           </Button>
@@ -103,7 +96,7 @@ export function Dock({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
           iconOnly
           aria-label={open ? 'Fold the consoles' : 'Unfold the consoles'}
           aria-expanded={open}
-          onPress={() => keep({ dockOpen: !open })}
+          onPress={() => useUi.getState().keep({ dockOpen: !open })}
         >
           {open ? <ChevronDown aria-hidden /> : <ChevronUp aria-hidden />}
         </Button>
@@ -120,7 +113,7 @@ export function Dock({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
               <div className={styles.half} style={{ flexGrow: splitAt }}>
                 {pane('serial')}
               </div>
-              <SplitBetween at={splitAt} onChange={(at) => keep({ splitAt: at })} />
+              <SplitBetween at={splitAt} onChange={(at) => useUi.getState().keep({ splitAt: at })} />
               <div className={styles.half} style={{ flexGrow: 1 - splitAt }}>
                 {pane('screen')}
               </div>
@@ -138,10 +131,12 @@ const tabName = (guest: Row<'guests'>, kind: ConsoleTab['kind']): string =>
   `${elideMiddle(guest.name, 24)} · ${kind}`;
 
 /** Arrow keys go from tab to tab (WAI-ARIA tabs pattern). */
-function moveBetweenTabs(event: KeyboardEvent<HTMLDivElement>): void {
+function moveBetweenTabs(event: KeyboardEvent<HTMLElement>): void {
   const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
   if (step === 0) return;
-  const all = [...event.currentTarget.querySelectorAll<HTMLElement>('[role="tab"]')];
+  const all = [
+    ...(event.currentTarget.closest('[role="tablist"]')?.querySelectorAll<HTMLElement>('[role="tab"]') ?? []),
+  ];
   const at = all.findIndex((tab) => tab === document.activeElement);
   const next = all[(at + step + all.length) % all.length];
   if (at < 0 || !next) return;
@@ -173,6 +168,7 @@ function Tab({ tab, active, beside }: TabProps): ReactElement | null {
         onClick={() => useUi.getState().openConsole(tab)}
         onKeyDown={(event) => {
           if (event.key === 'Delete') useUi.getState().closeConsole(key);
+          else moveBetweenTabs(event);
         }}
       >
         {name}
@@ -246,15 +242,22 @@ function EmptyDock({ lab }: { readonly lab: Row<'labs'> }): ReactElement | null 
   const guest =
     guests.find((other) => other.id === selected) ?? guests.find((other) => other.pid !== null) ?? guests[0];
   if (!guest) return null;
-  const { openConsole } = useUi.getState();
   return (
     <section className={cx(styles.dock, styles.empty)} aria-label="Consoles">
       <div className={styles.bar}>
         <span className={styles.hint}>Console of {elideMiddle(guest.name, 28)}:</span>
-        <Button variant="ghost" size="small" onPress={() => openConsole({ guest: guest.id, kind: 'serial' })}>
+        <Button
+          variant="ghost"
+          size="small"
+          onPress={() => useUi.getState().openConsole({ guest: guest.id, kind: 'serial' })}
+        >
           Serial
         </Button>
-        <Button variant="ghost" size="small" onPress={() => openConsole({ guest: guest.id, kind: 'screen' })}>
+        <Button
+          variant="ghost"
+          size="small"
+          onPress={() => useUi.getState().openConsole({ guest: guest.id, kind: 'screen' })}
+        >
           Screen
         </Button>
       </div>

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import RFB from '@novnc/novnc';
-import { useEffect, useRef, useState, type ReactElement } from 'react';
+import { useCallback, useEffect, useRef, useState, type ReactElement } from 'react';
+import type { Client } from '../../../electron/contract/client.ts';
 import type { ErrorData } from '../../../electron/contract/error.ts';
 import { Button } from '../../lib/Button.tsx';
 import { useCore } from '../../store/core.ts';
-import { consoleKey } from '../../store/kept.ts';
 import { useTables, type Row } from '../../store/tables.ts';
-import { useUi } from '../../store/ui.ts';
 import { OffNote } from './OffNote.tsx';
 import { SendKeys } from './SendKeys.tsx';
 import styles from './ScreenPane.module.css';
-import { releaseChord, watchChord } from './release-chord.ts';
+import { releaseChord } from './release-chord.ts';
 import { rfbChannel } from './rfb-channel.ts';
+import { useConsoleKeyboard } from './use-console-keyboard.ts';
 
 interface ScreenPaneProps {
   readonly guest: Row<'guests'>;
@@ -27,17 +27,50 @@ interface State {
 export default function ScreenPane({ guest, onRelease }: ScreenPaneProps): ReactElement {
   const client = useCore((state) => (state.status === 'ready' ? state.client : null));
   const lab = useTables((tables) => tables.labs.get(guest.lab)?.name);
+  const [attempt, setAttempt] = useState(0);
+  if (guest.pid === null) {
+    return (
+      <div className={styles.pane}>
+        <OffNote guest={guest} whole />
+      </div>
+    );
+  }
+  if (!client || lab === undefined) {
+    return (
+      <div className={styles.pane}>
+        <div className={styles.note}>There is no connection to the core.</div>
+      </div>
+    );
+  }
+  return (
+    <Viewer
+      // A new QEMU (another pid) is another screen, and so is a new try.
+      key={`${guest.pid}:${attempt}`}
+      client={client}
+      lab={lab}
+      guest={guest}
+      onRelease={onRelease}
+      onAgain={() => setAttempt(attempt + 1)}
+    />
+  );
+}
+
+interface ViewerProps extends ScreenPaneProps {
+  readonly client: Client;
+  readonly lab: string;
+  readonly onAgain: () => void;
+}
+
+/** One connection to the screen. */
+function Viewer({ client, lab, guest, onRelease, onAgain }: ViewerProps): ReactElement {
   const place = useRef<HTMLDivElement>(null);
   const rfb = useRef<RFB | null>(null);
   const [state, setState] = useState<State>({ is: 'connecting' });
-  const [attempt, setAttempt] = useState(0);
-  const key = consoleKey({ guest: guest.id, kind: 'screen' });
-  const { name, pid } = guest;
+  const { name } = guest;
 
   useEffect(() => {
     const element = place.current;
-    if (!element || !client || lab === undefined || pid === null) return;
-    setState({ is: 'connecting' });
+    if (!element) return;
     let why: ErrorData | null = null;
     let left = false;
     const viewer = new RFB(
@@ -60,8 +93,7 @@ export default function ScreenPane({ guest, onRelease }: ScreenPaneProps): React
     viewer.addEventListener('disconnect', () => {
       if (!left) setState({ is: 'gone', error: why });
     });
-    const sharpen = (): void => sharpenCanvas(element);
-    const resize = new ResizeObserver(sharpen);
+    const resize = new ResizeObserver(() => sharpenCanvas(element));
     resize.observe(element);
     const canvas = element.querySelector('canvas');
     if (canvas) resize.observe(canvas);
@@ -72,37 +104,17 @@ export default function ScreenPane({ guest, onRelease }: ScreenPaneProps): React
       viewer.disconnect();
       element.replaceChildren();
     };
-    // A new QEMU (another pid) is another screen.
-  }, [client, lab, name, pid, attempt]);
+  }, [client, lab, name]);
 
-  useEffect(() => {
-    const element = place.current;
-    if (!element) return;
-    const ui = useUi.getState();
-    const focus = (): void => ui.setFocusedConsole(key);
-    const blur = (): void => {
-      if (useUi.getState().focusedConsole === key) ui.setFocusedConsole(null);
-    };
-    element.addEventListener('focusin', focus);
-    element.addEventListener('focusout', blur);
-    const stop = watchChord(element, () => {
-      rfb.current?.blur();
-      onRelease();
-    });
-    return () => {
-      stop();
-      blur();
-      element.removeEventListener('focusin', focus);
-      element.removeEventListener('focusout', blur);
-    };
-  }, [key, onRelease]);
+  const release = useCallback(() => {
+    rfb.current?.blur();
+    onRelease();
+  }, [onRelease]);
+  useConsoleKeyboard(place, guest.id, 'screen', release);
 
-  const off = pid === null;
   return (
     <div className={styles.pane}>
-      {off ? (
-        <OffNote guest={guest} whole />
-      ) : state.is === 'connected' ? (
+      {state.is === 'connected' ? (
         <div className={styles.bar}>
           <SendKeys rfb={rfb} name={name} />
         </div>
@@ -113,7 +125,7 @@ export default function ScreenPane({ guest, onRelease }: ScreenPaneProps): React
           ) : (
             <>
               <span>The screen is disconnected{state.error ? `: ${state.error.message}` : '.'}</span>
-              <Button size="small" onPress={() => setAttempt(attempt + 1)}>
+              <Button size="small" onPress={onAgain}>
                 Connect again
               </Button>
             </>
@@ -123,7 +135,6 @@ export default function ScreenPane({ guest, onRelease }: ScreenPaneProps): React
       <div
         ref={place}
         className={styles.place}
-        hidden={off}
         role="group"
         aria-label={`Screen of ${name}. ${releaseChord} releases the keyboard.`}
       />

@@ -24,7 +24,7 @@ export function SendKeys({
   const chord = (number: number): void => {
     const keys = [control, alt, functionKey(number)];
     for (const { keysym, code } of keys) rfb.current?.sendKey(keysym, code, true);
-    for (const { keysym, code } of keys.reverse()) rfb.current?.sendKey(keysym, code, false);
+    for (const { keysym, code } of keys.toReversed()) rfb.current?.sendKey(keysym, code, false);
     rfb.current?.focus();
   };
   return (

@@ -2,13 +2,12 @@
 import { ChevronDown, ChevronUp, X } from 'lucide-react';
 import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement } from 'react';
 import { Button } from '../../lib/Button.tsx';
-import { consoleKey } from '../../store/kept.ts';
 import type { Row } from '../../store/tables.ts';
-import { useUi } from '../../store/ui.ts';
 import { OffNote } from './OffNote.tsx';
 import styles from './SerialPane.module.css';
-import { releaseChord, watchChord } from './release-chord.ts';
+import { releaseChord } from './release-chord.ts';
 import { serialTerminal, type SerialTerminal } from './serial-terminal.ts';
+import { useConsoleKeyboard } from './use-console-keyboard.ts';
 
 interface SerialPaneProps {
   readonly guest: Row<'guests'>;
@@ -22,33 +21,21 @@ export default function SerialPane({ guest, onRelease }: SerialPaneProps): React
   const [searching, setSearching] = useState(false);
   // Made once for the tab; the pane only lends it a place.
   const [terminal] = useState(() => serialTerminal(guest));
-  const key = consoleKey({ guest: guest.id, kind: 'serial' });
 
   useEffect(() => {
     const element = place.current;
     if (!element || !terminal) return;
     terminal.attach(element);
-    terminal.onSearch = () => setSearching(true);
+    const stopSearch = terminal.onSearch(() => setSearching(true));
     const resize = new ResizeObserver(() => terminal.fit());
     resize.observe(element);
-    const ui = useUi.getState();
-    const focus = (): void => ui.setFocusedConsole(key);
-    const blur = (): void => {
-      if (useUi.getState().focusedConsole === key) ui.setFocusedConsole(null);
-    };
-    element.addEventListener('focusin', focus);
-    element.addEventListener('focusout', blur);
-    const stopChord = watchChord(element, onRelease);
     return () => {
-      stopChord();
-      element.removeEventListener('focusin', focus);
-      element.removeEventListener('focusout', blur);
-      blur();
       resize.disconnect();
-      terminal.onSearch = undefined;
+      stopSearch();
       terminal.detach();
     };
-  }, [terminal, key, onRelease]);
+  }, [terminal]);
+  useConsoleKeyboard(place, guest.id, 'serial', onRelease);
 
   if (!terminal) return <p>This lab is no longer open.</p>;
   return (
@@ -109,20 +96,17 @@ function SearchBar({
     setFound(what === '' || (back ? terminal.search.findPrevious(what) : terminal.search.findNext(what)));
   };
   return (
-    <div
-      className={styles.search}
-      role="search"
-      onKeyDown={(event) => {
-        if (event.key === 'Escape') onClose();
-        if (event.key === 'Enter') find(text, !event.shiftKey);
-      }}
-    >
+    <div className={styles.search} role="search">
       <input
-        // The user has just asked for it.
+        // eslint-disable-next-line jsx-a11y/no-autofocus -- the user has just asked for it
         autoFocus
         aria-label="Find in the console"
         placeholder="Find"
         value={text}
+        onKeyDown={(event) => {
+          if (event.key === 'Escape') onClose();
+          if (event.key === 'Enter') find(text, !event.shiftKey);
+        }}
         onChange={(event) => {
           setText(event.target.value);
           find(event.target.value, true);

@@ -106,6 +106,7 @@ export class SerialTerminal {
   #openedAt = 0;
   #status: SerialStatus = { open: false, error: undefined };
   readonly #statusListeners = new Set<() => void>();
+  readonly #searchListeners = new Set<() => void>();
 
   constructor(guest: Pick<Row<'guests'>, 'name'>, lab: Pick<Row<'labs'>, 'name'>) {
     const ui = useUi.getState();
@@ -169,8 +170,11 @@ export class SerialTerminal {
     ];
   }
 
-  /** Called when a key asks for the search field. Set by the pane. */
-  onSearch: (() => void) | undefined;
+  /** Calls `listener` when a key asks for the search field. Returns what ends it. */
+  onSearch(listener: () => void): () => void {
+    this.#searchListeners.add(listener);
+    return () => this.#searchListeners.delete(listener);
+  }
 
   get status(): SerialStatus {
     return this.#status;
@@ -225,7 +229,7 @@ export class SerialTerminal {
         return false;
       case 'KeyF':
         event.preventDefault();
-        if (event.type === 'keydown') this.onSearch?.();
+        if (event.type === 'keydown') for (const listener of this.#searchListeners) listener();
         return false;
       default:
         return true;

@@ -120,7 +120,7 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
             {(control) => (
               <input
                 {...control}
-                // The first thing to decide.
+                // eslint-disable-next-line jsx-a11y/no-autofocus -- the first thing to decide in a form just opened
                 autoFocus
                 autoComplete="off"
                 spellCheck={false}

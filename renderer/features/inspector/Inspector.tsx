@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { X } from 'lucide-react';
-import type { ReactElement } from 'react';
+import { useEffect, type ReactElement } from 'react';
 import { Button } from '../../lib/Button.tsx';
 import { cx } from '../../lib/class-names.ts';
 import { useTables, type Row } from '../../store/tables.ts';
@@ -20,6 +20,16 @@ interface InspectorProps {
 
 /** Everything about what is selected; about the lab when nothing is. */
 export function Inspector({ lab, width, overlay }: InspectorProps): ReactElement {
+  useEffect(() => {
+    if (!overlay) return;
+    const onKeyDown = (event: KeyboardEvent): void => {
+      if (event.key !== 'Escape' || event.defaultPrevented || useUi.getState().focusedConsole !== null)
+        return;
+      useUi.setState({ overlayOpen: false });
+    };
+    window.addEventListener('keydown', onKeyDown);
+    return () => window.removeEventListener('keydown', onKeyDown);
+  }, [overlay]);
   const close = (): void => {
     if (overlay) useUi.setState({ overlayOpen: false });
     else useUi.getState().keep({ inspectorOpen: false });
@@ -29,9 +39,6 @@ export function Inspector({ lab, width, overlay }: InspectorProps): ReactElement
       className={cx(styles.inspector, overlay && styles.overlay)}
       aria-label="Inspector"
       style={{ width: overlay ? 'min(344px, calc(100% - 64px))' : width }}
-      onKeyDown={(event) => {
-        if (event.key === 'Escape' && overlay && !event.defaultPrevented) close();
-      }}
     >
       <Button
         variant="ghost"

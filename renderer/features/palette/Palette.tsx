@@ -9,6 +9,8 @@ import { useUi } from '../../store/ui.ts';
 import styles from './Palette.module.css';
 import { findEntries, paletteEntries } from './entries.ts';
 
+const close = (): void => useUi.getState().openDialog('palette', false);
+
 /** Finds every thing and runs every command. */
 export default function Palette(): ReactElement {
   const tables = useTables();
@@ -17,7 +19,6 @@ export default function Palette(): ReactElement {
   // The tables change many times a second at most; the list of what can be found follows them.
   const entries = useMemo(() => paletteEntries({ ...commandState(), tables }), [tables]);
   const found = useMemo(() => findEntries(entries, deferred), [entries, deferred]);
-  const close = (): void => useUi.getState().openDialog('palette', false);
 
   return (
     <ModalOverlay
@@ -32,7 +33,7 @@ export default function Palette(): ReactElement {
         <Dialog aria-label="Search or run a command" className={styles.dialog ?? ''}>
           <Autocomplete inputValue={query} onInputChange={setQuery}>
             <SearchField
-              // Opened by a key to be typed into.
+              // eslint-disable-next-line jsx-a11y/no-autofocus -- opened by a key to be typed into
               autoFocus
               aria-label="Search or run a command"
               className={styles.field ?? ''}

@@ -19,7 +19,7 @@ export interface Entry {
   readonly more: string;
   /** Lower goes first among equal matches. */
   readonly rank: number;
-  run(): void;
+  readonly run: () => void;
 }
 
 /** Everything that can be found and run now. Things of the lab in view; every open lab. */

@@ -15,7 +15,6 @@ export function Settings(): ReactElement {
   const screenReader = useUi((ui) => ui.screenReaderTerminals);
   const reduced = useMedia('(prefers-reduced-motion: reduce)');
   const host = useTables((tables) => tables.host.get('host'));
-  const { keep } = useUi.getState();
   return (
     <Page title="Settings">
       <div className={styles.settings}>
@@ -24,7 +23,7 @@ export function Settings(): ReactElement {
           value={theme}
           onChange={(value) => {
             const chosen = Kept.shape.theme.safeParse(value);
-            if (chosen.success) keep({ theme: chosen.data });
+            if (chosen.success) useUi.getState().keep({ theme: chosen.data });
           }}
         >
           <Radio value="system">As the system</Radio>
@@ -33,7 +32,7 @@ export function Settings(): ReactElement {
         </RadioGroup>
         <Switch
           isSelected={screenReader}
-          onChange={(screenReaderTerminals) => keep({ screenReaderTerminals })}
+          onChange={(screenReaderTerminals) => useUi.getState().keep({ screenReaderTerminals })}
           description="Serial consoles keep their text where a screen reader finds it, and announce new lines. Costs some speed."
         >
           Screen reader mode for terminals
