@@ -28,6 +28,7 @@ pub enum Code {
     TunUnreadable,
     DnsmasqMissing,
     DnsmasqFailed,
+    VhostMissing,
     JournalFailed,
     Kernel,
     // The uplink.

@@ -1,1 +1,60 @@
-fn main() {}
+// SPDX-License-Identifier: Apache-2.0
+//! tapyard-tap, the unprivileged companion of netd: it receives file descriptors over a unix
+//! socket, which Node cannot. A verb a file.
+
+mod args;
+mod exec;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+tapyard-tap - get taps from netd and become the program that uses them
+
+Usage:
+  tapyard-tap exec --netd SOCKET --lab LAB --guest GUEST
+                   [--tap FD:NIC:NETWORK:MAC:TAP]... [--vhost FD]... [--report FD]
+                   -- PROGRAM [ARGUMENT]...
+  tapyard-tap --help | --version
+
+exec
+  Asks netd for each tap, puts it at the number FD, closes every other descriptor above 2, and
+  executes PROGRAM, which keeps this process's pid and session. Nothing is executed unless
+  every tap was opened; a tap that was opened goes again with this process.
+
+  --netd SOCKET   netd's socket
+  --lab LAB       the lab's name
+  --guest GUEST   the guest's name; with NIC it is the tap's label
+  --tap FD:NIC:NETWORK:MAC:TAP
+                  a tap at descriptor FD (3 or more) for NIC number NIC of the guest, as a port
+                  of NETWORK; MAC is the guest's; TAP is the preferred name, else netd picks
+                  the lowest free tapN
+  --vhost FD      /dev/vhost-net, opened at descriptor FD, for vhost=on
+  --report FD     write one line of JSON there before PROGRAM is executed:
+                  {\"taps\":[{\"nic\",\"tap\",\"ifindex\",\"fd\",\"steps\"}]} or {\"error\":{...}}
+
+PROGRAM is looked for in PATH unless it has a slash.
+
+Exit status: that of PROGRAM; 1 when a tap could not be had or PROGRAM could not be executed,
+with the reason on standard error and in the report; 2 for a wrong command line.
+
+See also: docs/netd-protocol.md, qemu(1) -netdev tap,fd=N, unix(7) SCM_RIGHTS.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("exec") => exec::run(&arguments[1..]),
+        Some("--help" | "-h" | "help") => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Some("--version" | "-V") => {
+            println!("tapyard-tap {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("tapyard-tap: what is to be done?\n\n{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
