@@ -51,7 +51,6 @@ export class Lab {
   readonly #guests = new Map<string, { readonly handle: GuestHandle; readonly subscription: Subscription }>();
   readonly #applied = new Map<string, ResolvedNetwork>();
   readonly #records = new Map<string, StepRecord>();
-  readonly #failures = new Map<string, ErrorData>();
   #engine: Engine;
   #engineSubscription: Subscription;
   #watcher: { close(): void } | undefined;
@@ -256,7 +255,7 @@ export class Lab {
     this.#busy = how;
     this.#error = null;
     this.#failed = false;
-    this.#failures.clear();
+    for (const [id, record] of this.#records) if (record.error) this.#records.delete(id);
     this.publish();
     try {
       await work();
@@ -279,21 +278,30 @@ export class Lab {
       guests: this.guests,
       applied: this.#applied,
       step: (id, outcome) => {
-        const record: StepRecord =
-          outcome === 'doing'
-            ? { state: 'doing', ms: null, error: null }
-            : {
-                state: outcome.error ? 'failed' : 'done',
-                ms: outcome.ms ?? null,
-                error: outcome.error ?? null,
-              };
-        this.#records.set(`${this.name}/${id}`, record);
-        const network = id.split('/')[0] ?? '';
-        if (record.error && this.#resolved.networks.some((each) => each.name === network))
-          this.#failures.set(network, record.error);
+        this.#record(`${this.name}/${id}`, outcome);
         this.#changed();
       },
     };
+  }
+
+  #record(id: string, outcome: Parameters<Ground['step']>[1]): void {
+    if (outcome === 'pending') this.#records.delete(id);
+    else if (outcome === 'doing') this.#records.set(id, { state: 'doing', ms: null, error: null });
+    else {
+      const { ms = null, error = null } = outcome;
+      this.#records.set(id, { state: error ? 'failed' : 'done', ms, error });
+    }
+  }
+
+  /** The errors of the last attempt to make each network, by its name. */
+  #failures(): ReadonlyMap<string, ErrorData> {
+    const failures = new Map<string, ErrorData>();
+    for (const { name } of this.#resolved.networks)
+      for (const id of ['bridge', 'dns']) {
+        const error = this.#records.get(`${this.name}/${name}/${id}`)?.error;
+        if (error) failures.set(name, error);
+      }
+    return failures;
   }
 
   /** What was under way when the work ended was not done. */
@@ -407,7 +415,9 @@ export class Lab {
   }
 
   #running(): boolean {
-    const { picture } = this.#engine;
+    const { picture, failure } = this.#engine;
+    // netd is gone by itself: what it made is still there.
+    if (failure !== null) return true;
     const networks = [...(picture?.networks.values() ?? [])].some((network) => network.lab === this.name);
     const guests = [...this.#guests.values()].some(({ handle }) => handle.status.pid !== null);
     return networks || guests || (picture !== null && this.scope === 'private');
@@ -449,7 +459,7 @@ export class Lab {
       uplink: picture ? uplinkRow(picture.uplink) : null,
     });
     tables.guests.replace(rows, mine);
-    tables.networks.replace(networkRows(this.name, this.#resolved.networks, picture, this.#failures), mine);
+    tables.networks.replace(networkRows(this.name, this.#resolved.networks, picture, this.#failures()), mine);
     // In the host scope a lab that is down has nothing to show of a namespace that other labs use.
     tables.links.replace(this.#running() ? linkRows(this.name, picture) : [], mine);
     tables.steps.replace(stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#allRecords()), mine);

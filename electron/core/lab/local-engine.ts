@@ -11,12 +11,14 @@ import { labDir } from '../host/runtime-dir.ts';
 import type { NetdClient } from '../net/netd-client.ts';
 import { connectNetd, ensureNetd, netdDir, netdLeftSomething, netdSocket } from '../net/netd-process.ts';
 import type { NetdEvent, NetdReply } from '../net/netd-protocol.ts';
-import { type Picture, pictureOf, withEvent } from '../net/picture.ts';
+import { networkIn, type Picture, pictureOf, withEvent } from '../net/picture.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import type { ResolvedNetwork } from './resolve.ts';
 
 /** netd answers `shutdown` and exits; longer than this it hangs. */
 const exitDeadline = 5_000;
+/** Events are late by some 20 ms; after this they do not come, ms. */
+const eventDeadline = 1_000;
 /** A netd that dies is started again after these pauses, ms; then the lab says that it is gone. */
 const restartPauses = [50, 500, 3_000];
 
@@ -82,6 +84,9 @@ export class LocalEngine implements Engine {
     const wanted = { name, subnet, address, mac, mtu, nat, dhcp, domain: 'lab' } as const;
     const reply = await this.#connected().request('apply_network', { lab: this.#lab, network: wanted });
     this.#event({ event: 'networks', put: [reply.network], del: [] });
+    const { bridge } = reply.network;
+    // The event with the bridge itself comes within 20 ms: what is done is to be seen.
+    await this.#until(() => bridge === null || (this.#picture?.links.has(bridge) ?? true));
     return reply.steps;
   }
 
@@ -91,7 +96,11 @@ export class LocalEngine implements Engine {
   }
 
   async setNat(name: string, nat: boolean): Promise<NetdReply<'set_nat'>> {
-    return this.#connected().request('set_nat', { lab: this.#lab, network: name, nat });
+    const done = await this.#connected().request('set_nat', { lab: this.#lab, network: name, nat });
+    const network = networkIn(this.#picture, this.#lab, name);
+    // What netd answers it has read back from the kernel; its event comes a moment later.
+    if (network) this.#event({ event: 'networks', put: [{ ...network, nat: done.nat }], del: [] });
+    return done;
   }
 
   async counters(): Promise<NetdReply<'counters'>> {
@@ -164,6 +173,22 @@ export class LocalEngine implements Engine {
     this.#failure = null;
     void client.closed.then((reason) => this.#lost(client, reason));
     this.#tell();
+  }
+
+  /** Waits until `seen`, at most {@link eventDeadline}: then the rows tell what is not as it should be. */
+  async #until(seen: () => boolean): Promise<void> {
+    if (seen()) return;
+    await new Promise<void>((resolve) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        following.close();
+        resolve();
+      };
+      const timer = setTimeout(finish, eventDeadline);
+      const following = this.onChange(() => {
+        if (seen()) finish();
+      });
+    });
   }
 
   #event(event: NetdEvent): void {

@@ -22,7 +22,7 @@ export interface Ground {
   /** What was applied last by this core, by network; kept up to date here. */
   readonly applied: Map<string, ResolvedNetwork>;
   /** Tells how it goes with a recipe's step: its id without the lab. */
-  readonly step: (id: string, outcome: { ms?: number; error?: ErrorData } | 'doing') => void;
+  readonly step: (id: string, outcome: { ms?: number; error?: ErrorData } | 'doing' | 'pending') => void;
 }
 
 /** What one `up` has made, and would take back. */
@@ -113,7 +113,9 @@ async function apply(ground: Ground, network: ResolvedNetwork, isNew: boolean, m
     for (const step of steps) ground.step(`${name}/${step.id}`, step.changed ? { ms: step.ms } : {});
   } catch (thrown) {
     const error = TapyardError.from(thrown).toData();
-    for (const id of ids) ground.step(`${name}/${id}`, { error });
+    // netd undoes the whole network and does not say at which step it was; dnsmasq's failures name themselves.
+    const failed = error.code.startsWith('DNSMASQ') ? 'dns' : 'bridge';
+    for (const id of ids) ground.step(`${name}/${id}`, id === failed ? { error } : 'pending');
     throw thrown;
   }
 }
