@@ -83,6 +83,6 @@ function unknownCommand(name: string): Parsed {
     name,
     commands.map((command) => command.name),
   );
-  const guess = near === undefined ? '' : `; did you mean ${near}?`;
+  const guess = near === undefined ? '' : `; perhaps you mean ${near}`;
   return { kind: 'usage', message: `There is no command “${name}”${guess}`, command: undefined };
 }

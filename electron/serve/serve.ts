@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
-import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer } from 'node:http';
-import {
-  createServer as createNetServer,
-  type ListenOptions,
-  type Server as NetServer,
-  type Socket,
-} from 'node:net';
+import { createServer, type IncomingMessage, type Server as HttpServer } from 'node:http';
+import type { ListenOptions, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { TapyardError } from '../contract/error.ts';
@@ -61,22 +56,22 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     }
     sockets.handleUpgrade(request, socket, head, (ws) => void admitSocket(ws, sessions, options.attach));
   });
-  // Not http itself: a peer must be known before http sees its first byte.
-  const listener = createNetServer({ noDelay: true }, (socket) => {
-    socket.on('error', () => undefined);
-    if (overTcp && !ownPeer(socket)) socket.destroy();
-    else http.emit('connection', socket);
-  });
-  listener.maxConnections = connectionLimit;
-  await listen(listener, options.at);
-  const bound = listener.address();
+  if (overTcp) {
+    // Ahead of http's own listener: a socket that is destroyed here has no byte parsed.
+    http.prependListener('connection', (socket: Socket) => {
+      if (!ownPeer(socket)) socket.destroy();
+    });
+  }
+  http.maxConnections = connectionLimit;
+  await listen(http, options.at);
+  const bound = http.address();
   if (overTcp && typeof bound === 'object' && bound !== null) site.port = bound.port;
   const origin = `http://${name}${site.port === undefined ? '' : `:${site.port}`}`;
   return {
     origin,
     address: () => `${origin}/#t=${sessions.issue()}`,
     close: async () => {
-      const closed = new Promise((resolve) => listener.close(resolve));
+      const closed = new Promise((resolve) => http.close(resolve));
       http.closeAllConnections();
       for (const socket of sockets.clients) socket.terminate();
       await closed;
@@ -85,7 +80,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
 }
 
 function httpServer(files: ReadonlyMap<string, PageFile>, site: Site): HttpServer {
-  return createHttpServer(
+  return createServer(
     { headersTimeout: slowClient, requestTimeout: slowClient, keepAliveTimeout: 5000 },
     (request, response) => answer(files, site, request, response),
   );
@@ -103,7 +98,7 @@ function ownPeer(socket: Socket): boolean {
   return uid === ownUid();
 }
 
-async function listen(listener: NetServer, at: ServeOptions['at']): Promise<void> {
+async function listen(listener: HttpServer, at: ServeOptions['at']): Promise<void> {
   const where: ListenOptions = 'port' in at ? { host: '127.0.0.1', port: at.port } : { path: at.socket };
   if ('socket' in at) removeStaleSocket(at.socket);
   // The socket must not be open to others for a moment before chmod.

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Channel } from '../../electron/contract/client.ts';
 import { TapyardError } from '../../electron/contract/error.ts';
+import { askForPort, hereIsPort, portClosed } from '../../electron/contract/port.ts';
 
 /** How long the shell may take to hand a port over, ms. */
 const portDeadline = 10_000;
-
-/** The messages between the page and the preload (`electron/shell/preload.ts`). */
-const askForPort = 'tapyard:port?';
-const hereIsPort = 'tapyard:port';
-/** The port's last message: the core has gone. Ports tell their end to nobody. */
-const portClosed = 'tapyard:closed';
 
 /** Asks the preload for a port to the core and makes it a channel. @throws TapyardError CORE_UNREACHABLE */
 export function portChannel(): Promise<Channel> {
