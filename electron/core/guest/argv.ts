@@ -21,7 +21,7 @@ export interface QemuPlan {
   readonly serialLog: string;
 }
 
-/** Empty slots for devices that are plugged in later; each costs the guest about 5 ms at boot under TCG. */
+/** Empty slots for devices that are plugged in later; each costs the guest about 10 ms at boot under TCG. */
 const sparePorts = 4;
 
 const mebibyte = 1024 * 1024;

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+import { appendFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { TapyardError } from '../../../electron/contract/error.ts';
+import type { ByteSink } from '../../../electron/contract/server.ts';
+import { openScreen } from '../../../electron/core/console/screen.ts';
+import { keptFrom, SerialRecord } from '../../../electron/core/console/serial-record.ts';
+import { SerialConsole } from '../../../electron/core/console/serial.ts';
+
+const MiB = 1024 * 1024;
+let box: string;
+let log: string;
+const cleanups: (() => unknown)[] = [];
+
+beforeEach(() => {
+  box = mkdtempSync(join(tmpdir(), 'tapyard-console-'));
+  log = join(box, 'serial.log');
+});
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+  rmSync(box, { recursive: true, force: true });
+});
+
+/** A viewer that keeps what it gets and checks that offsets neither jump nor repeat. */
+class Viewer implements ByteSink {
+  credit: number;
+  onCredit: (() => void) | undefined;
+  bytes = Buffer.alloc(0);
+  skips: number[] = [];
+  ended = false;
+  error: TapyardError | undefined;
+  next: number | undefined;
+
+  constructor(credit = Number.MAX_SAFE_INTEGER) {
+    this.credit = credit;
+  }
+  data(chunk: Uint8Array, offset: number): void {
+    expect(chunk.length).toBeLessThanOrEqual(this.credit);
+    expect(chunk.length).toBeGreaterThan(0);
+    if (this.next !== undefined) expect(offset).toBe(this.next);
+    this.next = offset + chunk.length;
+    this.credit -= chunk.length;
+    this.bytes = Buffer.concat([this.bytes, chunk]);
+  }
+  skip(offset: number): void {
+    this.skips.push(offset);
+    this.next = offset;
+  }
+  end(error?: TapyardError): void {
+    this.ended = true;
+    this.error = error;
+  }
+  grant(credit: number): void {
+    this.credit += credit;
+    this.onCredit?.();
+  }
+  get text(): string {
+    return this.bytes.toString();
+  }
+}
+
+async function listen(path: string, onSocket: (socket: Socket) => void): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    cleanups.push(() => socket.destroy());
+    onSocket(socket);
+  });
+  cleanups.push(() => server.close());
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return server;
+}
+
+function serialConsole(): SerialConsole {
+  const serial = new SerialConsole(log);
+  cleanups.push(() => serial.close());
+  return serial;
+}
+
+describe('the serial record', () => {
+  it('keeps between 4 and 5 MiB, whatever its size', () => {
+    expect(keptFrom(4 * MiB)).toBe(0);
+    expect(keptFrom(5 * MiB - 1)).toBe(0);
+    expect(keptFrom(5 * MiB)).toBe(MiB);
+    for (const size of [7 * MiB + 5, 100 * MiB, 2 ** 40 + 3]) {
+      expect(size - keptFrom(size)).toBeGreaterThanOrEqual(4 * MiB);
+      expect(size - keptFrom(size)).toBeLessThan(5 * MiB);
+    }
+  });
+
+  it('gives the disk space at its front back and keeps all offsets', async () => {
+    writeFileSync(log, Buffer.alloc(8 * MiB, 'x'));
+    const record = new SerialRecord(log);
+    cleanups.push(() => record.close());
+    await record.cap();
+    const { size, blocks } = statSync(log);
+    expect(size).toBe(8 * MiB);
+    expect(blocks * 512).toBeLessThanOrEqual(5 * MiB);
+    expect(await record.read(MiB, 10)).toBeUndefined();
+    expect(Buffer.from((await record.read(4 * MiB, 3)) ?? []).toString()).toBe('xxx');
+  });
+});
+
+describe('a serial viewer', () => {
+  it('gets the tail, then what comes, without gap or double', async () => {
+    writeFileSync(log, 'old line\nlast');
+    const viewer = new Viewer();
+    const intake = await serialConsole().open({ from: -1, tail: 4 }, viewer);
+    await vi.waitFor(() => expect(viewer.text).toBe('last'));
+    for (let line = 0; line < 50; line++) {
+      appendFileSync(log, `line ${line}\n`);
+      if (line % 10 === 0) await delay(5);
+    }
+    const all = `last${Array.from({ length: 50 }, (_, line) => `line ${line}\n`).join('')}`;
+    await vi.waitFor(() => expect(viewer.text).toBe(all));
+    expect(viewer.next).toBe('old line\n'.length + all.length);
+    intake.close();
+  });
+
+  it('can come before the guest’s first start, and come back where it left', async () => {
+    const serial = serialConsole();
+    const first = new Viewer();
+    const intake = await serial.open({ from: 0, tail: 0 }, first);
+    appendFileSync(log, 'hello ');
+    await vi.waitFor(() => expect(first.text).toBe('hello '));
+    intake.close();
+    appendFileSync(log, 'world');
+    const second = new Viewer();
+    await serial.open({ from: 6, tail: 0 }, second);
+    await vi.waitFor(() => expect(second.text).toBe('world'));
+    expect(first.text).toBe('hello ');
+  });
+
+  it('is never sent more than its credit, and goes on when it grows', async () => {
+    writeFileSync(log, 'abcdefghij');
+    const viewer = new Viewer(3);
+    await serialConsole().open({ from: 0, tail: 0 }, viewer);
+    await vi.waitFor(() => expect(viewer.text).toBe('abc'));
+    await delay(30);
+    expect(viewer.text).toBe('abc');
+    viewer.grant(100);
+    await vi.waitFor(() => expect(viewer.text).toBe('abcdefghij'));
+  });
+
+  it('that fell behind the cap is told where it goes on', async () => {
+    writeFileSync(log, Buffer.alloc(6 * MiB, 'x'));
+    const viewer = new Viewer();
+    await serialConsole().open({ from: 10, tail: 0 }, viewer);
+    await vi.waitFor(() => expect(viewer.next).toBe(6 * MiB));
+    expect(viewer.skips).toEqual([2 * MiB]);
+    expect(viewer.bytes.length).toBe(4 * MiB);
+  });
+
+  it('with an offset from a record that is gone begins at the end', async () => {
+    writeFileSync(log, 'short');
+    const viewer = new Viewer();
+    await serialConsole().open({ from: 1_000_000, tail: 0 }, viewer);
+    appendFileSync(log, '!');
+    await vi.waitFor(() => expect(viewer.text).toBe('!'));
+  });
+
+  it('ends when the guest is removed, and no new one begins', async () => {
+    const serial = serialConsole();
+    const viewer = new Viewer();
+    await serial.open({ from: 0, tail: 0 }, viewer);
+    await serial.close();
+    expect(viewer).toMatchObject({ ended: true, error: undefined });
+    await expect(serial.open({ from: 0, tail: 0 }, new Viewer())).rejects.toMatchObject({
+      code: 'CONSOLE_CLOSED',
+    });
+  });
+
+  it('types into the guest, and a slow one holds up neither QEMU nor others', async () => {
+    const path = join(box, 'serial.sock');
+    let typed = '';
+    let qemu: Socket | undefined;
+    await listen(path, (socket) => {
+      qemu = socket;
+      socket.on('data', (chunk) => (typed += chunk.toString()));
+    });
+    const serial = serialConsole();
+    await serial.attach(path);
+    const slow = new Viewer(0);
+    const quick = new Viewer();
+    await serial.open({ from: 0, tail: 0 }, slow);
+    const intake = await serial.open({ from: 0, tail: 0 }, quick);
+    intake.write(Buffer.from('ls\n'));
+    await vi.waitFor(() => expect(typed).toBe('ls\n'));
+    // As QEMU does it: first to the socket, then to the log.
+    const piece = Buffer.alloc(100_000, 'y');
+    for (let round = 0; round < 30; round++) {
+      await new Promise((resolve) => qemu?.write(piece, resolve));
+      appendFileSync(log, piece);
+    }
+    await vi.waitFor(() => expect(quick.bytes.length).toBe(3_000_000));
+    expect(slow.bytes.length).toBe(0);
+    expect(qemu?.writableLength).toBe(0);
+  });
+
+  it('caps the record while a guest floods it', async () => {
+    const path = join(box, 'serial.sock');
+    let qemu: Socket | undefined;
+    await listen(path, (socket) => (qemu = socket));
+    const serial = serialConsole();
+    await serial.attach(path);
+    await vi.waitFor(() => expect(qemu).toBeDefined());
+    const viewer = new Viewer();
+    await serial.open({ from: 0, tail: 0 }, viewer);
+    const piece = Buffer.alloc(MiB / 2, 'z');
+    for (let round = 0; round < 24; round++) {
+      appendFileSync(log, piece);
+      await new Promise((resolve) => qemu?.write(piece, resolve));
+      await delay(5);
+    }
+    await vi.waitFor(() => expect(statSync(log).blocks * 512).toBeLessThanOrEqual(5 * MiB), {
+      timeout: 5000,
+    });
+    expect(statSync(log).size).toBe(12 * MiB);
+    await vi.waitFor(() => expect(viewer.next).toBe(12 * MiB));
+    // Not one zero of a hole was taken for what the guest said.
+    expect(viewer.bytes.includes(0)).toBe(false);
+  });
+});
+
+describe('the tail', () => {
+  it('tells the last line at first and after a change, and stops when nobody looks', async () => {
+    writeFileSync(log, 'boot\nlogin: ');
+    const lines: string[] = [];
+    const watching = serialConsole().watchTail((line) => lines.push(line));
+    await vi.waitFor(() => expect(lines).toEqual(['login:']));
+    appendFileSync(log, 'root\n# ');
+    await vi.waitFor(() => expect(lines.at(-1)).toBe('#'));
+    const told = lines.length;
+    watching.close();
+    appendFileSync(log, 'more\n');
+    await delay(300);
+    expect(lines).toHaveLength(told);
+  });
+
+  it('is told at most 5 times a second', async () => {
+    const lines: string[] = [];
+    const watching = serialConsole().watchTail((line) => lines.push(line));
+    for (let line = 0; line < 60; line++) {
+      await delay(10);
+      appendFileSync(log, `line ${line}\n`);
+    }
+    await vi.waitFor(() => expect(lines.at(-1)).toBe('line 59'));
+    expect(lines.length).toBeLessThanOrEqual(7);
+    watching.close();
+  });
+});
+
+describe('the screen', () => {
+  it('is one connection a viewer, both ways, and ends with QEMU', async () => {
+    const path = join(box, 'vnc.sock');
+    const sockets: Socket[] = [];
+    let heard = '';
+    await listen(path, (socket) => {
+      sockets.push(socket);
+      socket.write('RFB 003.008\n');
+      socket.on('data', (chunk) => (heard += chunk.toString()));
+    });
+    const [one, two] = [new Viewer(), new Viewer()];
+    const intake = await openScreen(path, one);
+    await openScreen(path, two);
+    await vi.waitFor(() => expect([one.text, two.text]).toEqual(['RFB 003.008\n', 'RFB 003.008\n']));
+    intake.write(Buffer.from('RFB 003.008\n'));
+    await vi.waitFor(() => expect(heard).toBe('RFB 003.008\n'));
+    intake.close();
+    sockets[1]?.end('bye');
+    await vi.waitFor(() => expect(two.ended).toBe(true));
+    expect(two.text).toBe('RFB 003.008\nbye');
+    expect(one.ended).toBe(false);
+  });
+
+  it('stops QEMU, not the memory, when the viewer is slow', async () => {
+    const path = join(box, 'vnc.sock');
+    let qemu: Socket | undefined;
+    await listen(path, (socket) => (qemu = socket));
+    const viewer = new Viewer(1000);
+    await openScreen(path, viewer);
+    await vi.waitFor(() => expect(qemu).toBeDefined());
+    qemu?.write(Buffer.alloc(4 * MiB, 'p'));
+    await vi.waitFor(() => expect(viewer.bytes.length).toBe(1000));
+    await delay(50);
+    expect(viewer.bytes.length).toBe(1000);
+    // The kernel's socket buffer and one chunk; the rest waits in QEMU.
+    expect(qemu?.writableLength).toBeGreaterThan(2 * MiB);
+    viewer.grant(10 * MiB);
+    await vi.waitFor(() => expect(viewer.bytes.length).toBe(4 * MiB));
+  });
+
+  it('of a guest that is off is refused', async () => {
+    await expect(openScreen(join(box, 'none.sock'), new Viewer())).rejects.toMatchObject({
+      code: 'CONSOLE_CLOSED',
+    });
+  });
+});
