@@ -50,8 +50,9 @@ export async function bringUp(ground: Ground, job: Job, waitReachable: number): 
     const plan = planUp(ground.lab, { picture, guests: states, applied: ground.applied });
     if (ground.engine.scope === 'private' && plan.some((step) => step.kind === 'apply' && step.isNew))
       checkUplinkOverlap(ground.lab, picture);
+    const oldLeases = leasesOf(ground);
     await runPlan(ground, job, plan, made);
-    if (waitReachable > 0) await waitForLeases(ground, job, waitReachable);
+    if (waitReachable > 0) await waitForLeases(ground, job, { made, oldLeases, deadline: waitReachable });
     job.progress('up', plan.length, plan.length);
   } catch (thrown) {
     const error = job.signal.aborted ? aborted(ground.lab.name) : TapyardError.from(thrown);
@@ -134,18 +135,36 @@ async function startGuest(ground: Ground, name: string, job: Job, made: Made): P
   }
 }
 
+/** When each lease of the lab expires, by MAC: a guest that boots again renews the one that it had. */
+function leasesOf({ lab, engine }: Ground): ReadonlyMap<string, number> {
+  const networks = lab.networks.map(({ name }) => networkIn(engine.picture, lab.name, name));
+  return new Map(
+    networks.flatMap((network) => network?.leases ?? []).map((lease) => [lease.mac, lease.expires]),
+  );
+}
+
 /** Waits until each guest that runs has a lease on every network with DHCP. Running out of time is no failure. */
-async function waitForLeases({ lab, engine, guests }: Ground, job: Job, deadline: number): Promise<void> {
-  const missing = (): string[] =>
-    lab.guests
-      .filter((guest) => guests.get(guest.name)?.status.state === 'running')
-      .filter((guest) =>
-        guest.nics.some((nic) => {
-          const network = networkIn(engine.picture, lab.name, nic.network);
-          return network?.dns && !network.leases.some((lease) => lease.mac === nic.mac);
-        }),
-      )
+async function waitForLeases(
+  ground: Ground,
+  job: Job,
+  { made, oldLeases, deadline }: { made: Made; oldLeases: ReadonlyMap<string, number>; deadline: number },
+): Promise<void> {
+  const { lab, engine, guests } = ground;
+  const missing = (): string[] => {
+    const leases = leasesOf(ground);
+    const hasDhcp = new Set(lab.networks.filter((network) => network.dhcp).map((network) => network.name));
+    return lab.guests
+      .filter(({ name, nics }) => {
+        const guest = guests.get(name);
+        if (guest?.status.state !== 'running') return false;
+        const fresh = made.guests.includes(guest);
+        return nics.some(({ network, mac }) => {
+          const expires = leases.get(mac);
+          return hasDhcp.has(network) && (expires === undefined || (fresh && expires === oldLeases.get(mac)));
+        });
+      })
       .map((guest) => guest.name);
+  };
   if (missing().length === 0) return;
   await new Promise<void>((resolve) => {
     const subscriptions = [
