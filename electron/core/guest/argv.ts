@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BootMedia } from '../image/inspect.ts';
 import type { AcceleratorChoice } from './accelerator.ts';
-import type { GuestSockets, NicSpec } from './spec.ts';
+import type { GuestSockets, PluggedNic } from './spec.ts';
 
 /** Everything that QEMU's command line is made of. */
 export interface QemuPlan {
@@ -14,8 +14,7 @@ export interface QemuPlan {
   readonly memory: number;
   readonly cpus: number;
   readonly media: BootMedia;
-  /** In the order of their indexes, with the file descriptor that each tap will have in QEMU. */
-  readonly nics: readonly (NicSpec & { readonly fd: number })[];
+  readonly nics: readonly PluggedNic[];
   readonly sockets: GuestSockets;
   /** QEMU appends everything that the serial port says here. */
   readonly serialLog: string;
@@ -71,9 +70,10 @@ function mediaArguments(plan: QemuPlan): string[] {
   return [...disk, ...cdrom, ...pointer];
 }
 
-function nicArguments({ fd, index, mac }: QemuPlan['nics'][number]): string[] {
+function nicArguments({ fd, vhostFd, index, mac }: PluggedNic): string[] {
+  const vhost = vhostFd === undefined ? '' : `,vhost=on,vhostfd=${vhostFd}`;
   return [
-    ['-netdev', `tap,id=net${index},fd=${fd}`],
+    ['-netdev', `tap,id=net${index},fd=${fd}${vhost}`],
     // Without its option ROM: nothing boots from the network, and the firmware is faster.
     ['-device', `virtio-net-pci,id=nic${index},netdev=net${index},mac=${mac},romfile=`],
   ].flat();

@@ -232,11 +232,11 @@ export class Guest {
     this.#set({ state: 'starting', reason: null, error: null, startMs: null });
     let launched: Launched | undefined;
     try {
-      const { argv, accelerator } = await prepare(this.#spec, this.dirs, sockets, abort);
+      const { argv, nics, accelerator } = await prepare(this.#spec, this.dirs, sockets, abort);
       throwIfAborted(abort);
       removeRuntime(this.dirs.runtime);
       makePrivateDir(this.dirs.runtime);
-      launched = launch(this.#spec, argv, qemuLogPath(this.dirs));
+      launched = launch(this.#spec, nics, argv, qemuLogPath(this.dirs));
       const { pid } = launched;
       const startTime = lookUp(pid)?.startTime ?? -1;
       const file = {

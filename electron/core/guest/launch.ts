@@ -7,7 +7,7 @@ import { z } from '../../contract/zod.ts';
 import { programEnvironment } from '../host/process.ts';
 import { ownProgram } from '../host/programs.ts';
 import type { Ending } from './lifecycle.ts';
-import type { GuestSpec, HeldTap, NicSpec } from './spec.ts';
+import type { GuestSpec, HeldTap, NicSpec, PluggedNic } from './spec.ts';
 
 /** The first file descriptor that a tap gets; lower ones are standard streams and the report. */
 const firstTapFd = 10;
@@ -33,24 +33,30 @@ const Report = z.union([
   z.object({ error: z.looseObject(ErrorData.shape) }),
 ]);
 
-/** The NICs with the file descriptor that each tap will have in QEMU. */
-export function withFds(nics: readonly NicSpec[]): (NicSpec & { readonly fd: number })[] {
-  return nics.map((nic, position) => ({ ...nic, fd: firstTapFd + position }));
+/** The NICs with their file descriptors. `vhost` lets the kernel move the packets, where it and the accelerator can. */
+export function plug(nics: readonly NicSpec[], vhost: boolean): PluggedNic[] {
+  return nics.map((nic, position) => ({
+    ...nic,
+    fd: firstTapFd + position,
+    vhostFd: vhost ? firstTapFd + nics.length + position : undefined,
+  }));
 }
 
 /** The command line of tapyard-tap that becomes QEMU: `exec`, the taps as FD:NIC:NETWORK:MAC:TAP, and QEMU's own line. */
-export function tapArgv(spec: GuestSpec, qemu: readonly string[]): string[] {
+export function tapArgv(spec: GuestSpec, nics: readonly PluggedNic[], qemu: readonly string[]): string[] {
   return [
     'exec',
-    ...(spec.netdSocket === undefined || spec.nics.length === 0 ? [] : ['--netd', spec.netdSocket]),
+    '--netd',
+    spec.netdSocket,
     '--lab',
     spec.lab,
     '--guest',
     spec.name,
-    ...withFds(spec.nics).flatMap(({ fd, index, network, mac, tap }) => [
+    ...nics.flatMap(({ fd, index, network, mac, tap }) => [
       '--tap',
       `${fd}:${index}:${network}:${mac}:${tap}`,
     ]),
+    ...nics.flatMap(({ vhostFd }) => (vhostFd === undefined ? [] : ['--vhost', String(vhostFd)])),
     '--report',
     String(reportFd),
     '--',
@@ -75,14 +81,19 @@ export interface Launched {
  * Starts QEMU through tapyard-tap in a session of its own, so that it outlives this process; its standard output
  * and error go to `logFile`. Throws NETD_MISSING, QEMU_FAILED.
  */
-export function launch(spec: GuestSpec, qemu: readonly string[], logFile: string): Launched {
+export function launch(
+  spec: GuestSpec,
+  nics: readonly PluggedNic[],
+  qemu: readonly string[],
+  logFile: string,
+): Launched {
   const tap = ownProgram('tapyard-tap');
   const log = openSync(logFile, 'a+', 0o600);
   if (fstatSync(log).size > longestLog) ftruncateSync(log);
   const logStart = fstatSync(log).size;
   let child: ChildProcess;
   try {
-    child = spawn(tap, tapArgv(spec, qemu), {
+    child = spawn(tap, tapArgv(spec, nics, qemu), {
       detached: true,
       stdio: ['ignore', log, log, 'pipe'],
       env: programEnvironment,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { accessSync, constants } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskFull } from '../host/atomic-write.ts';
@@ -8,8 +9,8 @@ import { ensureDisk } from '../image/overlay.ts';
 import { labKey } from '../image/ssh-key.ts';
 import { accelerator, type AcceleratorChoice } from './accelerator.ts';
 import { qemuArgv } from './argv.ts';
-import { withFds } from './launch.ts';
-import type { GuestDirs, GuestSockets, GuestSpec } from './spec.ts';
+import { plug } from './launch.ts';
+import type { GuestDirs, GuestSockets, GuestSpec, PluggedNic } from './spec.ts';
 
 /** The serial record of a guest. */
 export function serialLogPath(dirs: GuestDirs): string {
@@ -24,6 +25,7 @@ export function qemuLogPath(dirs: GuestDirs): string {
 /** QEMU's command line, and what was chosen for it. */
 export interface Prepared {
   readonly argv: readonly string[];
+  readonly nics: readonly PluggedNic[];
   readonly accelerator: AcceleratorChoice;
 }
 
@@ -44,6 +46,7 @@ export async function prepare(
     makeStateDir(dirs.state),
   ]);
   const { lab, name, memory, cpus } = spec;
+  const nics = plug(spec.nics, choice.use === 'kvm' && vhostIsThere());
   const argv = qemuArgv({
     program,
     lab,
@@ -52,11 +55,21 @@ export async function prepare(
     memory,
     cpus,
     media,
-    nics: withFds(spec.nics),
+    nics,
     sockets,
     serialLog: serialLogPath(dirs),
   });
-  return { argv, accelerator: choice };
+  return { argv, nics, accelerator: choice };
+}
+
+/** vhost needs KVM's interrupts and the right to open the device; without it guests work, only slower. */
+function vhostIsThere(): boolean {
+  try {
+    accessSync('/dev/vhost-net', constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function bootMedia(spec: GuestSpec, dirs: GuestDirs, abort: AbortSignal): Promise<BootMedia> {

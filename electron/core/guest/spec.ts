@@ -25,8 +25,8 @@ export interface GuestSpec {
   readonly memory: number;
   readonly cpus: number;
   readonly nics: readonly NicSpec[];
-  /** netd's socket; needed only where there are NICs. */
-  readonly netdSocket: string | undefined;
+  /** netd's socket; it is asked only where there are NICs. */
+  readonly netdSocket: string;
 }
 
 /** The directories of one guest, absolute. */
@@ -66,6 +66,13 @@ export function guestSockets(runtime: string): GuestSockets {
     vnc: socketPath(runtime, 'vnc.sock'),
     qmp: socketPath(runtime, 'qmp.sock'),
   };
+}
+
+/** A NIC with the numbers that its file descriptors have in QEMU. */
+export interface PluggedNic extends NicSpec {
+  readonly fd: number;
+  /** Of /dev/vhost-net; undefined where packets go through QEMU itself. */
+  readonly vhostFd: number | undefined;
 }
 
 /** The programs that a guest's processor can run on. */

@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { optionValue, qemuArgv, type QemuPlan } from '../../../electron/core/guest/argv.ts';
-import { tapArgv, withFds } from '../../../electron/core/guest/launch.ts';
+import { plug, tapArgv } from '../../../electron/core/guest/launch.ts';
 
 const plan: QemuPlan = {
   program: '/usr/bin/qemu-system-x86_64',
@@ -18,7 +18,7 @@ const plan: QemuPlan = {
     append: 'console=ttyS0',
     authorizedKeys: '/k/id.pub',
   },
-  nics: withFds([{ index: 0, network: 'br0', mac: '52:54:00:00:00:01', tap: 'tap0' }]),
+  nics: plug([{ index: 0, network: 'br0', mac: '52:54:00:00:00:01', tap: 'tap0' }], false),
   sockets: { serial: '/r/serial.sock', vnc: '/r/vnc.sock', qmp: '/r/qmp.sock' },
   serialLog: '/s/serial.log',
 };
@@ -130,7 +130,7 @@ describe('tapyard-tap’s command line', () => {
   } as const;
 
   it('asks netd for each tap and ends with QEMU’s line', () => {
-    expect(tapArgv(spec, ['/q', '-x'])).toEqual([
+    expect(tapArgv(spec, plug(spec.nics, false), ['/q', '-x'])).toEqual([
       'exec',
       '--netd',
       '/r/netd.sock',
@@ -150,7 +150,13 @@ describe('tapyard-tap’s command line', () => {
     ]);
   });
 
-  it('needs no netd without NICs', () => {
-    expect(tapArgv({ ...spec, nics: [] }, ['/q'])).not.toContain('--netd');
+  it('asks for /dev/vhost-net at numbers that no tap has', () => {
+    const nics = plug(spec.nics, true);
+    const argv = tapArgv(spec, nics, ['/q']);
+    expect(valuesAfter(argv, '--vhost')).toEqual(['12', '13']);
+    expect(valuesAfter(qemuArgv({ ...plan, nics }), '-netdev')).toEqual([
+      'tap,id=net0,fd=10,vhost=on,vhostfd=12',
+      'tap,id=net2,fd=11,vhost=on,vhostfd=13',
+    ]);
   });
 });

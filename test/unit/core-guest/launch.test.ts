@@ -32,7 +32,7 @@ const spec: GuestSpec = {
   memory: 1,
   cpus: 1,
   nics: [],
-  netdSocket: undefined,
+  netdSocket: '/nowhere/netd.sock',
 };
 
 function tap(script: string): void {
@@ -43,7 +43,7 @@ it('gets the taps, becomes QEMU in a session of its own, and hears its end', asy
   tap(
     `echo '{"taps":[{"nic":0,"tap":"tap0","ifindex":7,"fd":10,"steps":[]}]}' >&3; exec 3>&-; exec sleep 30`,
   );
-  const launched = launch(spec, ['qemu'], log);
+  const launched = launch(spec, [], ['qemu'], log);
   expect(await launched.taps).toEqual([{ nic: 0, tap: 'tap0', ifindex: 7, fd: 10, steps: [] }]);
   const stat = readFileSync(`/proc/${launched.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   // Fields 5 and 6 of proc(5): process group and session.
@@ -56,7 +56,7 @@ it('passes netd’s error on as it is', async () => {
   tap(
     `echo '{"error":{"code":"NIC_IN_USE","message":"taken","hint":"end it","subject":"seed/guest/0"}}' >&3; exit 1`,
   );
-  await expect(launch(spec, ['qemu'], log).taps).rejects.toMatchObject({
+  await expect(launch(spec, [], ['qemu'], log).taps).rejects.toMatchObject({
     code: 'NIC_IN_USE',
     message: 'taken',
     hint: 'end it',
@@ -70,7 +70,7 @@ it.each([
   ['reports something else', `echo '{"taps":[1]}' >&3; sleep 9`, 'INTERNAL', /unknown/],
 ])('fails where tapyard-tap %s', async (_, script, code, message) => {
   tap(script);
-  const launched = launch(spec, ['qemu'], log);
+  const launched = launch(spec, [], ['qemu'], log);
   await expect(launched.taps).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   await launched.ended;
 });
@@ -78,7 +78,7 @@ it.each([
 it('keeps QEMU’s last words, of this start only', async () => {
   writeFileSync(log, 'an older failure\n');
   tap(`echo '{"taps":[]}' >&3; echo 'qemu: bad option' >&2; exit 1`);
-  const launched = launch(spec, ['qemu'], log);
+  const launched = launch(spec, [], ['qemu'], log);
   expect(qemuFailed('seed/guest', await launched.ended, launched.lastWords())).toMatchObject({
     code: 'QEMU_FAILED',
     message: 'QEMU ended with exit code 1 while starting seed/guest: qemu: bad option',
