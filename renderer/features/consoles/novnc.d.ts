@@ -2,18 +2,7 @@
 
 /** The part of noVNC 1.7's interface that is used here (its docs/API.md). */
 declare module '@novnc/novnc' {
-  /** A duplex object in the shape of a WebSocket. noVNC looks for these on the object or its direct prototype. */
-  export interface RawChannel {
-    binaryType: string;
-    readonly protocol: string;
-    readonly readyState: string | number;
-    onopen: (() => void) | null;
-    onmessage: ((event: { data: ArrayBuffer }) => void) | null;
-    onclose: ((event: { code: number; reason: string; wasClean: boolean }) => void) | null;
-    onerror: ((event: unknown) => void) | null;
-    send(data: Uint8Array): void;
-    close(): void;
-  }
+  import type { RawChannel } from './rfb-channel.ts';
 
   interface RfbEvents {
     connect: CustomEvent<Record<string, never>>;

@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { RawChannel } from '@novnc/novnc';
 import type { ByteStream, Client } from '../../../electron/contract/client.ts';
 import type { TapyardError } from '../../../electron/contract/error.ts';
+
+/** A duplex object in the shape of a WebSocket. noVNC looks for these on the object or its direct prototype. */
+export interface RawChannel {
+  binaryType: string;
+  readonly protocol: string;
+  readonly readyState: string | number;
+  onopen: (() => void) | null;
+  onmessage: ((event: { data: ArrayBuffer }) => void) | null;
+  onclose: ((event: { code: number; reason: string; wasClean: boolean }) => void) | null;
+  onerror: ((event: unknown) => void) | null;
+  readonly send: (data: Uint8Array) => void;
+  readonly close: () => void;
+}
 
 /**
  * A guest's screen stream in the shape of a WebSocket, which is what noVNC reads and writes. All members are
  * the object's own: noVNC looks no further than its direct prototype.
  */
 export function rfbChannel(
-  client: Client,
+  client: { readonly consoles: Pick<Client['consoles'], 'screen'> },
   guest: { readonly lab: string; readonly guest: string },
   onEnd: (error: TapyardError | undefined) => void,
 ): RawChannel {

@@ -13,6 +13,11 @@ const longestRetryMs = 5000;
 /** Keys typed while there is no stream; more than a person types in a reconnect is dropped. */
 const longestTyped = 4096;
 
+/** The part of a client that is used. */
+export interface SerialClient {
+  readonly consoles: Pick<Client['consoles'], 'serial'>;
+}
+
 /** Where the bytes go. */
 export interface SerialScreen {
   /** Takes bytes; `parsed` is called when they are on the screen. */
@@ -35,7 +40,7 @@ export class SerialFeed {
   readonly #guest: { readonly lab: string; readonly guest: string };
   readonly #screen: SerialScreen;
   readonly #onStatus: (status: SerialStatus) => void;
-  #client: Client | null = null;
+  #client: SerialClient | null = null;
   #stream: ByteStream | null = null;
   /** Counts streams, so that what an old one still says is not taken for the new one's. */
   #generation = 0;
@@ -65,7 +70,7 @@ export class SerialFeed {
   }
 
   /** Goes on with this client; null while there is none. */
-  setClient(client: Client | null): void {
+  setClient(client: SerialClient | null): void {
     if (client === this.#client || this.#closed) return;
     this.#client = client;
     this.#drop();

@@ -55,6 +55,16 @@ function addressError(address: string, network: Network, guests: readonly Guest[
   return owner === undefined ? undefined : `${address} is taken by ${owner}`;
 }
 
+function addressErrorOf(
+  form: NewGuestForm,
+  network: Network | undefined,
+  guests: readonly Guest[],
+): string | undefined {
+  if (form.address === '') return undefined;
+  if (network) return addressError(form.address, network, guests);
+  return form.network === '' ? 'an address needs a network' : undefined;
+}
+
 /** What is wrong with the form: the contract's schemas, and rules that need to know the lab. */
 export function checkForm(
   form: NewGuestForm,
@@ -71,12 +81,7 @@ export function checkForm(
     ? complaint(GuestDefinition.shape.cpus, Number(form.cpus))
     : 'a whole number from 1 to 64';
   const unknown = form.network !== '' && !network ? `there is no network ${form.network}` : undefined;
-  const address =
-    form.address === ''
-      ? undefined
-      : network
-        ? addressError(form.address, network, guests)
-        : 'an address needs a network';
+  const address = addressErrorOf(form, network, guests);
   return {
     ...(name === undefined ? {} : { name }),
     ...(image === undefined ? {} : { image }),

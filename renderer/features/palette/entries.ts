@@ -15,7 +15,7 @@ export interface Entry {
   readonly icon: LucideIcon;
   readonly shortcut?: string | undefined;
   readonly enabled: boolean;
-  /** Words that find it besides its text: addresses, images. */
+  /** Words that find it besides its text: kind, state, addresses. Why it cannot be run is none of them. */
   readonly more: string;
   /** Lower goes first among equal matches. */
   readonly rank: number;
@@ -34,7 +34,7 @@ export function paletteEntries(state: CommandState): readonly Entry[] {
       detail,
       icon,
       enabled: true,
-      more,
+      more: `${detail} ${more}`,
       rank: 1,
       run() {
         ui.show('map');
@@ -53,7 +53,7 @@ export function paletteEntries(state: CommandState): readonly Entry[] {
       icon: found.icon,
       shortcut: found.shortcut,
       enabled: can === true,
-      more: '',
+      more: found.group,
       rank: can === true ? rank : rank + 4,
       run: () => void runCommand(commandId, subject),
     });
@@ -100,7 +100,7 @@ export function paletteEntries(state: CommandState): readonly Entry[] {
       detail: `lab · ${lab.state}`,
       icon: FlaskConical,
       enabled: true,
-      more: lab.file,
+      more: `lab ${lab.state} ${lab.file}`,
       rank: 1,
       run: () => ui.chooseLab(lab.id),
     });
@@ -108,13 +108,10 @@ export function paletteEntries(state: CommandState): readonly Entry[] {
 }
 
 /** How well an entry answers a query: lower is better, null is not at all. Every word must be found. */
-export function score(
-  entry: Pick<Entry, 'text' | 'detail' | 'more' | 'rank' | 'enabled'>,
-  query: string,
-): number | null {
+export function score(entry: Pick<Entry, 'text' | 'more' | 'rank'>, query: string): number | null {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const text = entry.text.toLowerCase();
-  const all = `${text} ${entry.detail.toLowerCase()} ${entry.more.toLowerCase()}`;
+  const all = `${text} ${entry.more.toLowerCase()}`;
   if (!words.every((word) => all.includes(word))) return null;
   const whole = words.join(' ');
   const fit =
