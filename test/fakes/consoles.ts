@@ -112,7 +112,7 @@ export function fakeScreen(name: string, sink: ByteSink): ByteIntake {
     const view = new DataView(buffer.buffer, buffer.byteOffset);
     if (stage === 'version') return 12;
     if (stage !== 'ready') return 1;
-    switch (buffer[0]) {
+    switch (buffer[0] ?? -1) {
       case 0:
         return 20;
       case 2:

@@ -42,6 +42,9 @@ interface Props {
   readonly onClose: () => void;
 }
 
+/** A menu that was asked for takes the keyboard, as a menu behind a button does. */
+const focusFirst = { autoFocus: 'first' } as const;
+
 /** The menu of a thing on the map, at the pointer or at the thing that has the keyboard. */
 export function ContextMenu({ request, onClose }: Props) {
   const anchor = useRef<HTMLSpanElement>(null);
@@ -65,7 +68,7 @@ export function ContextMenu({ request, onClose }: Props) {
         }}
         className={menuStyles['popover'] ?? ''}
       >
-        <Menu aria-label="Actions" className={menuStyles['menu'] ?? ''} autoFocus="first" onClose={close}>
+        <Menu aria-label="Actions" className={menuStyles['menu'] ?? ''} {...focusFirst} onClose={close}>
           {ids.map((id) => {
             const command = commandById(id);
             const can = verdict(command, state, command.on ? request.subject : null);

@@ -175,21 +175,20 @@ export function FarCanvas(props: Props) {
 type Colours = Readonly<Record<Token, string>>;
 
 function readColours(): Colours {
-  const read = (name: Token): string => token(name);
   return {
-    '--surface': read('--surface'),
-    '--raised': read('--raised'),
-    '--control': read('--control'),
-    '--text': read('--text'),
-    '--muted': read('--muted'),
-    '--accent': read('--accent'),
-    '--ok': read('--ok'),
-    '--warn': read('--warn'),
-    '--bad': read('--bad'),
-    '--faint': read('--faint'),
-    '--l2': read('--l2'),
-    '--l3': read('--l3'),
-    '--cable': read('--cable'),
+    '--surface': token('--surface'),
+    '--raised': token('--raised'),
+    '--control': token('--control'),
+    '--text': token('--text'),
+    '--muted': token('--muted'),
+    '--accent': token('--accent'),
+    '--ok': token('--ok'),
+    '--warn': token('--warn'),
+    '--bad': token('--bad'),
+    '--faint': token('--faint'),
+    '--l2': token('--l2'),
+    '--l3': token('--l3'),
+    '--cable': token('--cable'),
   };
 }
 

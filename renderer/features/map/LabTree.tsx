@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
+import { useRef, useState, type KeyboardEvent, type MouseEvent, type ReactNode } from 'react';
 import { guestVerbs } from '../../commands/guest.ts';
 import { runCommand } from '../../commands/run.ts';
 import { sameSubject, subjectKey, type Selection } from '../../store/subject.ts';
@@ -38,10 +38,13 @@ function Tree({ topology }: { readonly topology: Topology }) {
     const element = root.current?.querySelector(`[data-key="${CSS.escape(item.key)}"]`);
     if (element instanceof HTMLElement) element.focus();
   };
+  const under = (target: EventTarget): TreeItem | undefined => {
+    const element = target instanceof Element ? target.closest('[data-key]') : null;
+    return visible.find((item) => item.key === element?.getAttribute('data-key'));
+  };
   const onKeyDown = (event: KeyboardEvent): void => {
-    const element = event.target instanceof Element ? event.target.closest('[data-key]') : null;
-    const at = visible.findIndex((item) => item.key === element?.getAttribute('data-key'));
-    const item = visible[at];
+    const item = under(event.target);
+    const at = item ? visible.indexOf(item) : -1;
     if (!item || (event.target instanceof HTMLButtonElement && (event.key === 'Enter' || event.key === ' ')))
       return;
     const open = item.children.length > 0 && !closed.has(item.key);
@@ -62,6 +65,10 @@ function Tree({ topology }: { readonly topology: Topology }) {
     event.preventDefault();
     action();
   };
+  const onClick = (event: MouseEvent): void => {
+    const item = under(event.target);
+    if (item && !(event.target instanceof HTMLButtonElement)) useUi.getState().select(item.selection);
+  };
   return (
     <ul
       ref={root}
@@ -69,6 +76,7 @@ function Tree({ topology }: { readonly topology: Topology }) {
       role="tree"
       aria-label={`${topology.lab} as a list`}
       onKeyDown={onKeyDown}
+      onClick={onClick}
     >
       {items.map((item) => (
         <Item
@@ -113,20 +121,14 @@ function Item({ item, level, closed, stop, selection, setOpen }: ItemProps) {
       data-key={item.key}
       tabIndex={item.key === stop ? 0 : -1}
     >
-      <div
-        className={`map-tree-row${selected ? ' selected' : ''}`}
-        onClick={() => useUi.getState().select(item.selection)}
-      >
+      <div className={`map-tree-row${selected ? ' selected' : ''}`}>
         {hasChildren ? (
           <button
             type="button"
             className="map-tree-toggle"
             tabIndex={-1}
             aria-label={open ? `Close ${item.title}` : `Open ${item.title}`}
-            onClick={(event) => {
-              event.stopPropagation();
-              setOpen(item.key, !open);
-            }}
+            onClick={() => setOpen(item.key, !open)}
           >
             {open ? '▾' : '▸'}
           </button>
@@ -179,10 +181,7 @@ function Action({ id, subject, children }: { id: string; subject: Selection; chi
       type="button"
       className="map-tree-action"
       aria-busy={mine}
-      onClick={(event) => {
-        event.stopPropagation();
-        void runCommand(id, subject);
-      }}
+      onClick={() => void runCommand(id, subject)}
     >
       {mine ? pending.word : children}
     </button>

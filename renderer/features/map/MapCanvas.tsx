@@ -73,8 +73,8 @@ export function MapCanvas({ topology, onList }: Props) {
   const selection = useUi((ui) => ui.selection);
   const [menu, setMenu] = useState<MenuRequest | null>(null);
   const root = useRef<HTMLDivElement>(null);
-  const { window, look } = useWindow(layout);
-  const { fit, zoomBy, onMoveStart, reveal } = useFit(layout, noticeOf(topology) !== null, look);
+  const window = useWindow(layout);
+  const { fit, zoomBy, onMoveStart, reveal } = useFit(layout, noticeOf(topology) !== null);
   const byKey = useMemo(() => new Map(allNodes(topology).map((node) => [node.key, node])), [topology]);
   const selectedKey = selection ? `${selection.kind}:${selection.id}` : null;
   const nodes = useFlowNodes(byKey, layout, window, selectedKey);
@@ -143,18 +143,14 @@ export function MapCanvas({ topology, onList }: Props) {
   };
 
   return (
-    <div
-      ref={root}
-      className="map-flow"
-      role="application"
-      aria-roledescription="map"
-      aria-label={`Map of ${lab}. Arrow keys follow the cables, Enter opens.`}
-      tabIndex={window.level === 'far' ? 0 : -1}
-      onKeyDown={onKeyDown}
-      onContextMenu={onContextMenu}
-    >
+    <div ref={root} className="map-flow">
       <ReactFlow<FlowNode>
         nodes={nodes}
+        aria-roledescription="map"
+        aria-label={`Map of ${lab}. Arrow keys follow the cables, Enter opens.`}
+        tabIndex={window.level === 'far' ? 0 : -1}
+        onKeyDown={onKeyDown}
+        onContextMenu={onContextMenu}
         nodeTypes={nodeTypes}
         onNodesChange={onNodesChange}
         onNodeDragStop={() => writeMoved(lab, moved)}
@@ -162,7 +158,6 @@ export function MapCanvas({ topology, onList }: Props) {
         onNodeDoubleClick={(_event, node) => open(node.data.node.selection)}
         onPaneClick={onPaneClick}
         onMoveStart={onMoveStart}
-        onMove={look}
         minZoom={zoomLimits.min}
         maxZoom={zoomLimits.max}
         nodesConnectable={false}
@@ -240,36 +235,53 @@ function keyUnder(target: EventTarget | null): string | null {
 function focusKey(root: HTMLElement | null, key: string): void {
   const element = root?.querySelector(`[data-key="${CSS.escape(key)}"]`);
   if (element instanceof HTMLElement) element.focus({ preventScroll: true });
-  else root?.focus({ preventScroll: true });
+  else root?.querySelector<HTMLElement>('.react-flow')?.focus({ preventScroll: true });
+}
+
+/** The part of React Flow's state that says where it looks. */
+interface Look {
+  readonly transform: readonly [number, number, number];
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Turns each view into a {@link Window}, with the hysteresis that needs the one before. */
+function makeWatcher(): (look: Look, layout: Layout) => Window {
+  let window: Window = { level: 'far', cull: { x: 0, y: 0, width: 0, height: 0 } };
+  let seen: { transform: Look['transform']; width: number; height: number; layout: Layout } | undefined;
+  return ({ transform, width, height }, layout) => {
+    if (width === 0 || height === 0) return window;
+    if (
+      seen?.transform === transform &&
+      seen.width === width &&
+      seen.height === height &&
+      seen.layout === layout
+    )
+      return window;
+    seen = { transform, width, height, layout };
+    const [x, y, zoom] = transform;
+    const view: View = { x, y, zoom, width, height };
+    const box = visibleBox(view);
+    let inView = 0;
+    for (const node of layout.nodes.values()) if (overlaps(node, box)) inView++;
+    const level = nextLevel(window.level, zoom, inView);
+    const cull = nextCull(window.cull.width === 0 ? null : window.cull, view);
+    if (level !== window.level || cull !== window.cull) window = { level, cull };
+    return window;
+  };
 }
 
 /** The level of detail and the part of the map to keep in the DOM, as the view moves. */
-function useWindow(layout: Layout): { window: Window; look: () => void } {
-  const store = useStoreApi();
-  const [window, setWindow] = useState<Window>({ level: 'far', cull: { x: 0, y: 0, width: 0, height: 0 } });
-  const look = useCallback(() => {
-    const { transform, width, height } = store.getState();
-    const [x, y, zoom] = transform;
-    if (width === 0 || height === 0) return;
-    const view: View = { x, y, zoom, width, height };
-    const seen = visibleBox(view);
-    let inView = 0;
-    for (const box of layout.nodes.values()) if (overlaps(box, seen)) inView++;
-    setWindow((before) => {
-      const level = nextLevel(before.level, zoom, inView);
-      const cull = nextCull(before.cull.width === 0 ? null : before.cull, view);
-      return level === before.level && cull === before.cull ? before : { level, cull };
-    });
-  }, [store, layout]);
-  useEffect(look, [look]);
-  return { window, look };
+function useWindow(layout: Layout): Window {
+  const [watch] = useState(makeWatcher);
+  return useStore(useCallback((state: Look) => watch(state, layout), [watch, layout]));
 }
 
-const plainPadding: Padding = { top: 20, right: 20, bottom: 52, left: 20 };
+const plainPadding: Padding = { top: 18, right: 20, bottom: 46, left: 20 };
 const noticePadding: Padding = { ...plainPadding, top: 68 };
 
 /** Fits the map to its window until the user moves it, and again when asked. */
-function useFit(layout: Layout, notice: boolean, look: () => void) {
+function useFit(layout: Layout, notice: boolean) {
   const flow = useReactFlow();
   const store = useStoreApi();
   const width = useStore((state) => state.width);
@@ -280,18 +292,16 @@ function useFit(layout: Layout, notice: boolean, look: () => void) {
   const show = useCallback(
     (to: { x: number; y: number; zoom: number }) => {
       void flow.setViewport(to);
-      look();
     },
-    [flow, look],
+    [flow],
   );
   const fit = useCallback(() => {
     userMoved.current = false;
     if (width > 0 && height > 0) show(fitView(bounds, width, height, padding));
   }, [bounds, width, height, padding, show]);
   useEffect(() => {
-    if (userMoved.current) look();
-    else fit();
-  }, [fit, look]);
+    if (!userMoved.current) fit();
+  }, [fit]);
   const onMoveStart = useCallback((event: unknown) => {
     // React Flow passes null for a move that the program made.
     if (event !== null) userMoved.current = true;

@@ -46,7 +46,7 @@ export interface Layout {
 /** Sizes of the nodes, fixed so that nothing must be measured before it is placed. */
 export const nodeSize = {
   uplink: { width: 148, height: 116 },
-  nat: { width: 170, height: 132 },
+  nat: { width: 170, height: 120 },
   bridge: { width: 130, minHeight: 112 },
   guest: { width: 250, height: 112 },
   port: { height: 24 },
@@ -55,7 +55,7 @@ export const nodeSize = {
 const gap = {
   row: 28,
   column: 44,
-  block: 48,
+  block: 36,
   natToBridge: 28,
   uplinkToFrame: 38,
   portToGuest: 150,
@@ -151,7 +151,8 @@ function placeAll(topology: Topology, shape: Shape): Layout {
     const bridgeX = natX + nodeSize.nat.width + gap.natToBridge;
     const guestX = bridgeX + nodeSize.bridge.width + ports + gap.portToGuest;
     let guestY = 0;
-    let bridgeY = 0;
+    // The first bridge may reach above its guests: then they stay where they are when one more comes.
+    let bridgeY = -Infinity;
     let widest = 1;
     const centres: number[] = [];
     for (const block of strip) {
@@ -159,7 +160,7 @@ function placeAll(topology: Topology, shape: Shape): Layout {
       const beside = guestsHeight(guests.length, shape.columns);
       const own = bridge ? bridgeHeight(bridge.ports.length, beside) : 0;
       const slot = bridge ? Math.max(own, nodeSize.nat.height) : 0;
-      const centre = Math.max(beside > 0 ? guestY + beside / 2 : 0, bridge ? bridgeY + slot / 2 : 0);
+      const centre = Math.max(guestY + beside / 2, bridge ? bridgeY + slot / 2 : 0);
       if (bridge) {
         centres.push(centre);
         const nat = natByNetwork.get(bridge.key);

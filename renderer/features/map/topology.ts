@@ -208,7 +208,7 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
   for (const guest of guests) {
     for (const nic of guest.nics) {
       const tap = nic.tap === null ? undefined : linkByName.get(nic.tap);
-      if (tap?.master != null && networkByName.has(tap.master)) continue;
+      if (tap && tap.master !== null && networkByName.has(tap.master)) continue;
       const network = networkByName.get(nic.network);
       if (!network) continue;
       const port = missingPort(guest, nic, tap, lab);
@@ -319,21 +319,24 @@ function l3Cables(
   const uplinkLink = lab.uplink?.device ? (linkByName.get(lab.uplink.device)?.id ?? null) : null;
   const bridgeState = nat.on === null ? 'ghost' : nat.on ? 'up' : 'cut';
   const uplinkState = nat.on === null ? 'ghost' : uplink.ghost ? 'cut' : 'up';
+  const way: Cable = {
+    key: `cable:uplink:${network.id}`,
+    layer: 'l3',
+    state: uplinkState,
+    from: end(uplink.key),
+    to: end(nat.key),
+    selection: uplink.selection,
+    // What one network sends out is measured at the uplink only while no other network uses it.
+    rate: uplinkState === 'up' ? (natsOn === 1 ? uplinkLink : bridgeLink) : null,
+    note:
+      uplinkState === 'up'
+        ? `${network.name} to the internet`
+        : `${network.name} does not reach the internet`,
+  };
+  // With NAT off, or not even wanted, there is no way out to draw.
+  const isolated = nat.on === false || (nat.on === null && network.wanted?.nat === false);
   return [
-    {
-      key: `cable:uplink:${network.id}`,
-      layer: 'l3',
-      state: uplinkState,
-      from: end(uplink.key),
-      to: end(nat.key),
-      selection: uplink.selection,
-      // What one network sends out is measured at the uplink only while no other network uses it.
-      rate: uplinkState === 'up' ? (natsOn === 1 ? uplinkLink : bridgeLink) : null,
-      note:
-        uplinkState === 'up'
-          ? `${network.name} to the internet`
-          : `${network.name} does not reach the internet`,
-    },
+    ...(isolated ? [] : [way]),
     {
       key: `cable:nat:${network.id}`,
       layer: 'l3',

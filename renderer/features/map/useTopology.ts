@@ -3,7 +3,7 @@ import { useMemo, useState } from 'react';
 import { useTables } from '../../store/tables.ts';
 import { layoutTopology, type Layout, type Shape } from './layout.ts';
 import { shareByKey } from './share.ts';
-import { deriveTopology, type Topology } from './topology.ts';
+import { deriveTopology, type MapTables, type Topology } from './topology.ts';
 
 /** Parts of the topology that are as before keep their identity, so that only what changed is drawn again. */
 function shareTopology(before: Topology | null, after: Topology | null): Topology | null {
@@ -18,6 +18,12 @@ function shareTopology(before: Topology | null, after: Topology | null): Topolog
   };
 }
 
+/** Derives again and again, and shares with the time before. */
+function makeDeriver(): (tables: MapTables, lab: string) => Topology | null {
+  let before: Topology | null = null;
+  return (tables, lab) => (before = shareTopology(before, deriveTopology(tables, lab)));
+}
+
 /** What the map draws of a lab, from the tables; null while there is no such lab. */
 export function useTopology(lab: string): Topology | null {
   const host = useTables((tables) => tables.host);
@@ -25,14 +31,11 @@ export function useTopology(lab: string): Topology | null {
   const networks = useTables((tables) => tables.networks);
   const links = useTables((tables) => tables.links);
   const guests = useTables((tables) => tables.guests);
-  const [memory] = useState<{ topology: Topology | null }>(() => ({ topology: null }));
-  return useMemo(() => {
-    memory.topology = shareTopology(
-      memory.topology,
-      deriveTopology({ host, labs, networks, links, guests }, lab),
-    );
-    return memory.topology;
-  }, [memory, host, labs, networks, links, guests, lab]);
+  const [derive] = useState(makeDeriver);
+  return useMemo(
+    () => derive({ host, labs, networks, links, guests }, lab),
+    [derive, host, labs, networks, links, guests, lab],
+  );
 }
 
 /** What the tidy layout depends on: who is there and where they belong, not how they are. */
@@ -46,25 +49,22 @@ function structure(topology: Topology): string {
   ].join('\n');
 }
 
+/** Lays out when the structure has changed, in the shape of the time before unless tidied since. */
+function makeLayouter(): (topology: Topology, tidied: number) => Layout {
+  let shape: Shape | undefined;
+  let last: { structure: string; tidied: number; layout: Layout } | undefined;
+  return (topology, tidied) => {
+    const now = structure(topology);
+    if (last && last.structure === now && last.tidied === tidied) return last.layout;
+    const layout = layoutTopology(topology, last?.tidied === tidied ? shape : undefined);
+    shape = layout.shape;
+    last = { structure: now, tidied, layout };
+    return layout;
+  };
+}
+
 /** The tidy layout. `tidied` counts how often the user asked for it anew, which forgets the shape kept before. */
 export function useTidyLayout(topology: Topology, tidied: number): Layout {
-  const [memory] = useState<{
-    shape: Shape | undefined;
-    tidied: number;
-    structure: string;
-    layout: Layout | null;
-  }>(() => ({
-    shape: undefined,
-    tidied,
-    structure: '',
-    layout: null,
-  }));
-  return useMemo(() => {
-    const now = structure(topology);
-    if (memory.layout && memory.structure === now && memory.tidied === tidied) return memory.layout;
-    if (memory.tidied !== tidied) memory.shape = undefined;
-    const layout = layoutTopology(topology, memory.shape);
-    Object.assign(memory, { shape: layout.shape, tidied, structure: now, layout });
-    return layout;
-  }, [memory, topology, tidied]);
+  const [layOut] = useState(makeLayouter);
+  return useMemo(() => layOut(topology, tidied), [layOut, topology, tidied]);
 }

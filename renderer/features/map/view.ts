@@ -40,7 +40,7 @@ export function visibleBox(view: View): Box {
 }
 
 /** Screen pixels around the view within which nodes are kept in the DOM. */
-const cullMargin = 160;
+const cullMargin = 80;
 
 const contains = (outer: Box, inner: Box): boolean =>
   inner.x >= outer.x &&
