@@ -51,8 +51,10 @@ if (existsSync(source('shell/main.ts'))) {
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
     // What a CommonJS bundle has instead.
-    define: { 'import.meta.dirname': '__dirname', 'import.meta.url': '__fileUrl' },
-    banner: { js: "const __fileUrl = require('node:url').pathToFileURL(__filename).href;" },
+    define: { 'import.meta': '__meta' },
+    banner: {
+      js: "const __meta = { dirname: __dirname, filename: __filename, url: require('node:url').pathToFileURL(__filename).href };",
+    },
   });
   await build({
     ...common,

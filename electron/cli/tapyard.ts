@@ -9,6 +9,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-process.exitCode = await main(process.argv.slice(2));
-// All is closed by now and the process ends by itself; a handle that somebody forgot must not keep it.
-setTimeout(() => process.exit(), 2000).unref();
+const status = await main(process.argv.slice(2));
+// The core is closed; what it may still be looking at (whether a guest that it let go has ended) must not keep
+// the command. Not before what was written has left.
+process.stdout.write('', () => process.exit(status));
