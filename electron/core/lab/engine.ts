@@ -43,6 +43,8 @@ export interface Engine {
   onChange(listener: () => void): Subscription;
   /** Takes over what an earlier core left running, and starts nothing that did not run. */
   adopt(): Promise<void>;
+  /** What can be known to be missing before anything is made. Throws QEMU_MISSING, IMAGE_*. */
+  preflight(guests: readonly GuestHandle[]): Promise<void>;
   /** Makes ready for networks. `started` says that nothing was there before. */
   open(): Promise<{ readonly started: boolean }>;
   /** Makes or mends a network; the steps in the order done. */

@@ -277,6 +277,7 @@ export class Lab {
       engine: this.#engine,
       guests: this.guests,
       applied: this.#applied,
+      preflight: () => this.#engine.preflight(this.#resolved.guests.map(({ name }) => this.guest(name))),
       step: (id, outcome) => {
         this.#record(`${this.name}/${id}`, outcome);
         this.#changed();

@@ -7,7 +7,9 @@ import { TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
 import { Guest } from '../guest/guest.ts';
 import type { GuestSpec } from '../guest/spec.ts';
+import { qemuProgram } from '../host/programs.ts';
 import { labDir } from '../host/runtime-dir.ts';
+import { inspectImage } from '../image/inspect.ts';
 import type { NetdClient } from '../net/netd-client.ts';
 import { connectNetd, ensureNetd, netdDir, netdLeftSomething, netdSocket } from '../net/netd-process.ts';
 import type { NetdEvent, NetdReply } from '../net/netd-protocol.ts';
@@ -65,6 +67,12 @@ export class LocalEngine implements Engine {
     if (client) await this.#follow(client);
     // A killed netd leaves its anchor and journal: a new one enters the namespace again.
     else if (netdLeftSomething(this.scope, this.#lab)) await this.open();
+  }
+
+  async preflight(guests: readonly GuestHandle[]): Promise<void> {
+    if (guests.length === 0) return;
+    qemuProgram('qemu-system-x86_64');
+    for (const guest of guests) await inspectImage(guest.spec.image);
   }
 
   async open(): Promise<{ started: boolean }> {

@@ -2,8 +2,6 @@
 import type { ErrorData } from '../../contract/error.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { Job } from '../host/jobs.ts';
-import { qemuProgram } from '../host/programs.ts';
-import { inspectImage } from '../image/inspect.ts';
 import { networkIn } from '../net/picture.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import { checkUplinkOverlap, planUp, type PlanStep } from './plan.ts';
@@ -14,11 +12,21 @@ const politeDeadline = 20_000;
 /** QEMUs that are started at the same time; more only wait for each other. */
 const startsAtOnce = 4;
 
+/** What of a guest is needed here. */
+export type Startable = Pick<GuestHandle, 'start' | 'stop' | 'forceOff' | 'onChange'> & {
+  readonly status: Pick<GuestHandle['status'], 'state' | 'pid'>;
+};
+
 /** What a lab gives to the work of bringing it up or down. */
 export interface Ground {
   readonly lab: ResolvedLab;
-  readonly engine: Engine;
-  readonly guests: ReadonlyMap<string, GuestHandle>;
+  readonly engine: Pick<
+    Engine,
+    'scope' | 'picture' | 'onChange' | 'open' | 'applyNetwork' | 'removeNetwork' | 'release' | 'tidy'
+  >;
+  readonly guests: ReadonlyMap<string, Startable>;
+  /** Rejects with what can be known to be missing before anything is made. */
+  readonly preflight: () => Promise<void>;
   /** What was applied last by this core, by network; kept up to date here. */
   readonly applied: Map<string, ResolvedNetwork>;
   /** Tells how it goes with a recipe's step: its id without the lab. */
@@ -29,7 +37,7 @@ export interface Ground {
 interface Made {
   opened: boolean;
   readonly networks: string[];
-  readonly guests: GuestHandle[];
+  readonly guests: Startable[];
 }
 
 /**
@@ -39,7 +47,7 @@ interface Made {
 export async function bringUp(ground: Ground, job: Job, waitReachable: number): Promise<void> {
   const made: Made = { opened: false, networks: [], guests: [] };
   try {
-    await preflight(ground);
+    await ground.preflight();
     stopIfAborted(job);
     job.progress('making the network ready', 0, 0);
     ground.step('namespace', 'doing');
@@ -59,16 +67,6 @@ export async function bringUp(ground: Ground, job: Job, waitReachable: number): 
     job.progress(job.signal.aborted ? 'undoing what was begun' : 'undoing what was made', 0, 0);
     await undo(ground, made);
     throw error;
-  }
-}
-
-/** What can be known to be missing before anything is made. */
-async function preflight({ lab, guests }: Ground): Promise<void> {
-  if (lab.guests.length === 0) return;
-  qemuProgram('qemu-system-x86_64');
-  for (const { name } of lab.guests) {
-    const image = guests.get(name)?.spec.image;
-    if (image) await inspectImage(image);
   }
 }
 

@@ -257,13 +257,13 @@ describe('a lab file', () => {
   });
 });
 
-describe('a resolved lab', () => {
-  const resolve = (text: string): ReturnType<typeof resolveLab> => {
-    const { definition } = readLabFile(bytes(text));
-    if (!definition) throw new Error(problems(text).join('\n'));
-    return resolveLab(definition);
-  };
+const resolve = (text: string): ReturnType<typeof resolveLab> => {
+  const { definition } = readLabFile(bytes(text));
+  if (!definition) throw new Error(problems(text).join('\n'));
+  return resolveLab(definition);
+};
 
+describe('a resolved lab', () => {
   it('has every default filled in', () => {
     const lab = resolve(seed);
     expect(lab).toEqual(resolve(seed));

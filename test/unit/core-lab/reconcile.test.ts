@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+import { beforeEach, describe, expect, it } from 'vitest';
+import { TapyardError } from '../../../electron/contract/error.ts';
+import type { GuestState } from '../../../electron/contract/rows.ts';
+import { readLabFile } from '../../../electron/core/lab/definition.ts';
+import { checkUplinkOverlap, planUp } from '../../../electron/core/lab/plan.ts';
+import { bringDown, bringUp, type Ground } from '../../../electron/core/lab/reconcile.ts';
+import { type ResolvedLab, resolveLab } from '../../../electron/core/lab/resolve.ts';
+import type { NetdLink, NetdNetwork, NetdUplink } from '../../../electron/core/net/netd-protocol.ts';
+import { networkRows, type Picture, withEvent } from '../../../electron/core/net/picture.ts';
+
+function lab(text: string): ResolvedLab {
+  const { definition, problems } = readLabFile(new TextEncoder().encode(text));
+  if (!definition) throw new Error(JSON.stringify(problems));
+  return resolveLab(definition);
+}
+
+const seed = lab(`name: seed
+networks: { br0: { subnet: 192.168.57.0/24 }, br1: { subnet: 10.0.0.0/24, nat: false } }
+guests:
+  a: { image: micro, nics: [{ network: br0, address: 192.168.57.2 }] }
+  b: { image: micro, nics: [{ network: br1 }] }
+`);
+
+const uplink: NetdUplink = {
+  provider: 'pasta',
+  device: 'up0',
+  host_device: 'eth0',
+  addresses: ['203.0.113.2/24', 'fe80::1/64'],
+  gateway: '203.0.113.1',
+  forwarding: true,
+  pid: 7,
+  reason: null,
+};
+const empty: Picture = { links: new Map(), networks: new Map(), uplink };
+
+/** The picture with a network of the lab just as it is wanted. */
+function made(
+  picture: Picture,
+  name: string,
+  change: Partial<NetdNetwork & { link: Partial<NetdLink> }> = {},
+): Picture {
+  const network = seed.networks.find((each) => each.name === name);
+  if (!network) throw new Error(name);
+  const { link, ...more } = change;
+  const ifindex = 10 + seed.networks.indexOf(network);
+  const { subnet, address, mac, mtu, nat } = network;
+  const dns = network.dhcp && { pid: 99, from: network.dhcp.from, to: network.dhcp.to };
+  const put = {
+    lab: 'seed',
+    name,
+    bridge: ifindex,
+    subnet,
+    address,
+    mac,
+    mtu,
+    nat,
+    filter: true,
+    forwarding: true,
+    dns,
+    leases: [],
+    ...more,
+  };
+  const bridge = {
+    ifindex,
+    name,
+    kind: 'bridge',
+    master: null,
+    up: true,
+    carrier: true,
+    operstate: 'up',
+    mac,
+    mtu,
+    alias: '',
+    addresses: [`${address}/${network.prefix}`],
+    ours: { lab: 'seed', network: name },
+    ...link,
+  };
+  return withEvent(withEvent(picture, { event: 'links', put: [bridge], del: [] }), {
+    event: 'networks',
+    put: [put],
+    del: [],
+  });
+}
+
+describe('the plan', () => {
+  const applied = new Map(seed.networks.map((network) => [network.name, network]));
+  const off = new Map<string, GuestState>();
+  const kinds = (picture: Picture | null, guests = off, known = applied): string[] =>
+    planUp(seed, { picture, guests, applied: known }).map((step) => {
+      switch (step.kind) {
+        case 'remove':
+          return `remove ${step.network}`;
+        case 'apply':
+          return `${step.isNew ? 'make' : 'mend'} ${step.network.name}`;
+        case 'start':
+          return `start ${step.guest.name}`;
+      }
+    });
+  const both = made(made(empty, 'br0'), 'br1');
+
+  it('does everything where nothing is, and nothing where all is', () => {
+    expect(kinds(null)).toEqual(['make br0', 'make br1', 'start a', 'start b']);
+    expect(
+      kinds(
+        both,
+        new Map([
+          ['a', 'running'],
+          ['b', 'paused'],
+        ] as const),
+      ),
+    ).toEqual([]);
+  });
+
+  it('mends exactly what is not as wanted', () => {
+    const guests = new Map([
+      ['a', 'crashed'],
+      ['b', 'shutting down'],
+    ] as const);
+    expect(kinds(made(both, 'br1', { nat: true }), guests)).toEqual(['mend br1', 'start a']);
+    for (const change of [
+      { bridge: null },
+      { filter: false },
+      { forwarding: false },
+      { dns: null },
+      { link: { up: false } },
+      { link: { addresses: [] } },
+    ])
+      expect(kinds(made(both, 'br0', change), guests)).toEqual(['mend br0', 'start a']);
+    expect(kinds(both, guests, new Map())).toEqual(['mend br0', 'mend br1', 'start a']);
+  });
+
+  it('removes a network of the lab that left the file, and no other lab’s', () => {
+    const br0 = made(empty, 'br0').networks.get('seed/br0');
+    if (!br0) throw new Error('no br0');
+    const old = { ...br0, name: 'old' };
+    const picture = withEvent(both, { event: 'networks', put: [old, { ...old, lab: 'other' }], del: [] });
+    expect(kinds(picture)[0]).toBe('remove old');
+    expect(kinds(picture)).toHaveLength(3);
+    expect(
+      networkRows('seed', seed.networks, picture, new Map()).map((row) => [
+        row.name,
+        row.reason?.code ?? null,
+      ]),
+    ).toEqual([
+      ['br0', null],
+      ['br1', null],
+      ['old', 'NO_SUCH_NETWORK'],
+    ]);
+  });
+
+  it('refuses a subnet that the computer itself is in', () => {
+    const at = (address: string): Picture => ({ ...empty, uplink: { ...uplink, addresses: [address] } });
+    expect(() => checkUplinkOverlap(seed, empty)).not.toThrow();
+    expect(() => checkUplinkOverlap(seed, at('192.168.57.77/16'))).toThrow(
+      /192\.168\.57\.0\/24 of network br0 overlaps 192\.168\.57\.77\/16 on eth0/,
+    );
+    expect(() => checkUplinkOverlap(seed, { ...empty, uplink: { ...uplink, gateway: '10.0.0.1' } })).toThrow(
+      /br1 overlaps the gateway 10\.0\.0\.1/,
+    );
+  });
+});
+
+class FakeGuest {
+  readonly name: string;
+  readonly log: string[];
+  status: { state: GuestState; pid: number | null } = { state: 'shut off', pid: null };
+  startFails: TapyardError | undefined;
+
+  constructor(name: string, log: string[]) {
+    this.name = name;
+    this.log = log;
+  }
+
+  onChange(): { close(): void } {
+    return { close: () => {} };
+  }
+  async start({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    this.log.push(`start ${this.name}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    if (signal?.aborted) throw new TapyardError('ABORTED', 'stopped');
+    if (this.startFails) throw this.startFails;
+    this.status = { state: 'running', pid: 1 };
+  }
+  async forceOff(): Promise<void> {
+    if (this.status.pid === null) return;
+    this.log.push(`force ${this.name}`);
+    this.status = { state: 'shut off', pid: null };
+  }
+  async stop(ms: number): Promise<void> {
+    this.log.push(`stop ${this.name} ${ms}`);
+    this.status = { state: 'shut off', pid: null };
+  }
+}
+
+describe('up and down', () => {
+  let log: string[];
+  let picture: Picture | null;
+  let guests: Map<string, FakeGuest>;
+  let ground: Ground;
+  let applyFails: string | undefined;
+  let lacking: boolean;
+  let abort: AbortController;
+  const job = (): Parameters<typeof bringUp>[1] => ({ id: 'j', signal: abort.signal, progress: () => {} });
+
+  beforeEach(() => {
+    log = [];
+    picture = null;
+    applyFails = undefined;
+    lacking = false;
+    abort = new AbortController();
+    guests = new Map(['a', 'b'].map((name) => [name, new FakeGuest(name, log)]));
+    const engine: Ground['engine'] = {
+      scope: 'host',
+      get picture(): Picture | null {
+        return picture;
+      },
+      onChange: () => ({ close: () => {} }),
+      open: async () => {
+        const started = picture === null;
+        picture ??= empty;
+        return { started };
+      },
+      applyNetwork: async ({ name }: { name: string }) => {
+        log.push(`apply ${name}`);
+        if (applyFails === name) throw new TapyardError('NAME_TAKEN', `${name} is taken`);
+        picture = made(picture ?? empty, name);
+        return [];
+      },
+      removeNetwork: async (name: string) => void log.push(`remove ${name}`),
+      release: async () => {
+        log.push('release');
+        picture = null;
+      },
+      tidy: () => {},
+    };
+    ground = {
+      lab: seed,
+      engine,
+      guests,
+      preflight: async () => {
+        if (lacking) throw new TapyardError('IMAGE_MISSING', 'no image');
+      },
+      applied: new Map(),
+      step: () => {},
+    };
+  });
+
+  const up = (): Promise<void> => bringUp(ground, job(), 0);
+
+  it('is done once, and the second time nothing is left to do', async () => {
+    await up();
+    expect(log).toEqual(['apply br0', 'apply br1', 'start a', 'start b']);
+    log.length = 0;
+    await up();
+    expect(log).toEqual([]);
+  });
+
+  it('that fails takes back what it made, and only that', async () => {
+    applyFails = 'br1';
+    await expect(up()).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+    expect(log).toEqual(['apply br0', 'apply br1', 'release']);
+    expect(picture).toBeNull();
+
+    log.length = 0;
+    picture = made(empty, 'br0');
+    await expect(up()).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+    expect(log).toEqual(['apply br0', 'apply br1']);
+    expect(picture).not.toBeNull();
+  });
+
+  it('whose guest does not start ends the other guests that it started, not those that ran', async () => {
+    const [a, b] = [...guests.values()];
+    if (!a || !b) throw new Error('no guests');
+    b.startFails = new TapyardError('QEMU_FAILED', 'no');
+    await expect(up()).rejects.toMatchObject({ code: 'QEMU_FAILED' });
+    expect(log).toEqual(['apply br0', 'apply br1', 'start a', 'start b', 'force a', 'release']);
+    log.length = 0;
+    picture = made(made(empty, 'br0'), 'br1');
+    a.status = { state: 'running', pid: 1 };
+    await expect(up()).rejects.toMatchObject({ code: 'QEMU_FAILED' });
+    expect(log).toEqual(['apply br0', 'apply br1', 'start b']);
+    expect(a.status.state).toBe('running');
+  });
+
+  it('that is stopped undoes and says so', async () => {
+    setTimeout(() => abort.abort(), 2);
+    await expect(up()).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(log.at(-1)).toBe('release');
+    expect([...guests.values()].map((guest) => guest.status.pid)).toEqual([null, null]);
+  });
+
+  it('that lacks an image makes nothing', async () => {
+    lacking = true;
+    await expect(up()).rejects.toMatchObject({ code: 'IMAGE_MISSING' });
+    expect(log).toEqual([]);
+  });
+
+  it('down asks the guests first, or with force not', async () => {
+    await up();
+    log.length = 0;
+    await bringDown(ground, job(), false);
+    expect(log).toEqual(['stop a 20000', 'stop b 20000', 'release']);
+    expect(ground.applied.size).toBe(0);
+    await up();
+    log.length = 0;
+    await bringDown(ground, job(), true);
+    expect(log).toEqual(['stop a 0', 'stop b 0', 'release']);
+  });
+});
