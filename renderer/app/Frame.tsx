@@ -24,7 +24,9 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const live = useCore((state) => state.status === 'ready');
   const wide = useMedia(wideQuery);
   const view = useUi((ui) => ui.view);
-  const inspector = useUi((ui) => (wide ? ui.inspectorOpen : ui.overlayOpen));
+  // Checks and settings are about this computer and this window, not about something in the lab.
+  const ofLab = view === 'map' || view === 'guests';
+  const inspector = useUi((ui) => (wide ? ui.inspectorOpen : ui.overlayOpen)) && ofLab;
   const inspectorWidth = useUi((ui) => ui.inspectorWidth);
 
   useEffect(() => {
@@ -45,7 +47,7 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
             {view === 'settings' ? <Settings /> : null}
             <Failures lab={lab} />
           </main>
-          {view === 'map' || view === 'guests' ? <Dock lab={lab} /> : null}
+          {ofLab ? <Dock lab={lab} /> : null}
         </div>
         {inspector ? (
           <>

@@ -40,15 +40,25 @@ interface MenuItemProps extends Omit<AriaMenuItemProps, 'className' | 'style' | 
   readonly detail?: string | undefined;
   readonly shortcut?: string | undefined;
   readonly danger?: boolean;
+  /** Puts the detail at the end of the line instead of under it. */
+  readonly flat?: boolean;
   readonly children: string;
 }
 
 /** One entry of a menu. */
-export function MenuItem({ icon, detail, shortcut, danger, children, ...rest }: MenuItemProps): ReactElement {
+export function MenuItem({
+  icon,
+  detail,
+  shortcut,
+  danger,
+  flat,
+  children,
+  ...rest
+}: MenuItemProps): ReactElement {
   return (
     <AriaMenuItem {...rest} textValue={children} className={cx(styles.item, danger && styles.danger)}>
       <span className={styles.icon}>{icon}</span>
-      <span className={styles.texts}>
+      <span className={cx(styles.texts, flat && styles.flat)}>
         <Text slot="label">{children}</Text>
         {detail === undefined ? null : (
           <Text slot="description" className={styles.detail ?? ''}>

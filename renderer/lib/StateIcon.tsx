@@ -9,7 +9,7 @@ const shapes = {
   running: { path: 'M2.5 1.2v9.6L11 6z', tone: 'ok' },
   paused: { path: 'M2 1.5h3v9H2zM7 1.5h3v9H7z', tone: 'warn' },
   'shut off': { path: 'M2 2h8v8H2zM3.4 3.400v5.200h5.200V3.400z', tone: 'off' },
-  starting: { path: 'M1 6l4-4v2.700h6v2.600H5V10z', tone: 'accent' },
+  starting: { path: 'M6 1l4 4H7.300v6H4.700V5H2z', tone: 'accent' },
   'shutting down': { path: 'M6 11L2 7h2.700V1h2.600v6H10z', tone: 'warn' },
   crashed: {
     path: 'M2.600 1L6 4.400 9.400 1 11 2.600 7.600 6 11 9.400 9.400 11 6 7.600 2.600 11 1 9.400 4.400 6 1 2.600z',
@@ -32,12 +32,7 @@ export type StateShape = keyof typeof shapes;
 export function StateIcon({ state }: { readonly state: StateShape }): ReactElement {
   const { path, tone } = shapes[state];
   return (
-    <svg
-      className={cx(styles.icon, styles[tone], state === 'starting' && styles.turn)}
-      viewBox="0 0 12 12"
-      fillRule="evenodd"
-      aria-hidden
-    >
+    <svg className={cx(styles.icon, styles[tone])} viewBox="0 0 12 12" fillRule="evenodd" aria-hidden>
       <path d={path} />
     </svg>
   );

@@ -66,6 +66,9 @@ export interface UiState extends Kept {
   readonly announce: (text: string) => void;
 }
 
+/** Tabs that are kept: those of guests that are gone for ever would pile up. */
+const longestDock = 32;
+
 function mapWith<V>(map: ReadonlyMap<string, V>, key: string, value: V | null): ReadonlyMap<string, V> {
   const next = new Map(map);
   if (value === null) next.delete(key);
@@ -106,7 +109,7 @@ export const useUi = create<UiState>((set) => ({
       activeConsole: consoleKey(tab),
       consoles: state.consoles.some((other) => consoleKey(other) === consoleKey(tab))
         ? state.consoles
-        : [...state.consoles, tab],
+        : [...state.consoles, tab].slice(-longestDock),
     })),
   closeConsole: (key) =>
     set((state) => {

@@ -9,6 +9,7 @@ import { useTables, type Row } from '../../store/tables.ts';
 import { token } from '../../store/theme.ts';
 import { useUi } from '../../store/ui.ts';
 import { SerialFeed, type SerialStatus } from './serial-feed.ts';
+import { tame } from './tame.ts';
 
 /** Bytes that come within this time of opening are the record's tail, not what the guest says now, ms. */
 const replayMs = 400;
@@ -39,31 +40,6 @@ function terminalTheme(): NonNullable<Terminal['options']['theme']> {
     brightCyan: '#8be6e6',
     brightWhite: '#ffffff',
   };
-}
-
-/**
- * What a guest must not be able to do with escape sequences. A guest is hostile: its output never names the
- * window (OSC 0, 1, 2), fills the clipboard (OSC 52) or hides an address behind other words (OSC 8), and its
- * questions (cursor position, device attributes, colours) are answered only while the user is at this terminal
- * and only when asked now, not when the record is shown again: an answer is typed into the guest.
- */
-function tame(terminal: Terminal, mayAnswer: () => boolean): void {
-  const { parser } = terminal;
-  for (const osc of [0, 1, 2, 7, 8, 9, 52, 99, 133, 777, 1337]) parser.registerOscHandler(osc, () => true);
-  for (const osc of [4, 10, 11, 12])
-    parser.registerOscHandler(osc, (data) => data.includes('?') && !mayAnswer());
-  for (const id of [
-    { final: 'c' },
-    { prefix: '>', final: 'c' },
-    { prefix: '=', final: 'c' },
-    { final: 'n' },
-    { prefix: '?', final: 'n' },
-    { intermediates: '$', final: 'p' },
-    { prefix: '?', intermediates: '$', final: 'p' },
-    { final: 't' },
-  ])
-    parser.registerCsiHandler(id, () => !mayAnswer());
-  parser.registerDcsHandler({ intermediates: '$', final: 'q' }, () => !mayAnswer());
 }
 
 /** Asks before an address that a guest wrote is opened; only https, and only on Ctrl+click. */

@@ -5,6 +5,7 @@ import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { StateIcon } from '../../lib/StateIcon.tsx';
 import { count, formatBytes, formatDuration } from '../../lib/format.ts';
 import { useNow } from '../../lib/use-now.ts';
+import { gauges } from '../../store/gauges.ts';
 import { useLinks, useNetworks, useSteps } from '../../store/select.ts';
 import { subjectKey } from '../../store/subject.ts';
 import type { Row } from '../../store/tables.ts';
@@ -12,11 +13,14 @@ import { useUi } from '../../store/ui.ts';
 import { Head } from './Head.tsx';
 import { Recipe } from './Recipe.tsx';
 import { Fact, Facts, Section } from './Section.tsx';
+import { LiveFact } from './LiveFact.tsx';
 import { Traffic } from './Traffic.tsx';
 import { stepsOfGuest } from './recipe-words.ts';
 
 /** A guest that ignores its power button for this long is worth a word, ms. */
 const patience = 15_000;
+
+const formatLoad = (percent: number): string => `${Math.round(percent)} % of a CPU`;
 
 /** One guest: state, consoles, cables, and the recipe that makes it. */
 export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): ReactElement {
@@ -99,6 +103,9 @@ export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): Re
           <Fact name="Image" value={guest.imageLabel} words />
           <Fact name="Memory" value={formatBytes(guest.memory)} words />
           <Fact name="CPUs" value={count(guest.cpus, 'CPU')} words />
+          {guest.pid === null ? null : (
+            <LiveFact name="Load" gauge={gauges.cpu} id={guest.id} format={formatLoad} />
+          )}
         </Facts>
       </Section>
       <Recipe steps={recipe} lab={guest.lab} />

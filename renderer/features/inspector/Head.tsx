@@ -16,7 +16,7 @@ export function Head({ icon, name, lead, children }: HeadProps): ReactElement {
     <div className={styles.head}>
       <h2 title={name}>
         {icon}
-        {elideMiddle(name, 30)}
+        {elideMiddle(name, 26)}
       </h2>
       <p className={styles.lead}>{lead}</p>
       {children}

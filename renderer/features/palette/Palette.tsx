@@ -62,6 +62,7 @@ export default function Palette(): ReactElement {
                 const Icon = entry.icon;
                 return (
                   <MenuItem
+                    flat
                     id={entry.id}
                     icon={<Icon aria-hidden />}
                     detail={entry.detail}

@@ -107,15 +107,22 @@ export function paletteEntries(state: CommandState): readonly Entry[] {
   return entries;
 }
 
+/** Whether `word` begins a word of `text`; longer ones count inside of words too. */
+function contains(text: string, word: string): boolean {
+  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1))
+    if (word.length > 2 || at === 0 || !/[a-z0-9]/.test(text[at - 1] ?? '')) return true;
+  return false;
+}
+
 /** How well an entry answers a query: lower is better, null is not at all. Every word must be found. */
 export function score(entry: Pick<Entry, 'text' | 'more' | 'rank'>, query: string): number | null {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const text = entry.text.toLowerCase();
   const all = `${text} ${entry.more.toLowerCase()}`;
-  if (!words.every((word) => all.includes(word))) return null;
+  if (!words.every((word) => contains(all, word))) return null;
   const whole = words.join(' ');
   const fit =
-    text === whole ? 0 : text.startsWith(whole) ? 10 : words.every((word) => text.includes(word)) ? 20 : 30;
+    text === whole ? 0 : text.startsWith(whole) ? 10 : words.every((word) => contains(text, word)) ? 20 : 30;
   return fit + entry.rank;
 }
 
