@@ -25,6 +25,11 @@ pub fn ready(pid: u32, socket: &Path) {
         pid,
         socket,
     });
+    leave();
+}
+
+/// Closes stdout without a word.
+pub fn leave() {
     // Replaced, not closed: the next file to be opened must not become stdout.
     match std::fs::File::options().write(true).open("/dev/null") {
         Ok(null) => {

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 use tapyard_netd::args::{self, Where};
 use tapyard_netd::directory::Directory;
-use tapyard_netd::{announce, host};
-use tapyard_protocol::{Code, Error, Result};
+use tapyard_netd::{announce, host, private2};
+use tapyard_protocol::Result;
 
 fn main() -> ExitCode {
     match start() {
@@ -23,9 +23,6 @@ fn start() -> Result<()> {
     let directory = Directory::open(&args.directory)?;
     match args.place {
         Where::Host => host::run(directory),
-        Where::Private(lab) => Err(Error::new(
-            Code::NamespaceDenied,
-            format!("this build has no private scope, which the lab {lab} wants"),
-        )),
+        Where::Private(lab) => private2::run(directory, lab),
     }
 }
