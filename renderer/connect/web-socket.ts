@@ -41,18 +41,20 @@ function keptSession(): SessionKey | undefined {
   return text === null ? undefined : parseMessage(SessionKey, text);
 }
 
+/** Why serve refused this page the last time; what is tried again without a session is refused for the same reason. */
+let refusal: TapyardError | undefined;
+
 async function introduce(token: string | undefined, challenge: string): Promise<Introduction> {
   if (token !== undefined) return { t: 'token', token };
   const session = keptSession();
   if (session !== undefined) {
     return { t: 'proof', session: session.id, proof: await proofOf(session.key, challenge) };
   }
-  throw new TapyardError(
-    'SESSION_INVALID',
-    'This page was opened without the address that Tapyard printed.',
-    {
+  throw (
+    refusal ??
+    new TapyardError('SESSION_INVALID', 'This page was opened without the address that Tapyard printed.', {
       hint: 'Press Enter where tapyard serve runs, or start it again, and open the new address.',
-    },
+    })
   );
 }
 
@@ -87,8 +89,12 @@ export function webSocketChannel(): Promise<Channel> {
       } else if (greeting.t === 'challenge') {
         socket.send(JSON.stringify(await introduce(token, greeting.challenge)));
       } else if (greeting.t === 'denied') {
-        if (greeting.error.code === 'SESSION_INVALID') sessionStorage.removeItem(storageKey);
-        fail(TapyardError.fromData(greeting.error));
+        const error = TapyardError.fromData(greeting.error);
+        if (error.code === 'SESSION_INVALID') {
+          sessionStorage.removeItem(storageKey);
+          refusal = error;
+        }
+        fail(error);
       } else {
         if (greeting.t === 'session') {
           sessionStorage.setItem(storageKey, JSON.stringify({ id: greeting.id, key: greeting.key }));
