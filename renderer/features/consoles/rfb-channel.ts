@@ -52,7 +52,8 @@ export function rfbChannel(
     },
     close() {
       stream?.close();
-      finish(undefined);
+      // As a WebSocket does: noVNC is not ready for the event before this call has returned.
+      queueMicrotask(() => finish(undefined));
     },
   };
   stream = client.consoles.screen(guest, {
