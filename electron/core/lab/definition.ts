@@ -34,10 +34,12 @@ export function readLabFile(bytes: Uint8Array): LabReading {
     const { line, column } = firstBadByte(bytes);
     return one(line, column, 'the file is not UTF-8 text', 'a YAML file in UTF-8');
   }
+  const deep = tooDeep(text);
+  if (deep !== undefined) return one(deep.line, deep.column, 'the file is nested too deeply', 'a lab file');
   try {
     return readText(text);
   } catch (error) {
-    // The parser descends once for each level, so thousands of brackets end its stack.
+    // Block nesting by indentation is not seen above, and the parser descends once for each level.
     if (error instanceof RangeError) return one(1, 1, 'the file is nested too deeply', 'a lab file');
     return one(1, 1, `the file cannot be read: ${shown(String(error), 200)}`, 'a lab file');
   }
@@ -125,6 +127,26 @@ function one(line: number, column: number, message: string, expected: string): L
 function yamlMessage(code: string, message: string): string {
   if (code === 'MULTIPLE_DOCS') return 'a second document begins here ("---"); a lab file holds one lab';
   return `this is not YAML: ${shown(message, 200)}`;
+}
+
+/**
+ * Where brackets stand deeper than any lab has use for: the parser takes seconds for a MiB of them. Quotes and
+ * comments are not looked at; so many brackets are in none of those either.
+ */
+function tooDeep(text: string): { line: number; column: number } | undefined {
+  let depth = 0;
+  let line = 1;
+  let lineStart = 0;
+  for (let at = 0; at < text.length; at++) {
+    const c = text[at];
+    if (c === '\n') {
+      line++;
+      lineStart = at + 1;
+    } else if (c === '[' || c === '{') {
+      if (++depth > 200) return { line, column: at - lineStart + 1 };
+    } else if (c === ']' || c === '}') depth = Math.max(0, depth - 1);
+  }
+  return undefined;
 }
 
 /** The place of the first byte sequence that is not UTF-8. */

@@ -11,6 +11,7 @@ import { ownUid } from '../host/runtime-dir.ts';
 import type { Table } from '../host/table.ts';
 import { inspectImage } from '../image/inspect.ts';
 import { resolveImage } from '../image/image.ts';
+import { ownDefaultDevice } from '../net/default-route.ts';
 import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
 import { type NewGuest, withGuest, withNat, withoutGuest } from './edit.ts';
 import type { Engine, GuestHandle } from './engine.ts';
@@ -19,6 +20,7 @@ import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
 import { type ResolvedGuest, type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
+import { strayGuests } from './strays.ts';
 import { guestRow, type StepRecord, stepRows } from './rows.ts';
 
 /** The tables that a lab puts its rows into. */
@@ -88,6 +90,7 @@ export class Lab {
     } catch (error) {
       lab.#error = TapyardError.from(error).toData();
     }
+    for (const stray of strayGuests(lab.name, new Set(lab.#guests.keys()))) lab.#addGuest(stray);
     await Promise.all(
       [...lab.#guests.values()].map(({ handle }) =>
         handle.adopt().catch((error: unknown) => {
@@ -95,6 +98,7 @@ export class Lab {
         }),
       ),
     );
+    lab.#dropGoneGuests();
     if (lab.#state() === 'down') lab.#engine.tidy();
     lab.publish();
     return lab;
@@ -164,16 +168,20 @@ export class Lab {
   /** Makes the guests' handles those of the file; one that runs and left the file stays until it ends. */
   #settleGuests(): void {
     for (const wanted of this.#resolved.guests) {
-      const spec = { ...this.#specOf(wanted) };
+      const spec = this.#specOf(wanted);
       const known = this.#guests.get(wanted.name);
       if (known) {
         known.handle.spec = { ...spec, lab: this.name, netdSocket: this.#engine.netdSocket };
         continue;
       }
-      const handle = this.#engine.guest(spec);
-      this.#guests.set(wanted.name, { handle, subscription: handle.onChange(() => this.#changed()) });
+      this.#addGuest(spec);
     }
     this.#dropGoneGuests();
+  }
+
+  #addGuest(spec: Parameters<Engine['guest']>[0]): void {
+    const handle = this.#engine.guest(spec);
+    this.#guests.set(spec.name, { handle, subscription: handle.onChange(() => this.#changed()) });
   }
 
   #specOf(wanted: ResolvedGuest): Parameters<Engine['guest']>[0] {
@@ -410,8 +418,12 @@ export class Lab {
   #recipeInput(): RecipeInput {
     const argv = new Map<string, readonly string[]>();
     for (const [name, { handle }] of this.#guests) if (handle.status.argv) argv.set(name, handle.status.argv);
-    // In the private scope the uplink is up0, also before it is there.
-    const device = this.#engine.picture?.uplink.device ?? (this.scope === 'private' ? 'up0' : null);
+    // While nothing is observed: what it will be.
+    const device = this.#engine.picture
+      ? this.#engine.picture.uplink.device
+      : this.scope === 'private'
+        ? 'up0'
+        : ownDefaultDevice();
     return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink: safeDevice(device), argv };
   }
 

@@ -41,14 +41,17 @@ function nicState(
   picture: Picture | null,
 ): NicState {
   const held = status.taps.find((tap) => tap.nic === nic.index);
-  const lease = networkIn(picture, spec.lab, nic.network)?.leases.find((each) => each.mac === nic.mac);
+  const link = tapIn(picture, spec.lab, spec.name, nic.index);
+  // A guest that left the file has no network by name; its tap's label still says which.
+  const network = nic.network === '' ? (link?.ours?.network ?? '') : nic.network;
+  const lease = networkIn(picture, spec.lab, network)?.leases.find((each) => each.mac === nic.mac);
   const reserved = wanted?.nics[nic.index]?.address ?? null;
   return {
     index: nic.index,
-    network: nic.network,
+    network,
     mac: nic.mac,
     // The kernel's name for it, which somebody may have changed since QEMU got it.
-    tap: tapIn(picture, spec.lab, spec.name, nic.index)?.name ?? held?.tap ?? null,
+    tap: link?.name ?? held?.tap ?? null,
     wantedTap: nic.tap,
     fd: held?.fd ?? null,
     address: lease?.address ?? reserved,

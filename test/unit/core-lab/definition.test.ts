@@ -248,7 +248,8 @@ describe('a lab file', () => {
         .fill(`*a${i - 1}`)
         .join(',')}]\n`;
     expect(problems(bomb)[0]).toContain('2:10 : aliases make this file grow without bound');
-    expect(problems('['.repeat(500_000))).not.toEqual([]);
+    expect(problems('['.repeat(500_000))).toEqual(['1:201 : the file is nested too deeply | a lab file']);
+    expect(problems('- '.repeat(100_000))).not.toEqual([]);
     expect(problems(new Uint8Array(labFileLimit + 1).fill(0x23))[0]).toContain('at most 1048576');
     expect(problems(new Uint8Array([...bytes('name: a\nx: '), 0xff]))).toEqual([
       '2:4 : the file is not UTF-8 text | a YAML file in UTF-8',
