@@ -2,18 +2,18 @@
 import { memo } from 'react';
 import { sameSubject, type Selection } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
-import { overlaps, type Box, type Layout } from './layout.ts';
+import type { Box, Layout } from './layout.ts';
 import { Name } from './nodes.tsx';
 import type { Route } from './route.ts';
 import type { Cable, Port, Topology } from './topology.ts';
-import type { Level } from './view.ts';
+import { keeps, type Cull, type Level } from './view.ts';
 
 interface Props {
   readonly topology: Topology;
   readonly layout: Layout;
   readonly routes: ReadonlyMap<string, Route>;
   /** The part of the map to draw. */
-  readonly cull: Box;
+  readonly cull: Cull;
   readonly level: Level;
   readonly selection: Selection | null;
 }
@@ -76,7 +76,7 @@ export function Ground({ topology, layout, routes, cull, level, selection }: Pro
       <svg className="map-cables" width="1" height="1" aria-hidden="true">
         {topology.cables.map((cable) => {
           const route = routes.get(cable.key);
-          if (!route || !overlaps(grown(route.bounds), cull)) return null;
+          if (!route || !keeps(cull, cable.key, route.bounds)) return null;
           return (
             <CableLine
               key={cable.key}
@@ -90,7 +90,7 @@ export function Ground({ topology, layout, routes, cull, level, selection }: Pro
       {topology.bridges.flatMap((bridge) =>
         bridge.ports.map((port) => {
           const box = layout.ports.get(port.key);
-          if (!box || !overlaps(box, cull)) return null;
+          if (!box || !keeps(cull, port.key, box)) return null;
           return (
             <PortChip
               key={port.key}
@@ -105,11 +105,3 @@ export function Ground({ topology, layout, routes, cull, level, selection }: Pro
     </>
   );
 }
-
-/** A level cable has a box without height; it is seen all the same. */
-const grown = (box: Box): Box => ({
-  x: box.x - 2,
-  y: box.y - 2,
-  width: box.width + 4,
-  height: box.height + 4,
-});

@@ -34,11 +34,13 @@ import { TrafficCanvas } from './TrafficCanvas.tsx';
 import { useTidyLayout } from './useTopology.ts';
 import {
   fitView,
+  keeps,
   nextCull,
   nextLevel,
   shiftToShow,
   visibleBox,
   zoomLimits,
+  type Cull,
   type Level,
   type Padding,
   type View,
@@ -59,7 +61,7 @@ const allNodes = (topology: Topology): readonly MapNode[] => [
 /** What is in view, as far as React must know: it changes only at borders, not with every pixel. */
 interface Window {
   readonly level: Level;
-  readonly cull: Box;
+  readonly cull: Cull;
 }
 
 /** React Flow as the shell for pan, zoom and drag; what is drawn and how much of it is decided here. */
@@ -247,7 +249,7 @@ interface Look {
 
 /** Turns each view into a {@link Window}, with the hysteresis that needs the one before. */
 function makeWatcher(): (look: Look, layout: Layout) => Window {
-  let window: Window = { level: 'far', cull: { x: 0, y: 0, width: 0, height: 0 } };
+  let window: Window = { level: 'far', cull: { box: { x: 0, y: 0, width: 0, height: 0 }, step: 0 } };
   let seen: { transform: Look['transform']; width: number; height: number; layout: Layout } | undefined;
   return ({ transform, width, height }, layout) => {
     if (width === 0 || height === 0) return window;
@@ -265,7 +267,7 @@ function makeWatcher(): (look: Look, layout: Layout) => Window {
     let inView = 0;
     for (const node of layout.nodes.values()) if (overlaps(node, box)) inView++;
     const level = nextLevel(window.level, zoom, inView);
-    const cull = nextCull(window.cull.width === 0 ? null : window.cull, view);
+    const cull = nextCull(window.cull.step === 0 ? null : window.cull, view);
     if (level !== window.level || cull !== window.cull) window = { level, cull };
     return window;
   };
@@ -353,7 +355,7 @@ function useFlowNodes(
     const nodes: FlowNode[] = [];
     for (const [key, node] of byKey) {
       const box = layout.nodes.get(key);
-      if (!box || !overlaps(box, cull)) continue;
+      if (!box || !keeps(cull, key, box)) continue;
       const selected = key === selectedKey;
       const tabStop = key === tabStopKey;
       const old = made.get(key);

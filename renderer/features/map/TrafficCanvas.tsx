@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useStoreApi } from '@xyflow/react';
 import { useEffect, useRef } from 'react';
-import type { Box } from './layout.ts';
 import type { Route } from './route.ts';
 import type { Cable } from './topology.ts';
 import { TrafficPainter } from './TrafficPainter.ts';
+import type { Cull } from './view.ts';
 
 interface Props {
   readonly cables: readonly Cable[];
   readonly routes: ReadonlyMap<string, Route>;
   /** The part of the map in which dots are drawn. */
-  readonly cull: Box;
+  readonly cull: Cull;
 }
 
 /** Dots that run along the cables in view, in both directions, as fast and dense as the traffic is. */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { gauges } from '../../store/gauges.ts';
 import { onTheme, token } from '../../store/theme.ts';
-import { overlaps, type Box } from './layout.ts';
 import { trackOf, type Route, type Track } from './route.ts';
 import type { Cable } from './topology.ts';
 import { flowOf, type Flow } from './traffic.ts';
+import { keeps, type Cull } from './view.ts';
 
 /** Where the map looks: x, y, zoom, and the size of its window in CSS pixels. */
 interface Look {
@@ -33,13 +33,6 @@ const mostDots = 600;
 /** Time between frames, ms: the dots move slowly enough for 30 a second, and that halves what they cost. */
 const frameMs = 30;
 
-const grown = (box: Box): Box => ({
-  x: box.x - 4,
-  y: box.y - 4,
-  width: box.width + 8,
-  height: box.height + 8,
-});
-
 /**
  * Paints the traffic on one canvas over the map. It follows the gauges of the cables in view itself, beside React;
  * while nothing moves, or motion is not wanted, no frame is asked for.
@@ -67,11 +60,11 @@ export class TrafficPainter {
   }
 
   /** Sets the cables and the part of the map in view. Dots of cables that stay go on from where they are. */
-  follow(cables: readonly Cable[], routes: ReadonlyMap<string, Route>, cull: Box): void {
+  follow(cables: readonly Cable[], routes: ReadonlyMap<string, Route>, cull: Cull): void {
     const kept = new Set<string>();
     for (const cable of cables) {
       const route = routes.get(cable.key);
-      if (!route || cable.rate === null || !overlaps(grown(route.bounds), cull)) continue;
+      if (!route || cable.rate === null || !keeps(cull, cable.key, route.bounds)) continue;
       kept.add(cable.key);
       const lane = this.#lanes.get(cable.key);
       if (lane?.route === route && lane.rate === cable.rate) continue;

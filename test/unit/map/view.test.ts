@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { overlaps } from '../../../renderer/features/map/layout.ts';
 import { flowOf } from '../../../renderer/features/map/traffic.ts';
 import {
   fitView,
+  keeps,
   nextCull,
   nextLevel,
   shiftToShow,
@@ -51,21 +51,38 @@ const views = fc.record({
   height: fc.integer({ min: 200, max: 2000 }),
 });
 
-describe('nextCull', () => {
+describe('nextCull and keeps', () => {
   it('always holds what is seen, and stays the same for a small pan', () => {
     fc.assert(
-      fc.property(views, fc.integer({ min: -79, max: 79 }), (view, dx) => {
+      fc.property(views, fc.integer({ min: -39, max: 39 }), fc.string({ minLength: 2 }), (view, dx, key) => {
         const cull = nextCull(null, view);
         const seen = visibleBox(view);
-        expect(overlaps(cull, seen) && cull.x < seen.x && cull.width > seen.width).toBe(true);
+        expect(keeps(cull, key, { ...seen, width: 1, height: 1 })).toBe(true);
+        expect(
+          keeps(cull, key, { x: seen.x + seen.width, y: seen.y + seen.height, width: 1, height: 1 }),
+        ).toBe(true);
         expect(nextCull(cull, { ...view, x: view.x + dx })).toBe(cull);
+        expect(nextCull(cull, { ...view, x: view.x + view.width })).not.toBe(cull);
       }),
     );
+  });
+  it('lets things in one after the other, none earlier than 160 screen pixels', () => {
+    const cull = nextCull(null, { x: 0, y: 0, zoom: 0.5, width: 1000, height: 500 });
+    const at = (x: number): number =>
+      Array.from({ length: 100 }, (_, index) => `guest:big/node-${index}`).filter((key) =>
+        keeps(cull, key, { x, y: 0, width: 250, height: 112 }),
+      ).length;
+    const counts = [2000 + 70, 2000 + 150, 2000 + 230, 2000 + 310, 2000 + 330].map(at);
+    expect(counts[0]).toBe(100);
+    expect(counts[1]).toBeLessThan(90);
+    expect(counts[2]).toBeLessThan(60);
+    expect(counts[3]).toBeGreaterThan(5);
+    expect(counts[4]).toBe(0);
   });
   it('shrinks again after zooming in', () => {
     const view = { x: 0, y: 0, zoom: 0.2, width: 1000, height: 500 };
     const wide = nextCull(null, view);
-    expect(nextCull(wide, { ...view, x: -500, y: -250, zoom: 1 }).width).toBeLessThan(wide.width / 2);
+    expect(nextCull(wide, { ...view, x: -500, y: -250, zoom: 1 }).box.width).toBeLessThan(wide.box.width / 2);
   });
 });
 
