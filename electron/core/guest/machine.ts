@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TapyardError } from '../../contract/error.ts';
 import { z } from '../../contract/zod.ts';
+import { errnoOf } from '../host/atomic-write.ts';
 import { endProcess, isAlive, lookUp, waitForEnd, type ProcessId } from '../host/process.ts';
 import { announcesEnd, conditionOf, type Condition, type Ending } from './lifecycle.ts';
 import { Qmp, type QmpEvent } from './qmp.ts';
@@ -84,8 +85,10 @@ export class Machine {
       } catch (thrown) {
         if (abort?.aborted === true) throw thrown;
         if (over || (address.child === undefined && !isAlive(address.id))) return undefined;
-        if (performance.now() > until) throw thrown;
-        // It has not bound its socket yet.
+        // It has not bound its socket yet, or not listened. Any other failure stays: another client has the monitor.
+        const notYet =
+          thrown instanceof TapyardError && ['ENOENT', 'ECONNREFUSED'].includes(errnoOf(thrown.cause) ?? '');
+        if (!notYet || performance.now() > until) throw thrown;
         await delay(3);
       }
     }
@@ -141,9 +144,9 @@ export async function somebodyListens(path: string): Promise<boolean> {
       socket.once('connect', () => {
         resolve(true);
       });
-      // ENOENT: no socket. ECONNREFUSED: its process is gone.
-      socket.once('error', () => {
-        resolve(false);
+      // ENOENT: no socket. ECONNREFUSED: its process is gone. EAGAIN: QEMU, whose queue of one place is full.
+      socket.once('error', (error) => {
+        resolve(!['ENOENT', 'ECONNREFUSED'].includes(errnoOf(error) ?? ''));
       });
     });
   } finally {

@@ -67,7 +67,8 @@ export class Qmp {
   }
 
   /**
-   * Connects, reads the greeting and negotiates. Throws QMP_FAILED: not there, taken by another client, no QMP.
+   * Connects, reads the greeting and negotiates. Throws QMP_FAILED: not there (its cause is the system's error),
+   * taken by another client, no QMP.
    * Events from the greeting on are kept until `listen`.
    */
   static async connect(path: string, { deadlineMs = 3000 }: { deadlineMs?: number } = {}): Promise<Qmp> {
@@ -76,10 +77,11 @@ export class Qmp {
     let qmp: Qmp | undefined;
     let failure: TapyardError | undefined;
     await new Promise<void>((resolve, reject) => {
-      const fail = (message: string, hint?: string): void => {
+      const fail = (message: string, hint?: string, cause?: unknown): void => {
         failure ??= new TapyardError('QMP_FAILED', message, {
           subject: path,
           ...(hint === undefined ? {} : { hint }),
+          cause,
         });
         clearTimeout(timer);
         socket.destroy();
@@ -93,7 +95,7 @@ export class Qmp {
         );
       }, deadlineMs);
       socket.on('error', (error) => {
-        fail(`QEMU's monitor ${path} failed: ${error.message}`);
+        fail(`QEMU's monitor ${path} failed: ${error.message}`, undefined, error);
       });
       socket.on('close', () => {
         if (qmp === undefined) fail(`QEMU closed its monitor ${path} before it greeted.`);
