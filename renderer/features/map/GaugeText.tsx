@@ -32,12 +32,21 @@ interface Rate {
 }
 
 const bothWays = ({ down, up }: Rate): string => `↓ ${formatRate(down)}\u2002↑ ${formatRate(up)}`;
+/** Without units, where two NICs share a line: "4.2M". */
+const short = (bits: number): string => formatRate(bits).replace(/ ([kMG]?)b\/s/, '$1');
+const bothShort = ({ down, up }: Rate): string => `↓ ${short(down)} ↑ ${short(up)}`;
 const sameText = (text: string): string => text;
 const flowWords = (flows: number): string => `${flows} ${flows === 1 ? 'flow' : 'flows'}`;
 
-/** Both rates of a link: "↓ 4.2 Mb/s ↑ 310 kb/s". */
-export const RateText = ({ link }: { readonly link: string }) => (
-  <GaugeText gauge={gauges.rates} id={link} format={bothWays} empty="↓ 0&ensp;↑ 0" />
+/** Both rates of a link: "↓ 4.2 Mb/s ↑ 310 kb/s", or "↓ 4.2M ↑ 310k" where there is little room. */
+export const RateText = ({
+  link,
+  compact = false,
+}: {
+  readonly link: string;
+  readonly compact?: boolean;
+}) => (
+  <GaugeText gauge={gauges.rates} id={link} format={compact ? bothShort : bothWays} empty="↓ 0&ensp;↑ 0" />
 );
 
 /** The last line on a guest's serial console. */

@@ -45,8 +45,8 @@ const PortChip = memo(
       data-level={level}
       data-key={port.key}
       tabIndex={-1}
-      title={port.note}
-      aria-label={`Port ${port.note}`}
+      title={`${port.name}: ${port.note}`}
+      aria-label={`Port ${port.name}, ${port.note}`}
       style={{ transform: `translate(${box.x}px, ${box.y}px)`, width: box.width, height: box.height }}
       onClick={() => select(port.selection)}
     >

@@ -279,7 +279,7 @@ function useWindow(layout: Layout): Window {
   return useStore(useCallback((state: Look) => watch(state, layout), [watch, layout]));
 }
 
-const plainPadding: Padding = { top: 18, right: 20, bottom: 46, left: 20 };
+const plainPadding: Padding = { top: 16, right: 16, bottom: 46, left: 16 };
 const noticePadding: Padding = { ...plainPadding, top: 68 };
 
 /** Fits the map to its window until the user moves it, and again when asked. */

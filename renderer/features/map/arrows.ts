@@ -68,6 +68,9 @@ function follow(topology: Topology, layout: Layout, key: string, side: 'left' | 
     const real = bridge.ports.filter((port) => port.key.startsWith('link:'));
     if (real.length > 0) return real.map((port) => port.key);
   }
+  // An isolated network has no cable to the uplink, but the uplink is still what stands beside its NAT.
+  if (key === topology.uplink.key) return side === 'right' ? topology.nats.map((nat) => nat.key) : [];
+  if (side === 'left' && topology.nats.some((nat) => nat.key === key)) return [topology.uplink.key];
   return topology.cables.flatMap((cable) => {
     const [from, to] = side === 'right' ? [cable.from, cable.to] : [cable.to, cable.from];
     if (from.node !== key && from.port !== key) return [];

@@ -56,12 +56,12 @@ const gap = {
   row: 28,
   column: 44,
   block: 36,
-  natToBridge: 28,
-  uplinkToFrame: 38,
-  portToGuest: 150,
+  natToBridge: 26,
+  uplinkToFrame: 30,
+  portToGuest: 132,
   strip: 110,
 };
-const framePad = { side: 18, top: 46, bottom: 18 };
+const framePad = { side: 16, top: 46, bottom: 18 };
 const portPitch = { min: 28, max: 68 };
 
 /** The map area that a layout aims to fill: the reference window's, 1440×900. */

@@ -199,7 +199,7 @@ function NicLines({ node }: { readonly node: GuestNode }) {
       {shown.map((nic) => (
         <span key={nic.index}>
           {named && `${nic.label} `}
-          {nic.words ?? (nic.link !== null && <RateText link={nic.link} />)}
+          {nic.words ?? (nic.link !== null && <RateText link={nic.link} compact={named} />)}
         </span>
       ))}
       {shown.length === nicsOnCard && node.nics.length > nicsOnCard && (

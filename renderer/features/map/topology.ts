@@ -64,7 +64,7 @@ export interface Port {
   readonly state: 'up' | 'down' | 'ghost';
   /** False for a port that Tapyard did not make, such as a veth of a container. */
   readonly ours: boolean;
-  /** One sentence for a tooltip and a screen reader. */
+  /** What it is, and what is missing, to be read after its name. */
   readonly note: string;
 }
 
@@ -221,7 +221,7 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
         to: end(guestKey(guest.id), null, nic.index),
         selection: port.selection,
         rate: null,
-        note: port.note,
+        note: `${port.name}: ${port.note}`,
       });
     }
   }
@@ -365,17 +365,17 @@ function observedPort(link: LinkRow, held: { guest: GuestRow; nic: NicState } | 
     name: link.name,
     state: up ? 'up' : 'down',
     ours: link.ours !== null,
-    note: `${link.name}: ${what}${up ? '' : link.up ? ', no link' : ', set down'}`,
+    note: `${what}${up ? '' : link.up ? ', no link' : ', set down'}`,
   };
 }
 
 function missingPort(guest: GuestRow, nic: NicState, tap: LinkRow | undefined, lab: LabRow): Port {
   const name = nic.tap ?? nic.wantedTap;
   let note: string;
-  if (tap) note = `${name} is there but is not a port of ${nic.network}`;
-  else if (nic.tap !== null) note = `${name} is held by ${guest.name} but the kernel does not show it`;
-  else if (lab.state !== 'up') note = `${name}: the lab is ${lab.state === 'failed' ? 'not up' : lab.state}`;
-  else note = `${name} is made when ${guest.name} starts`;
+  if (tap) note = `there, but not a port of ${nic.network}`;
+  else if (nic.tap !== null) note = `held by ${guest.name}, but the kernel does not show it`;
+  else if (lab.state !== 'up') note = `the lab is ${lab.state === 'failed' ? 'not up' : lab.state}`;
+  else note = `made when ${guest.name} starts`;
   return {
     key: wantedPort(guest, nic),
     selection: tap ? { kind: 'link', id: tap.id } : { kind: 'guest', id: guest.id },

@@ -98,10 +98,10 @@ describe('deriveTopology', () => {
       links: rows.links.map((link) => (link.name === 'tap0' ? { ...link, master: null } : link)),
     };
     const port = topologyOf(loose).bridges[0]?.ports[0];
-    expect(port).toMatchObject({ state: 'ghost', note: 'tap0 is there but is not a port of br0' });
+    expect(port).toMatchObject({ state: 'ghost', note: 'there, but not a port of br0' });
     const gone = { ...rows, links: rows.links.filter((link) => link.name !== 'tap0') };
     expect(topologyOf(gone).bridges[0]?.ports[0]?.note).toBe(
-      'tap0 is held by guest but the kernel does not show it',
+      'held by guest, but the kernel does not show it',
     );
   });
 
