@@ -78,7 +78,7 @@ export function commandHelp(command: CommandSpec): string {
     .map(([call, text]) => `${' '.repeat(indent)}${call}\n${filled(text, indent + 4)}`)
     .join('\n');
   return [
-    `NAME\n       tapyard ${command.name} - ${command.summary}\n`,
+    `NAME\n${filled(`tapyard ${command.name} - ${command.summary}`, indent)}`,
     section('SYNOPSIS', filled(synopsis(command), indent)),
     section('DESCRIPTION', command.description.map((paragraph) => filled(paragraph, indent)).join('\n')),
     section('OPTIONS', options),

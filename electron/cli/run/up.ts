@@ -1,21 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TapyardError } from '../../contract/error.ts';
 import { Scope } from '../../contract/names.ts';
-import type { GuestRow } from '../../contract/rows.ts';
+import type { GuestRow, NetworkRow } from '../../contract/rows.ts';
 import type { Connection } from '../../contract/client.ts';
 import type { Invocation, Run } from '../commands.ts';
 import { guestEntry, reachText } from '../guests.ts';
 import { jobDone, runJob } from '../job.ts';
-import { rowsOf } from '../mirror.ts';
+import { Mirror, rowsOf } from '../mirror.ts';
 import { absoluteFile, labFileName } from '../select-lab.ts';
 import { printJson, safeLine } from '../terminal.ts';
 
 /** How long guests may take to their leases, ms. */
 const leaseDeadline = 60_000;
+/** How long the guests' table may take to show what the job has waited for, ms. */
+const settleDeadline = 2000;
 
-/** Guests that should have an address by DHCP and have none yet. */
-export function withoutLease(guests: readonly GuestRow[]): GuestRow[] {
-  return guests.filter((guest) => guest.wanted && guest.nics.some((nic) => !nic.leased));
+/**
+ * What keeps a lab that is up from being usable, for people: guests that have crashed, and running ones that
+ * have no lease on a network that hands them out.
+ */
+export function notReachable(guests: readonly GuestRow[], networks: readonly NetworkRow[]): string[] {
+  const dhcp = new Set(
+    networks.filter((row) => (row.observed?.dns?.from ?? '') !== '').map((row) => `${row.lab}/${row.name}`),
+  );
+  return guests
+    .filter((guest) => guest.wanted)
+    .flatMap((guest) => {
+      if (guest.state === 'crashed')
+        return [`${guest.name} has crashed (${guest.stateReason ?? 'unknown why'})`];
+      const waits = guest.nics.some((nic) => dhcp.has(`${guest.lab}/${nic.network}`) && !nic.leased);
+      return guest.state === 'running' && waits ? [`${guest.name} has no DHCP lease`] : [];
+    });
 }
 
 /**
@@ -53,15 +68,23 @@ export const run: Run = async (invocation) => {
   return invocation.core(async (connection) => {
     const { status, lab } = await bringUp(connection, invocation, file, scope);
     if (status !== 0) return status;
-    const guests = (await rowsOf(connection, connection.client.tables.guests)).filter(
-      (guest) => guest.lab === lab,
-    );
-    const lacking = withoutLease(guests);
+    const { tables } = connection.client;
+    const mirror = await Mirror.open(connection, tables.guests);
+    const networks = await rowsOf(connection, tables.networks);
+    const ofLab = (rows: readonly GuestRow[]): GuestRow[] => rows.filter((guest) => guest.lab === lab);
+    const problems = (rows: readonly GuestRow[]): string[] => notReachable(ofLab(rows), networks);
+    await mirror.until((rows) => (problems(rows).length === 0 ? true : undefined), settleDeadline);
+    const guests = ofLab(mirror.list());
+    mirror.close();
+    const lacking = problems(guests);
     if (lacking.length > 0) {
       throw new TapyardError(
         'DEADLINE',
-        `The lab is up, but no DHCP lease came within 60 s for: ${lacking.map((guest) => guest.name).join(', ')}.`,
-        { hint: `Look at its console: tapyard console ${lacking[0]?.name ?? 'GUEST'}`, subject: lab },
+        `The lab is up, but after 60 s not all is well: ${lacking.join('; ')}.`,
+        {
+          hint: 'Look at its console with tapyard console, or wait: the lab stays up.',
+          subject: lab,
+        },
       );
     }
     const uplink = (await rowsOf(connection, connection.client.tables.labs)).find(
