@@ -49,6 +49,8 @@ class LocalCore implements Core {
   readonly #jobs = new Jobs();
   readonly #meters = new Map<string, RateMeter>();
   readonly #host = new Table<HostRow>();
+  readonly #closing = new AbortController();
+  #describing: Promise<void> | undefined;
   readonly #tables = {
     labs: new Table<LabRow>(),
     networks: new Table<NetworkRow>(),
@@ -78,23 +80,43 @@ class LocalCore implements Core {
       accelerator: null,
       tapyardVersion: tapyardVersion(),
     });
-    // The probe for KVM takes up to seconds the first time; nobody waits for it here.
-    void this.#describeHost();
   }
 
   async close(): Promise<void> {
+    this.#closing.abort();
     await this.#jobs.cancelAll();
+    await this.#describing;
     await this.#opening.catch(() => undefined);
     await Promise.all([...this.#labs.values()].map((lab) => lab.close()));
     await this.#storing;
   }
 
+  /**
+   * The row of the host, completed when somebody looks: asking QEMU for its version and probing KVM takes up
+   * to seconds, and a command that is over by then would leave their processes behind.
+   */
+  #hostTable(): Server['tables']['host'] {
+    const host = this.#host;
+    return {
+      epoch: host.epoch,
+      get rev() {
+        return host.rev;
+      },
+      rows: () => host.rows(),
+      subscribe: (listener) => {
+        this.#describing ??= this.#describeHost();
+        return host.subscribe(listener);
+      },
+    };
+  }
+
   async #describeHost(): Promise<void> {
-    const [version, choice] = await Promise.all([qemuVersion(), accelerator().catch(() => null)]);
+    const version = qemuVersion(this.#closing.signal);
+    const choice = await accelerator().catch(() => null);
     const row = this.#host.get('host');
     if (!row) return;
     const use = choice === null ? null : { use: choice.use, why: choice.why };
-    this.#host.put({ ...row, qemuVersion: version, accelerator: use });
+    this.#host.put({ ...row, qemuVersion: await version, accelerator: use });
   }
 
   async #openKnown(known: KnownLab, loaded?: Awaited<ReturnType<typeof loadLabFile>>): Promise<Lab> {
@@ -261,7 +283,7 @@ class LocalCore implements Core {
           return {};
         },
       },
-      tables: { host: this.#host, jobs: this.#jobs.table, ...this.#tables },
+      tables: { host: this.#hostTable(), jobs: this.#jobs.table, ...this.#tables },
       gauges: {
         rates: new Gauge(
           () => this.#rates(),

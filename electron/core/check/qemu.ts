@@ -4,17 +4,18 @@ import { runProgram } from '../host/process.ts';
 import { qemuProgram } from '../host/programs.ts';
 import { type Check, failed, type Finding, ok, warning } from './check.ts';
 
-/** The version of one of QEMU's programs such as `7.2.22`; null where it is not installed or does not say. */
-export async function qemuVersion(): Promise<string | null> {
+/** QEMU's version such as `7.2.22`; null where it is not installed, does not say, or at an abort. */
+export async function qemuVersion(abort: AbortSignal): Promise<string | null> {
   try {
-    return await versionOf(qemuProgram('qemu-system-x86_64'));
+    return await versionOf(qemuProgram('qemu-system-x86_64'), abort);
   } catch {
     return null;
   }
 }
 
-async function versionOf(program: string): Promise<string | null> {
-  const { stdout } = await runProgram(program, ['--version'], { deadlineMs: 10_000 });
+async function versionOf(program: string, abort?: AbortSignal): Promise<string | null> {
+  const options = { deadlineMs: 10_000, ...(abort === undefined ? {} : { abort }) };
+  const { stdout } = await runProgram(program, ['--version'], options);
   return /version (\d[\w.]*)/.exec(stdout)?.[1] ?? null;
 }
 
