@@ -28,6 +28,7 @@ export function notReachable(guests: readonly GuestRow[], networks: readonly Net
     .flatMap((guest) => {
       if (guest.state === 'crashed')
         return [`${guest.name} has crashed (${guest.stateReason ?? 'unknown why'})`];
+      if (guest.state === 'starting') return [`${guest.name} is still starting`];
       const waits = guest.nics.some((nic) => dhcp.has(`${guest.lab}/${nic.network}`) && !nic.leased);
       return guest.state === 'running' && waits ? [`${guest.name} has no DHCP lease`] : [];
     });
