@@ -10,6 +10,8 @@ import type { Verdict } from './rules.ts';
 export interface CommandState {
   readonly tables: Tables;
   readonly ui: UiState;
+  /** Whether the tables are those of a live core. */
+  readonly connected: boolean;
 }
 
 /** What a command may act through. */
@@ -42,7 +44,7 @@ export interface Command {
   enabledWhen(state: CommandState, subject: Subject | null): Verdict;
   confirm?(state: CommandState, subject: Subject | null): Confirmation | null;
   run(context: CommandContext, subject: Subject | null): Promise<void> | void;
-  /** What a button says until {@link reached}: "Starting…". */
+  /** What a button says until {@link reached}: "Starting…". Only commands that ask the core for something have one. */
   readonly pendingWord?: string;
   /** Whether what was asked for is observed. A button shows `pendingWord` until then, 20 s at most. */
   reached?(state: CommandState, subject: Subject | null): boolean;

@@ -9,7 +9,11 @@ import type { Verdict } from './rules.ts';
 
 /** The state that commands decide by, now. */
 export function commandState(): CommandState {
-  return { tables: useTables.getState(), ui: useUi.getState() };
+  return {
+    tables: useTables.getState(),
+    ui: useUi.getState(),
+    connected: useCore.getState().status === 'ready',
+  };
 }
 
 /** Whether a command can run on a subject: by its own rule, and by the connection and what is under way. */
@@ -18,6 +22,7 @@ export function verdict(command: Command, state: CommandState, subject: Subject 
     return `select a ${command.on[0] ?? 'thing'} first`;
   const pending = subject && state.ui.pending.get(subjectKey(subject));
   if (pending?.command === command.id) return pending.word;
+  if (!state.connected && command.pendingWord !== undefined) return 'there is no connection to the core';
   return command.enabledWhen(state, subject);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useSyncExternalStore } from 'react';
+import { useCore } from '../store/core.ts';
 import { subjectKey, type Subject } from '../store/subject.ts';
 import { useTables } from '../store/tables.ts';
 import { useUi } from '../store/ui.ts';
@@ -7,13 +8,13 @@ import { commandById, type Command, type CommandState } from './command.ts';
 import { commandState, runCommand, verdict } from './run.ts';
 
 function subscribe(listener: () => void): () => void {
-  const stops = [useTables.subscribe(listener), useUi.subscribe(listener)];
+  const stops = [useTables.subscribe(listener), useUi.subscribe(listener), useCore.subscribe(listener)];
   return () => {
     for (const stop of stops) stop();
   };
 }
 
-/** Derives a primitive from tables and window state; renders again only when it differs. */
+/** Derives a primitive from tables, window state and connection; renders again only when it differs. */
 export function useDerived<Value extends string | number | boolean | null | undefined>(
   derive: (state: CommandState) => Value,
 ): Value {

@@ -73,6 +73,7 @@ function Viewer({ client, lab, guest, onRelease, onAgain }: ViewerProps): ReactE
     if (!element) return;
     let why: ErrorData | null = null;
     let left = false;
+    let ended = false;
     const viewer = new RFB(
       element,
       rfbChannel(client, { lab, guest: name }, (error) => {
@@ -91,6 +92,7 @@ function Viewer({ client, lab, guest, onRelease, onAgain }: ViewerProps): ReactE
       if (!left) setState({ is: 'connected' });
     });
     viewer.addEventListener('disconnect', () => {
+      ended = true;
       if (!left) setState({ is: 'gone', error: why });
     });
     const resize = new ResizeObserver(() => sharpenCanvas(element));
@@ -101,7 +103,7 @@ function Viewer({ client, lab, guest, onRelease, onAgain }: ViewerProps): ReactE
       left = true;
       resize.disconnect();
       rfb.current = null;
-      viewer.disconnect();
+      if (!ended) viewer.disconnect();
       element.replaceChildren();
     };
   }, [client, lab, name]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ReactElement } from 'react';
+import { memo, useDeferredValue, type ReactElement } from 'react';
 import { CommandButton } from '../../commands/CommandButton.tsx';
 import { CopyButton } from '../../lib/CopyButton.tsx';
 import { Page } from '../../lib/Page.tsx';
@@ -16,6 +16,8 @@ import styles from './Guests.module.css';
 export function Guests({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const guests = useGuests(lab.id);
   const running = guests.filter((guest) => guest.state === 'running').length;
+  // A screenful at once, the rest as soon as there is nothing better to do: hundreds of rows take a while.
+  const rows = useDeferredValue(guests, guests.slice(0, 40));
   return (
     <Page
       title="Guests"
@@ -41,7 +43,7 @@ export function Guests({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
             </tr>
           </thead>
           <tbody>
-            {guests.map((guest) => (
+            {rows.map((guest) => (
               <GuestLine key={guest.id} guest={guest} />
             ))}
           </tbody>
@@ -51,7 +53,7 @@ export function Guests({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   );
 }
 
-function GuestLine({ guest }: { readonly guest: Row<'guests'> }): ReactElement {
+const GuestLine = memo(function GuestLine({ guest }: { readonly guest: Row<'guests'> }): ReactElement {
   const selected = useUi((ui) => ui.selection?.kind === 'guest' && ui.selection.id === guest.id);
   return (
     <tr className={cx(selected && styles.selected)}>
@@ -91,4 +93,4 @@ function GuestLine({ guest }: { readonly guest: Row<'guests'> }): ReactElement {
       </td>
     </tr>
   );
-}
+});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useState, type ReactElement } from 'react';
+import { memo, useDeferredValue, useState, type ReactElement } from 'react';
 import { CommandButton } from '../../commands/CommandButton.tsx';
 import { CopyButton } from '../../lib/CopyButton.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
@@ -7,7 +7,7 @@ import { cx } from '../../lib/class-names.ts';
 import type { Row } from '../../store/tables.ts';
 import styles from './Recipe.module.css';
 import { Section } from './Section.tsx';
-import { firstLine, stepMark, stepTime } from './recipe-words.ts';
+import { stepLine, stepMark, stepTime } from './recipe-words.ts';
 
 /** What Tapyard does, as the commands that would do the same, and whether the kernel holds each now. */
 export function Recipe({
@@ -17,6 +17,8 @@ export function Recipe({
   readonly steps: readonly Row<'steps'>[];
   readonly lab: string;
 }): ReactElement {
+  // A big lab has thousands of steps: a screenful at once, the rest when there is time.
+  const shown = useDeferredValue(steps, steps.slice(0, 40));
   const holding = steps.filter((step) => stepMark(step).tone === 'good').length;
   return (
     <Section
@@ -39,7 +41,7 @@ export function Recipe({
             {holding} of {steps.length} steps hold now.
           </p>
           <ol className={styles.recipe}>
-            {steps.map((step) => (
+            {shown.map((step) => (
               <Step key={step.id} step={step} />
             ))}
           </ol>
@@ -49,7 +51,7 @@ export function Recipe({
   );
 }
 
-function Step({ step }: { readonly step: Row<'steps'> }): ReactElement {
+const Step = memo(function Step({ step }: { readonly step: Row<'steps'> }): ReactElement {
   const [open, setOpen] = useState(false);
   const { mark, word, tone } = stepMark(step);
   return (
@@ -64,7 +66,7 @@ function Step({ step }: { readonly step: Row<'steps'> }): ReactElement {
         <span className={styles.mark} role="img" aria-label={word}>
           {mark}
         </span>
-        <span className={styles.command}>{firstLine(step.command)}</span>
+        <span className={styles.command}>{stepLine(step)}</span>
         <span className={styles.time}>{stepTime(step)}</span>
       </button>
       {open ? (
@@ -85,4 +87,4 @@ function Step({ step }: { readonly step: Row<'steps'> }): ReactElement {
       ) : null}
     </li>
   );
-}
+});

@@ -27,10 +27,10 @@ export function stepTime(step: Pick<Step, 'by' | 'ms'>): string {
   return step.by ?? (step.ms === null ? '' : formatMs(step.ms));
 }
 
-/** A command on one line: its first line, with what follows told by an ellipsis. */
-export function firstLine(command: string): string {
-  const lines = command.trim().split('\n');
-  return lines.length > 1 ? `${lines[0] ?? ''} …` : (lines[0] ?? '');
+/** A step on one line: its command, or what it does where the command needs several lines. */
+export function stepLine(step: Pick<Step, 'command' | 'title'>): string {
+  const command = step.command.trim();
+  return command.includes('\n') ? step.title : command;
 }
 
 /** The steps that make a guest what it is: its own, its networks', and those of the whole lab. */

@@ -134,7 +134,7 @@ describe('running a command', () => {
   beforeEach(async () => {
     const { rows, up } = labByName('seed');
     const { client } = await new FakeCore(rows, {}, up).connect();
-    useCore.setState({ client });
+    useCore.setState({ client, status: 'ready' });
     useUi.setState({ pending: new Map(), failures: new Map() });
     reached = false;
   });
@@ -165,6 +165,13 @@ describe('running a command', () => {
     reached = true;
     finish();
     await again;
+  });
+
+  it('is not possible without a core', async () => {
+    useCore.setState({ status: 'lost' });
+    await runCommand('test.command', subject);
+    expect(useUi.getState().announcement).toBe('there is no connection to the core');
+    expect(verdict(commandById('view.map'), commandState(), null)).toBe(true);
   });
 
   it('does not run twice at once', async () => {

@@ -5,7 +5,7 @@ import { coalesce, spokenChanges } from '../../../renderer/app/LiveRegion.tsx';
 import '../../../renderer/commands/table.ts';
 import { commandState } from '../../../renderer/commands/run.ts';
 import {
-  firstLine,
+  stepLine,
   stepMark,
   stepsOfGuest,
   stepTime,
@@ -87,8 +87,10 @@ describe('the recipe', () => {
   });
 
   it('goes on one line', () => {
-    expect(firstLine('ip link add br0')).toBe('ip link add br0');
-    expect(firstLine('nft -f - <<E\ntable\nE')).toBe('nft -f - <<E …');
+    expect(stepLine(step())).toBe('ip link add br0 type bridge');
+    expect(stepLine(step({ title: 'filter and NAT', command: 'nft -f - <<E\ntable\nE' }))).toBe(
+      'filter and NAT',
+    );
   });
 });
 
@@ -118,7 +120,7 @@ describe('the palette', () => {
     guests: byId(guest(), guest({ id: 'seed/db', name: 'db', state: 'shut off', pid: null, nics: [] })),
     networks: byId(network()),
   });
-  const entries = paletteEntries(commandState());
+  const entries = paletteEntries({ ...commandState(), connected: true });
   const texts = (query: string): readonly string[] => findEntries(entries, query).map((entry) => entry.text);
 
   it('finds things by name, address and kind', () => {
