@@ -3,14 +3,19 @@
 
 use rustix::io::Errno;
 use std::collections::VecDeque;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 use tapyard_protocol::{LineReader, MAX_REQUEST, recv_with_fds, send_with_fds};
 
 /// What may pile up behind the message that is being sent, in bytes.
 const PILE_LIMIT: usize = 1 << 20;
 /// With so much waiting to be read, no more requests are taken from it.
 const PATIENCE: usize = 256 << 10;
+
+/// How long a client that is being closed has to read why.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A message on its way out.
 #[derive(Debug)]
@@ -46,8 +51,10 @@ pub struct Connection {
     pub greeted: bool,
     /// It gets events.
     pub observing: bool,
-    /// It is closed once everything is sent.
-    pub closing: bool,
+    /// Set when it is to end: by then at the latest. Until then what waits is sent and what it
+    /// says is thrown away, because a socket that is closed with unread bytes resets the client
+    /// before it has read why.
+    closing: Option<Instant>,
     /// Nothing can be sent to it or had from it any more.
     broken: bool,
     ended: bool,
@@ -64,7 +71,7 @@ impl Connection {
             waiting: 0,
             greeted: false,
             observing: false,
-            closing: false,
+            closing: None,
             broken: false,
             ended: false,
         }
@@ -75,9 +82,22 @@ impl Connection {
         self.socket.as_fd()
     }
 
+    /// Takes no more requests, and ends when what waits is sent and the client has gone.
+    pub fn close(&mut self) {
+        if self.closing.is_none() {
+            self.closing = Some(Instant::now() + LINGER);
+        }
+        self.flush();
+    }
+
+    /// When it ends at the latest, where it is to end.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.closing
+    }
+
     /// Whether to read from it now.
     pub fn wants_input(&self) -> bool {
-        !self.closing && !self.ended && self.waiting < PATIENCE
+        !self.ended && (self.closing.is_some() || self.waiting < PATIENCE)
     }
 
     /// Whether something waits to be sent.
@@ -87,7 +107,9 @@ impl Connection {
 
     /// Whether to drop it.
     pub fn is_done(&self) -> bool {
-        self.broken || ((self.closing || self.ended) && self.out.is_empty())
+        self.broken
+            || (self.ended && self.out.is_empty())
+            || self.closing.is_some_and(|at| at <= Instant::now())
     }
 
     /// Takes what has come, without blocking. Whether that was anything.
@@ -95,6 +117,7 @@ impl Connection {
         let mut buffer = [0; 32 * 1024];
         match recv_with_fds(&self.socket, &mut buffer) {
             Ok(received) if received.bytes == 0 => self.ended = true,
+            Ok(_) if self.closing.is_some() => {}
             Ok(received) => {
                 self.tainted |= !received.fds.is_empty();
                 self.reader.push(&buffer[..received.bytes]);
@@ -108,7 +131,7 @@ impl Connection {
 
     /// The next request among what has come.
     pub fn next_input(&mut self) -> Option<Input> {
-        if !self.wants_input() {
+        if self.closing.is_some() || self.broken || self.waiting >= PATIENCE {
             return None;
         }
         let line = self.reader.next_line();
@@ -157,6 +180,10 @@ impl Connection {
                     return;
                 }
             }
+        }
+        if self.closing.is_some() {
+            // The client sees the end; that it has gone already is as good.
+            let _ = self.socket.shutdown(Shutdown::Write);
         }
     }
 }

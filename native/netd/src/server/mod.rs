@@ -17,6 +17,8 @@ use tapyard_protocol::{Code, Error, Result, Snapshot, to_line};
 
 /// At most so many clients.
 const CONNECTIONS: usize = 32;
+/// So many more may be about to be closed; beyond that they are dropped without a word.
+const CLOSING: usize = 32;
 /// Events are gathered for so long.
 const COALESCE: Duration = Duration::from_millis(20);
 /// How long the answer to `shutdown` may take to be read.
@@ -105,9 +107,11 @@ impl Server {
             ready.push(Ready::Connection(*id, flags));
             fds.push(PollFd::from_borrowed_fd(connection.fd(), flags));
         }
+        let closing = self.connections.values().filter_map(Connection::deadline);
         let deadline = [self.tell_at, self.engine.deadline()]
             .into_iter()
             .flatten()
+            .chain(closing)
             .min();
         let timeout = deadline.map(|at| {
             let left = at.saturating_duration_since(Instant::now());
@@ -133,9 +137,10 @@ impl Server {
 
     fn accept(&mut self, listener: &UnixListener) {
         while let Ok((socket, _)) = listener.accept() {
+            let open = self.connections.values().filter(|c| c.deadline().is_none());
             let refusal = match self.peer(&socket) {
                 Err(error) => Some(error),
-                Ok(()) if self.connections.len() >= CONNECTIONS => Some(
+                Ok(()) if open.count() >= CONNECTIONS => Some(
                     Error::new(
                         Code::Busy,
                         format!("{CONNECTIONS} clients are connected already"),
@@ -144,12 +149,13 @@ impl Server {
                 ),
                 Ok(()) => None,
             };
+            if self.connections.len() >= CONNECTIONS + CLOSING {
+                continue;
+            }
             let mut connection = Connection::new(socket);
             if let Some(error) = refusal {
-                // A fresh socket takes one line; what does not fit is lost with the refused.
                 connection.send(refuse(None, error), None);
-                connection.flush();
-                continue;
+                connection.close();
             }
             self.connections.insert(self.next, connection);
             self.next += 1;
@@ -224,7 +230,7 @@ impl Server {
                 );
                 self.send(id, refuse(None, error), None);
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.closing = true;
+                    connection.close();
                 }
                 return false;
             }
