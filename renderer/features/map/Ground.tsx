@@ -31,7 +31,7 @@ const select = (selection: Selection): void => useUi.getState().select(selection
 const CableLine = memo(({ cable, path, selected }: { cable: Cable; path: string; selected: boolean }) => (
   <g className={`map-cable ${cable.layer} ${cable.state}${selected ? ' selected' : ''}`}>
     <path d={path} className="map-cable-hit" onClick={() => select(cable.selection)}>
-      <title>{cable.note}</title>
+      {cable.state !== 'up' && <title>{cable.note}</title>}
     </path>
     <path d={path} className="map-cable-line" />
   </g>
@@ -47,7 +47,7 @@ const PortChip = memo(
       tabIndex={-1}
       title={`${port.name}: ${port.note}`}
       aria-label={`Port ${port.name}, ${port.note}`}
-      style={{ transform: `translate(${box.x}px, ${box.y}px)`, width: box.width, height: box.height }}
+      style={{ left: box.x, top: box.y, width: box.width, height: box.height }}
       onClick={() => select(port.selection)}
     >
       <Name name={port.name} />
@@ -65,7 +65,8 @@ export function Ground({ topology, layout, routes, cull, level, selection }: Pro
           data-level={level}
           key={at}
           style={{
-            transform: `translate(${frame.x}px, ${frame.y}px)`,
+            left: frame.x,
+            top: frame.y,
             width: frame.width,
             height: frame.height,
           }}

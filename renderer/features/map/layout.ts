@@ -160,7 +160,9 @@ function placeAll(topology: Topology, shape: Shape): Layout {
       const beside = guestsHeight(guests.length, shape.columns);
       const own = bridge ? bridgeHeight(bridge.ports.length, beside) : 0;
       const slot = bridge ? Math.max(own, nodeSize.nat.height) : 0;
-      const centre = Math.max(guestY + beside / 2, bridge ? bridgeY + slot / 2 : 0);
+      const besideGuests = beside > 0 ? guestY + beside / 2 : -Infinity;
+      const underBridge = bridge ? bridgeY + slot / 2 : -Infinity;
+      const centre = Math.max(besideGuests, underBridge, centres.length === 0 ? guestY : -Infinity);
       if (bridge) {
         centres.push(centre);
         const nat = natByNetwork.get(bridge.key);

@@ -25,7 +25,7 @@ type Props<N extends MapNode> = NodeProps<Node<NodeData<N>>>;
 export function Name({ name }: { readonly name: string }) {
   const { head, tail } = elideParts(name);
   return (
-    <span className="map-name" title={name}>
+    <span className={tail ? 'map-name long' : 'map-name'} title={name}>
       <span>{head}</span>
       {tail && <span>{tail}</span>}
     </span>
@@ -270,7 +270,7 @@ const GuestCard = memo(({ data, selected }: Props<GuestNode>) => {
       </h3>
       {level === 'card' ? (
         <>
-          <p className="map-line">
+          <p className={node.line.length > 30 || longName ? 'map-line long' : 'map-line'}>
             <span>{node.line}</span>
             {longName && address}
           </p>

@@ -10,13 +10,26 @@ import { gauges } from '../../../renderer/store/gauges.ts';
 import { applyTheme } from '../../../renderer/store/theme.ts';
 import { useTables } from '../../../renderer/store/tables.ts';
 import { useUi } from '../../../renderer/store/ui.ts';
+import { TapyardError } from '../../../electron/contract/error.ts';
 import { FakeCore } from '../fake-core.ts';
 import { labByName } from './choose.ts';
 
 // index.html?lab=mock|seed|down|states|long|forty|huge|empty & theme=dark|light & select=guest:seed/web & gauges=all
+// & quiet & natMs=600 & failing=network.setNat
 const query = new URLSearchParams(location.search);
 const { rows, up } = labByName(query.get('lab') ?? 'mock');
-const core = new FakeCore(rows, query.get('quiet') === null ? {} : { rate: { down: 0, up: 0 } }, up);
+const refused = new TapyardError('KERNEL', 'The kernel refused it: Operation not permitted.', {
+  hint: 'See the log.',
+});
+const core = new FakeCore(
+  rows,
+  {
+    natMs: Number(query.get('natMs') ?? 30),
+    ...(query.get('quiet') === null ? {} : { rate: { down: 0, up: 0 } }),
+    failing: Object.fromEntries(query.getAll('failing').map((leaf) => [leaf, refused])),
+  },
+  up,
+);
 Object.assign(globalThis, { fakeCore: core });
 
 useUi.setState({ theme: query.get('theme') === 'light' ? 'light' : 'dark' });

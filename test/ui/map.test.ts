@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from 'node:path';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { build } from 'vite';
+import { launchChromium, openFakePage } from '../fakes/browser.ts';
+
+// The map over the fake core in a real browser, under the product's own content security policy.
+const built = join(import.meta.dirname, '../../dist/fake');
+let browser: Browser;
+const contexts: BrowserContext[] = [];
+const errors: string[] = [];
+
+beforeAll(async () => {
+  await build({ root: join(import.meta.dirname, '../fakes/page'), logLevel: 'error' });
+  browser = await launchChromium();
+});
+afterAll(() => browser.close());
+afterEach(async () => {
+  for (const context of contexts.splice(0)) await context.close();
+  expect(errors.splice(0)).toEqual([]);
+});
+
+async function open(query: string, width = 1044, height = 542, reducedMotion?: 'reduce'): Promise<Page> {
+  const options = { width, height, query, ...(reducedMotion ? { reducedMotion } : {}) };
+  const { page, context } = await openFakePage(browser, built, options, (text) => errors.push(text));
+  contexts.push(context);
+  return page;
+}
+
+const focused = (page: Page): Promise<string | null | undefined> =>
+  page.evaluate(() => document.activeElement?.getAttribute('data-key'));
+
+/** Frames that the page asked for in a second. */
+const framesAsked = (page: Page): Promise<number> =>
+  page.evaluate(async () => {
+    const real = requestAnimationFrame;
+    let asked = 0;
+    globalThis.requestAnimationFrame = (callback) => {
+      asked++;
+      return real(callback);
+    };
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    globalThis.requestAnimationFrame = real;
+    return asked;
+  });
+
+describe('the map', () => {
+  it('switches NAT at its node and shows what is observed', async () => {
+    const page = await open('lab=mock');
+    const nat = page.getByRole('switch', { name: 'NAT of br0' });
+    expect(await nat.getAttribute('aria-checked')).toBe('true');
+    await nat.click();
+    await page.locator('.map-nat').getByText('br0 is isolated').waitFor();
+    expect(await nat.getAttribute('aria-checked')).toBe('false');
+    await nat.focus();
+    await page.keyboard.press('Space');
+    await page.locator('.map-nat').getByText('Guests of br0 reach the internet').waitFor();
+    expect(await nat.getAttribute('aria-checked')).toBe('true');
+  });
+
+  it('says "switching…" until the kernel has switched', async () => {
+    const page = await open('lab=mock&natMs=600');
+    const nat = page.getByRole('switch', { name: 'NAT of br0' });
+    await nat.click();
+    await page.getByText('switching…').waitFor();
+    expect(await nat.getAttribute('aria-busy')).toBe('true');
+    expect(await nat.getAttribute('aria-checked')).toBe('true');
+    await page.locator('.map-nat').getByText('br0 is isolated').waitFor();
+  });
+
+  it('shows on the node why NAT could not be switched', async () => {
+    const page = await open('lab=mock&failing=network.setNat');
+    await page.getByRole('switch', { name: 'NAT of br0' }).click();
+    await page.getByRole('alert').getByText('The kernel refused').waitFor();
+    expect(await page.getByRole('switch', { name: 'NAT of br0' }).getAttribute('aria-checked')).toBe('true');
+  });
+
+  it('is walked along its cables with the arrow keys', async () => {
+    const page = await open('lab=mock');
+    await page.locator('.map-guest').first().click();
+    const seen: unknown[] = [];
+    for (const key of ['ArrowLeft', 'ArrowLeft', 'ArrowLeft', 'ArrowLeft', 'ArrowRight', 'ArrowRight']) {
+      await page.keyboard.press(key);
+      await page.waitForTimeout(100);
+      seen.push(await focused(page));
+    }
+    expect(seen).toEqual([
+      'link:seed/tap0',
+      'network:seed/br0',
+      'nat:seed/br0',
+      'uplink:seed',
+      'nat:seed/br0',
+      'network:seed/br0',
+    ]);
+  });
+
+  it('offers a menu by mouse and by the context menu key', async () => {
+    const page = await open('lab=mock');
+    await page.locator('.map-guest').first().click({ button: 'right' });
+    expect(await page.getByRole('menuitem').allInnerTexts()).toContain('Force off web');
+    await page.keyboard.press('Escape');
+    await page.getByRole('menu').waitFor({ state: 'detached' });
+    await page.locator('.map-guest').nth(1).focus();
+    await page.keyboard.press('Shift+F10');
+    await page.getByRole('menuitem', { name: 'Pause db' }).click();
+    await page.getByText('paused · Debian 12').waitFor();
+  });
+
+  it('keeps where nodes were dragged to, until tidied', async () => {
+    const page = await open('lab=mock');
+    const card = page.locator('.map-guest').nth(1);
+    const before = await card.boundingBox();
+    if (!before) throw new Error('the card has no box');
+    await page.mouse.move(before.x + 60, before.y + 30);
+    await page.mouse.down();
+    await page.mouse.move(before.x + 20, before.y + 90, { steps: 6 });
+    await page.mouse.up();
+    const moved = await card.boundingBox();
+    expect(moved?.y).toBeGreaterThan(before.y + 40);
+    const kept = await page.evaluate(() => localStorage.getItem('tapyard.map.seed'));
+    expect(kept).toContain('guest:seed/db');
+    await page.getByRole('button', { name: 'Tidy' }).click();
+    expect(await page.evaluate(() => localStorage.getItem('tapyard.map.seed'))).toBeNull();
+    await expect.poll(async () => (await card.boundingBox())?.y).toBeCloseTo(before.y, 0);
+  });
+
+  it('brings a lab up from its ghosts, and shows a crash', async () => {
+    const page = await open('lab=down');
+    expect(await page.locator('.map-bridge.ghost').count()).toBe(2);
+    await page.getByRole('button', { name: 'Bring it up' }).click();
+    await expect.poll(() => page.locator('.map-guest.running').count(), { timeout: 5000 }).toBe(3);
+    expect(await page.locator('.map-bridge.ghost').count()).toBe(0);
+    await page.evaluate(() => {
+      const core: unknown = Reflect.get(globalThis, 'fakeCore');
+      if (
+        typeof core === 'object' &&
+        core !== null &&
+        'crashGuest' in core &&
+        typeof core.crashGuest === 'function'
+      ) {
+        core.crashGuest('seed/web');
+      }
+    });
+    await page.getByText('crashed · killed by signal 9').waitFor();
+    expect(await page.locator('.map-port.ghost').allInnerTexts()).toEqual(['tap0']);
+    await page.getByRole('button', { name: 'Start web' }).click();
+    await expect.poll(() => page.locator('.map-guest.running').count(), { timeout: 5000 }).toBe(3);
+  });
+
+  it('fits itself on resize until the user has moved it', async () => {
+    const page = await open('lab=mock');
+    const inside = async (): Promise<boolean> => {
+      const box = await page.locator('.map-guest').nth(2).boundingBox();
+      const size = page.viewportSize();
+      return (
+        box !== null && size !== null && box.x + box.width <= size.width && box.y + box.height <= size.height
+      );
+    };
+    await page.setViewportSize({ width: 800, height: 400 });
+    await expect.poll(inside).toBe(true);
+    await page.setViewportSize({ width: 1044, height: 542 });
+    for (let step = 0; step < 3; step++) await page.getByRole('button', { name: 'Zoom in' }).click();
+    await page.setViewportSize({ width: 700, height: 400 });
+    await page.waitForTimeout(200);
+    expect(await inside()).toBe(false);
+    await page.getByRole('button', { name: 'Fit' }).click();
+    await expect.poll(inside).toBe(true);
+  });
+
+  it('draws a lab of 500 nodes on the canvas, and selects there', async () => {
+    const page = await open('lab=huge');
+    expect(await page.locator('.map-node').count()).toBe(0);
+    await page.locator('.map-far').waitFor();
+    await page.mouse.move(500, 250);
+    // d3-zoom: one wheel event scales by 2^(-deltaY × 0.002).
+    await page.mouse.wheel(0, -1600);
+    await expect.poll(() => page.locator('.map-node').count()).toBeGreaterThan(5);
+    expect(await page.locator('.map-node').count()).toBeLessThanOrEqual(165);
+  });
+
+  it('is the same as a list', async () => {
+    const page = await open('lab=mock');
+    await page.getByRole('button', { name: 'As list' }).click();
+    await page.getByRole('tree').waitFor();
+    await page
+      .getByRole('treeitem', { name: /^NAT On/ })
+      .first()
+      .focus();
+    await page.keyboard.press('Space');
+    await page.getByRole('treeitem', { name: /^NAT Off, br0 is isolated/ }).waitFor();
+    await page.getByRole('button', { name: 'As map' }).click();
+    await page.locator('.map-guest').first().waitFor();
+  });
+
+  it('asks for no frame when nothing moves, nor where motion is not wanted', async () => {
+    const quiet = await open('lab=mock&quiet');
+    await quiet.waitForTimeout(600);
+    expect(await framesAsked(quiet)).toBeLessThan(10);
+    const still = await open('lab=mock', 1044, 542, 'reduce');
+    await still.waitForTimeout(600);
+    expect(await framesAsked(still)).toBeLessThan(20);
+    const lively = await open('lab=mock');
+    await lively.waitForTimeout(600);
+    expect(await framesAsked(lively)).toBeGreaterThan(20);
+  });
+});
