@@ -117,6 +117,10 @@ export class World {
 
     must('ip', 'netns', 'add', this.hostNetns);
     must('ip', 'netns', 'add', this.wanNetns);
+    // Without it an address is tentative for a second, and no two pictures of the kernel are the same.
+    for (const netns of [this.hostNetns, this.wanNetns]) {
+      must('ip', 'netns', 'exec', netns, 'sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0');
+    }
     must(
       'ip',
       '-n',

@@ -212,8 +212,7 @@ fn anchor(to: &OwnedFd, uid: u32, gid: u32) -> ! {
         // A session of its own: no terminal's signal reaches it.
         let _ = rustix::process::setsid();
         let_go_of_all_but(to.as_raw_fd()).map_err(io)?;
-        let new = libc::CLONE_NEWUSER | libc::CLONE_NEWNET;
-        match fork_into(new) {
+        match fork_into(libc::CLONE_NEWUSER) {
             Ok(None) => keeper(to),
             Ok(Some(pid)) => Ok(pid),
             Err(errno) => Err(format!("denied {}", errno.raw_os_error())),
@@ -242,13 +241,20 @@ fn anchor(to: &OwnedFd, uid: u32, gid: u32) -> ! {
 /// Holds user namespace B and the network namespace.
 fn keeper(to: &OwnedFd) -> ! {
     set_name(c"netd-keeper");
-    let word = match become_root(0, 0).and_then(|()| own_pid()) {
-        Ok(pid) => {
-            own_proc_again();
-            format!("keeper {pid}")
+    let made = || -> std::result::Result<u32, String> {
+        let io = |e: io::Error| format!("failed {e}");
+        become_root(0, 0).map_err(io)?;
+        // Only now: a network namespace that is made before root is mapped gives its files in
+        // /proc/net to the host's root, and the list of connections could not be read.
+        // SAFETY: unshare with a flag.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+            let errno = Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::PERM);
+            return Err(format!("denied {}", errno.raw_os_error()));
         }
-        Err(e) => format!("failed {e}"),
+        own_proc_again();
+        own_pid().map_err(io)
     };
+    let word = made().map_or_else(|word| word, |pid| format!("keeper {pid}"));
     say(to, &word);
     // SAFETY: as in `anchor`.
     unsafe { libc::close(to.as_raw_fd()) };

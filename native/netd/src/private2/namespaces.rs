@@ -99,7 +99,10 @@ pub fn denied(errno: Errno) -> Error {
         "The machine allows no user namespaces: sudo sysctl user.max_user_namespaces=15000"
     } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
         "User namespaces are for root only here: sudo sysctl kernel.unprivileged_userns_clone=1"
-    } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+    } else if is(
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+    ) {
         "AppArmor restricts user namespaces here: install Tapyard's package, which brings a \
          profile for tapyard-netd, or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
     } else {

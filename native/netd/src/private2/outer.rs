@@ -187,9 +187,8 @@ impl Outer {
             // Without a route there is nothing to try; a route event wakes us.
             Supervised::Waiting { .. } => {}
         }
-        let timeout = due.and_then(|due| {
-            Timespec::try_from(due.saturating_duration_since(Instant::now())).ok()
-        });
+        let timeout = due
+            .and_then(|due| Timespec::try_from(due.saturating_duration_since(Instant::now())).ok());
         let result = poll(&mut fds, timeout.as_ref());
         let ready = match result {
             Ok(0) | Err(Errno::INTR) => None,
@@ -307,7 +306,8 @@ impl Outer {
             if pasta.end() {
                 out.removed.push("pasta".to_owned());
             } else {
-                out.failed.push(Error::new(Code::PastaFailed, "pasta does not end"));
+                out.failed
+                    .push(Error::new(Code::PastaFailed, "pasta does not end"));
             }
         }
         match self.anchor.end() {

@@ -198,10 +198,7 @@ fn start_inside(anchor: &Anchor, command: &mut Command) -> io::Result<u32> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let Some(middle) = fork_into(0)? else {
         let pid = (|| -> io::Result<i32> {
-            enter(
-                anchor.anchor.fd(),
-                libc::CLONE_NEWUSER | libc::CLONE_NEWPID,
-            )?;
+            enter(anchor.anchor.fd(), libc::CLONE_NEWUSER | libc::CLONE_NEWPID)?;
             match fork_into(0)? {
                 Some(pid) => Ok(pid.as_raw_nonzero().get()),
                 None => {
@@ -275,9 +272,8 @@ mod tests {
 
     #[test]
     fn loopback_resolvers_are_asked_through_pasta() {
-        let servers = |list: &[&str]| -> Vec<IpAddr> {
-            list.iter().map(|ip| ip.parse().unwrap()).collect()
-        };
+        let servers =
+            |list: &[&str]| -> Vec<IpAddr> { list.iter().map(|ip| ip.parse().unwrap()).collect() };
         let stub = servers(&["127.0.0.53"]);
         assert!(arguments(7, &stub).contains(&"--dns-forward".to_owned()));
         assert_eq!(servers_inside(&stub), servers(&["169.254.2.1"]));
