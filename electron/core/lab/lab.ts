@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { LabDefinition } from '../../contract/lab-file.ts';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { FileProblem } from '../../contract/lab-file.ts';
@@ -318,19 +319,35 @@ export class Lab {
     for (const [id, record] of this.#records) if (record.state === 'doing') this.#records.delete(id);
   }
 
-  /** Starts one guest of a lab that is up. Throws LAB_NOT_UP, and as the guest's `start`. */
+  /** Starts one guest of a lab that is up. Throws LAB_NOT_UP, and as netd and the guest's `start`. */
   async startGuest(name: string, signal: Parameters<GuestHandle['start']>[0]): Promise<void> {
     const guest = this.guest(name);
-    if (guest.spec.nics.length > 0 && !this.#engine.picture)
-      throw new TapyardError(
-        'LAB_NOT_UP',
-        `The lab ${this.name} is down, so ${name} would have no network.`,
-        {
-          hint: 'Bring the lab up: tapyard up.',
-          subject: this.name,
-        },
-      );
+    if (guest.spec.nics.length > 0) {
+      if (!this.#running() || !this.#engine.picture)
+        throw new TapyardError(
+          'LAB_NOT_UP',
+          `The lab ${this.name} is down, so ${name} would have no network.`,
+          {
+            hint: 'Bring the lab up: tapyard up.',
+            subject: this.name,
+          },
+        );
+      await this.#prepareNetworks(new Set(guest.spec.nics.map((nic) => nic.network)));
+    }
     await guest.start(signal);
+  }
+
+  /** Makes networks know what the file says by now: a guest that is new in it may have a reserved address. */
+  async #prepareNetworks(names: ReadonlySet<string>): Promise<void> {
+    for (const network of this.#resolved.networks) {
+      if (!names.has(network.name)) continue;
+      // Whether NAT is on is the switch's business: the file may be behind where it could not be written.
+      const nat = networkIn(this.#engine.picture, this.name, network.name)?.nat ?? network.nat;
+      const wanted = { ...network, nat };
+      if (isDeepStrictEqual(this.#applied.get(network.name), wanted)) continue;
+      await this.#engine.applyNetwork(wanted);
+      this.#applied.set(network.name, wanted);
+    }
   }
 
   /**

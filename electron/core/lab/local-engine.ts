@@ -24,6 +24,9 @@ const eventDeadline = 1_000;
 /** A netd that dies is started again after these pauses, ms; then the lab says that it is gone. */
 const restartPauses = [50, 500, 3_000];
 
+/** What netd could not remove. */
+type Failures = NetdReply<'shutdown'>['failed'];
+
 /** netd and QEMU on this computer, for one lab in one scope. */
 export class LocalEngine implements Engine {
   readonly scope: Scope;
@@ -118,29 +121,31 @@ export class LocalEngine implements Engine {
   async release(): Promise<void> {
     if (!this.#client) await this.adopt();
     const client = this.#client;
-    if (client) {
-      const networks = [...(this.#picture?.networks.values() ?? [])];
-      const others = networks.filter((network) => network.lab !== this.#lab);
-      const failed: NetdReply<'shutdown'>['failed'] = [];
-      if (others.length === 0) {
-        this.#forget();
-        failed.push(...(await client.request('shutdown', {})).failed);
-        await Promise.race([client.closed, delay(exitDeadline, undefined, { ref: false })]);
-        client.close();
-      } else {
-        // Other labs of ours live in the same netd (host scope).
-        for (const network of networks.filter((each) => each.lab === this.#lab)) {
-          const args = { lab: this.#lab, network: network.name };
-          failed.push(...(await client.request('remove_network', args)).failed);
-        }
-        this.close();
-        this.#closed = false;
-      }
-      throwFailed(this.#lab, failed);
-    }
+    const failed = client ? await this.#remove(client) : [];
     this.#failure = null;
     this.tidy();
     this.#tell();
+    throwFailed(this.#lab, failed);
+  }
+
+  /** Removes the lab's networks, and netd with them where no other lab lives in it; what failed. */
+  async #remove(client: NetdClient): Promise<Failures> {
+    const networks = [...(this.#picture?.networks.values() ?? [])];
+    this.#forget();
+    if (networks.every((network) => network.lab === this.#lab)) {
+      const { failed } = await client.request('shutdown', {});
+      await Promise.race([client.closed, delay(exitDeadline, undefined, { ref: false })]);
+      client.close();
+      return failed;
+    }
+    // Other labs of ours live in the same netd (host scope).
+    const failed: Failures = [];
+    for (const { lab, name } of networks) {
+      if (lab !== this.#lab) continue;
+      failed.push(...(await client.request('remove_network', { lab, network: name })).failed);
+    }
+    client.close();
+    return failed;
   }
 
   tidy(): void {
@@ -239,7 +244,7 @@ export class LocalEngine implements Engine {
   }
 }
 
-function throwFailed(lab: string, failed: NetdReply<'shutdown'>['failed']): void {
+function throwFailed(lab: string, failed: Failures): void {
   const [first] = failed;
   if (!first) return;
   const { message } = TapyardError.fromData(first);

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../../electron/contract/rows.ts';
+import { Table } from '../../../electron/core/host/table.ts';
+import { Jobs } from '../../../electron/core/host/jobs.ts';
+import { Lab } from '../../../electron/core/lab/lab.ts';
+import { LocalEngine } from '../../../electron/core/lab/local-engine.ts';
+
+const seed = `name: seed
+networks:
+  br0: { subnet: 192.168.57.0/24 }  # mine
+guests:
+  a: { image: micro, nics: [{ network: br0 }] }
+`;
+
+/** With the real engine, and no netd: what a lab says of its file while it is down. */
+describe('a lab that is down', () => {
+  let dir: string;
+  let file: string;
+  let lab: Lab;
+  let runtime: string | undefined;
+  const tables = {
+    labs: new Table<LabRow>(),
+    networks: new Table<NetworkRow>(),
+    links: new Table<LinkRow>(),
+    guests: new Table<GuestRow>(),
+    steps: new Table<StepRow>(),
+  };
+  const row = (): LabRow | undefined => tables.labs.get('seed');
+  const until = async (what: () => boolean): Promise<void> => {
+    for (let left = 200; !what(); left--) {
+      if (left === 0) throw new Error('it does not come');
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
+
+  beforeEach(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'tyl-'));
+    runtime = process.env['XDG_RUNTIME_DIR'];
+    process.env['XDG_RUNTIME_DIR'] = dir;
+    file = join(dir, 'tapyard.yaml');
+    writeFileSync(file, seed);
+    lab = await Lab.open({
+      name: 'seed',
+      file,
+      scope: 'private',
+      tables,
+      engine: (scope) => new LocalEngine('seed', scope),
+      scopeChanged: () => {},
+    });
+  });
+  afterEach(async () => {
+    await lab.close();
+    if (runtime === undefined) delete process.env['XDG_RUNTIME_DIR'];
+    else process.env['XDG_RUNTIME_DIR'] = runtime;
+    rmSync(dir, { recursive: true });
+    expect(tables.labs.rows()).toEqual([]);
+    expect(tables.steps.rows()).toEqual([]);
+  });
+
+  it('has a row for everything that it wants, and reasons why it is not there', () => {
+    expect(row()).toMatchObject({ state: 'down', problems: [], error: null, uplink: null, scope: 'private' });
+    expect(tables.networks.rows()).toMatchObject([
+      { id: 'seed/br0', observed: null, reason: { code: 'LAB_NOT_UP' } },
+    ]);
+    expect(tables.guests.rows()).toMatchObject([
+      { id: 'seed/a', state: 'shut off', nics: [{ tap: null, wantedTap: 'tap0' }] },
+    ]);
+    expect(tables.steps.rows().every((step) => step.state === 'pending' && step.holds !== true)).toBe(true);
+  });
+
+  it('keeps the last good definition while its file is broken', async () => {
+    writeFileSync(file, `${seed}  b: { image: micro, cpu: 1 }\n`);
+    await until(() => row()?.problems.length === 1);
+    expect(row()?.problems[0]).toMatchObject({ line: 6, path: 'guests.b.cpu' });
+    expect(tables.guests.rows().map((guest) => guest.name)).toEqual(['a']);
+    await expect(lab.beforeUp(undefined)).rejects.toMatchObject({ code: 'LAB_FILE_INVALID' });
+    writeFileSync(file, `${seed}  b: { image: micro, cpus: 2 }\n`);
+    await until(() => row()?.problems.length === 0);
+    expect(tables.guests.rows().map((guest) => guest.name)).toEqual(['a', 'b']);
+    writeFileSync(file, seed.replace('name: seed', 'name: other'));
+    await until(() => row()?.problems.length === 1);
+    expect(row()?.problems[0]?.message).toBe('the lab is called "seed" and the file now says "other"');
+    rmSync(file);
+    await until(() => row()?.problems[0]?.message.includes('There is no lab file') === true);
+    expect(tables.guests.rows()).toHaveLength(2);
+  });
+
+  it('takes a new guest, and gives it up again, only where the file was not changed meanwhile', async () => {
+    writeFileSync(join(dir, 'disk.raw'), Buffer.alloc(65_536));
+    const guest = { image: './disk.raw', nics: [{ network: 'br0', address: '192.168.57.9' }] };
+    await expect(lab.createGuest('a', guest, row()?.fileHash ?? '')).rejects.toMatchObject({
+      code: 'GUEST_NAME_TAKEN',
+    });
+    await expect(
+      lab.createGuest('b', { image: './none.qcow2' }, row()?.fileHash ?? ''),
+    ).rejects.toMatchObject({ code: 'IMAGE_MISSING' });
+    const wrong = { ...guest, nics: [{ network: 'br7' }] };
+    await expect(lab.createGuest('b', wrong, row()?.fileHash ?? '')).rejects.toMatchObject({
+      code: 'LAB_FILE_INVALID',
+    });
+    await lab.createGuest('b', guest, row()?.fileHash ?? '');
+    expect(readFileSync(file, 'utf8')).toContain('# mine');
+    expect(tables.guests.get('seed/b')?.nics[0]).toMatchObject({
+      address: '192.168.57.9',
+      addressSource: 'reserved',
+      leased: false,
+    });
+    await expect(lab.removeGuest('b', 'stale', async () => {})).rejects.toMatchObject({
+      code: 'LAB_FILE_CHANGED',
+    });
+    let deleted = 0;
+    await lab.removeGuest('b', row()?.fileHash ?? '', async () => void deleted++);
+    expect([deleted, readFileSync(file, 'utf8')]).toEqual([1, seed]);
+    expect(tables.guests.get('seed/b')).toBeUndefined();
+  });
+
+  it('refuses what needs it up', async () => {
+    await expect(lab.startGuest('a', {})).rejects.toMatchObject({ code: 'LAB_NOT_UP' });
+    await expect(lab.setNat('br0', false)).rejects.toMatchObject({ code: 'LAB_NOT_UP' });
+    await expect(lab.setNat('br9', false)).rejects.toMatchObject({ code: 'NO_SUCH_NETWORK' });
+    expect(() => lab.guest('b')).toThrow(expect.objectContaining({ code: 'NO_SUCH_GUEST' }));
+  });
+
+  it('does one thing at a time, and down leaves nothing', async () => {
+    const jobs = new Jobs();
+    const id = jobs.start('lab.down', 'seed', (job) => lab.down(job, false));
+    await Promise.resolve();
+    expect(() => lab.beforeDown()).toThrow(expect.objectContaining({ code: 'LAB_BUSY' }));
+    await until(() => jobs.table.get(id)?.state === 'done');
+    expect(row()?.state).toBe('down');
+  });
+});
