@@ -90,7 +90,9 @@ describe('a lab that is down', () => {
   });
 
   it('takes a new guest, and gives it up again, only where the file was not changed meanwhile', async () => {
-    writeFileSync(join(dir, 'disk.raw'), Buffer.alloc(65_536));
+    const disk = Buffer.alloc(65_536);
+    disk.writeUInt16LE(0xaa55, 510); // a boot signature makes it a raw disk
+    writeFileSync(join(dir, 'disk.raw'), disk);
     const guest = { image: './disk.raw', nics: [{ network: 'br0', address: '192.168.57.9' }] };
     await expect(lab.createGuest('a', guest, row()?.fileHash ?? '')).rejects.toMatchObject({
       code: 'GUEST_NAME_TAKEN',
