@@ -124,6 +124,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::zombie_processes)] // `end` waits, through the pidfd
     fn a_child_is_held_and_ended() {
         let child = std::process::Command::new("sleep")
             .arg("60")

@@ -139,10 +139,10 @@ mod tests {
     #[test]
     fn the_limit_counts_the_lf() {
         let mut reader = LineReader::new(LIMIT);
-        reader.push(&vec![b'a'; LIMIT - 1]);
+        reader.push(&[b'a'; LIMIT - 1]);
         reader.push(b"\n");
         assert_eq!(reader.next_line().unwrap().unwrap().len(), LIMIT - 1);
-        reader.push(&vec![b'a'; LIMIT]);
+        reader.push(&[b'a'; LIMIT]);
         assert_eq!(reader.next_line(), Some(Err(TOO_LARGE)));
         assert_eq!(reader.next_line(), None);
     }
@@ -151,7 +151,7 @@ mod tests {
     fn goes_on_after_a_large_line() {
         let mut reader = LineReader::new(LIMIT);
         for _ in 0..10 {
-            reader.push(&vec![b'x'; LIMIT]);
+            reader.push(&[b'x'; LIMIT]);
         }
         assert_eq!(all(&mut reader), [Err(TOO_LARGE)]);
         reader.push(b"tail\nnext\n");

@@ -269,7 +269,7 @@ fn failed(network: &str, words: &str) -> Error {
     )
     .subject(network);
     if words.contains("Address already in use") || words.contains("address in use") {
-        error.hint("Another DNS or DHCP server listens on all addresses of this machine; let it bind its own only (ss -lunp shows it).")
+        error.hint("Another DNS or DHCP server of this machine listens there (ss -lunp shows it); let it bind its own addresses only.")
     } else {
         error
     }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine: what the verbs do to the *current* network namespace. One file for each verb.
 
+mod adopt;
 mod apply_network;
+mod bridge;
+mod check;
 mod counters;
 mod forwarding;
 mod label;
@@ -132,39 +135,6 @@ impl Engine {
         };
         engine.adopt();
         Ok(engine)
-    }
-
-    /// Takes over what a netd before this one made. What fails is logged: the core sees the
-    /// difference and applies again.
-    fn adopt(&mut self) {
-        self.sweep_dns();
-        let networks: Vec<Recorded> = self.journal.state().networks.values().cloned().collect();
-        for recorded in networks {
-            let name = &recorded.spec.name;
-            if let Err(error) = self.adopt_dns(name) {
-                eprintln!("adopt {name}: {error}");
-            }
-            if recorded.removing {
-                for error in self.take_down(name).failed {
-                    eprintln!("remove {name}: {error}");
-                }
-            } else if let Err(error) = self.readopt(&recorded) {
-                eprintln!("adopt {name}: {error}");
-            }
-        }
-        if self.journal.state().networks.is_empty() && !self.journal.state().opened.is_empty() {
-            let mut out = tapyard_protocol::Removed::default();
-            self.close_all(&mut out);
-            for error in out.failed {
-                eprintln!("put the uplink back: {error}");
-            }
-        }
-    }
-
-    fn readopt(&mut self, recorded: &Recorded) -> Result<()> {
-        self.check_name(&recorded.lab, &recorded.spec, Some(recorded))?;
-        self.make(&recorded.lab, &recorded.spec, Some(recorded))?;
-        Ok(())
     }
 
     /// Who netd is.

@@ -4,8 +4,8 @@
 use super::Engine;
 use crate::conntrack;
 use crate::dnsmasq::Dnsmasq;
-use crate::journal::{Entry, Recorded};
-use tapyard_protocol::{Code, Error, NetworkName, RemoveNetwork, Removed, Result};
+use crate::journal::Entry;
+use tapyard_protocol::{Error, NetworkName, RemoveNetwork, Removed, Result};
 
 impl Engine {
     /// See the protocol page.
@@ -72,26 +72,6 @@ impl Engine {
         let table = format!("table inet {}", self.table);
         let deleted = self.filter.delete();
         out.note(deleted.map_err(Error::from), Some(table));
-    }
-
-    /// True when it was there. Journal and label must both say that it is ours.
-    fn remove_bridge(&mut self, recorded: &Recorded) -> Result<bool> {
-        let name = recorded.spec.name.as_str();
-        let Some(link) = self.rtnl.link_named(name)? else {
-            return Ok(false);
-        };
-        if !self.is_our_bridge(&link, &recorded.lab, &recorded.spec) {
-            return Err(Error::new(
-                Code::NameTaken,
-                format!("{name} does not carry our label any more, so it stays"),
-            )
-            .hint(format!(
-                "If it is of no use to anybody: ip link delete {name}"
-            ))
-            .subject(name));
-        }
-        self.rtnl.delete_link(link.ifindex, name)?;
-        Ok(true)
     }
 
     /// Ends a dnsmasq whose network the journal does not know, and removes its files: netd was

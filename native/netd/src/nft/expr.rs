@@ -232,7 +232,7 @@ pub(crate) fn source_in(subnet: Ipv4Net) -> Vec<Expr> {
     let mut exprs = source_address(4);
     let prefix = subnet.prefix_len();
     let network = subnet.network().octets();
-    if prefix % 8 == 0 {
+    if prefix.is_multiple_of(8) {
         let len = usize::from(prefix / 8);
         exprs.pop();
         exprs.push(Expr::Payload {

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A network's bridge: made, adjusted, given its address, switched on, removed.
+
+use super::{Engine, label};
+use crate::journal::Recorded;
+use crate::rtnl::{AddressFamily, Counters, LinkChange, LinkInfo, NewBridge};
+use ipnet::{IpNet, Ipv4Net};
+use rustix::io::Errno;
+use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
+
+/// Free interface numbers are tried so often: each try fails only when somebody makes an
+/// interface at that very moment.
+const NUMBER_TRIES: u32 = 8;
+
+impl Engine {
+    /// Its number, whether it is new, whether anything changed.
+    pub(super) fn make_bridge(
+        &mut self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+    ) -> Result<(u32, bool, bool)> {
+        let name = spec.name.as_str();
+        let Some(link) = self.rtnl.link_named(name)? else {
+            return Ok((self.add_bridge(lab, spec)?, true, true));
+        };
+        let change = LinkChange {
+            mac: (link.mac != spec.mac.bytes()).then(|| spec.mac.bytes()),
+            mtu: (link.mtu != spec.mtu.get()).then(|| spec.mtu.get()),
+            bridge_defaults: link.bridge != Some((0, 0)),
+            ..LinkChange::default()
+        };
+        let changed = change.mac.is_some() || change.mtu.is_some() || change.bridge_defaults;
+        if changed {
+            self.rtnl.change_link(link.ifindex, name, &change)?;
+        }
+        if let Some(mtu) = change.mtu {
+            for tap in self.taps_of(lab, spec)? {
+                let change = LinkChange {
+                    mtu: Some(mtu),
+                    ..LinkChange::default()
+                };
+                self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
+            }
+        }
+        Ok((link.ifindex, false, changed))
+    }
+
+    fn add_bridge(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<u32> {
+        let alias = label::bridge(self.config.identity.label_uid, lab, &spec.name);
+        let highest = self.rtnl.links(Counters::Skip)?;
+        let highest = highest.iter().map(|link| link.ifindex).max().unwrap_or(0);
+        let mut ifindex = highest + 1;
+        loop {
+            let bridge = NewBridge {
+                ifindex,
+                name: &spec.name,
+                mac: spec.mac.bytes(),
+                mtu: spec.mtu.get(),
+                alias: &alias,
+            };
+            match self.rtnl.add_bridge(&bridge) {
+                Ok(()) => break,
+                Err(error) if error.errno == Errno::BUSY && ifindex - highest < NUMBER_TRIES => {
+                    ifindex += 1;
+                }
+                Err(error) if error.errno == Errno::EXIST => {
+                    let error = Error::from(error);
+                    return Err(Error::new(Code::NameTaken, error.message)
+                        .hint("Somebody made an interface of that name just now; try again.")
+                        .subject(spec.name.as_str()));
+                }
+                Err(error) => return Err(Error::from(error).subject(spec.name.as_str())),
+            }
+        }
+        // Guests that ran on when their bridge was taken away get it back.
+        for tap in self.taps_of(lab, spec)? {
+            if tap.master.is_none() {
+                let change = LinkChange {
+                    master: Some(ifindex),
+                    ..LinkChange::default()
+                };
+                self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
+            }
+        }
+        Ok(ifindex)
+    }
+
+    fn taps_of(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<LinkInfo>> {
+        let uid = self.config.identity.label_uid;
+        let mut links = self.rtnl.links(Counters::Skip)?;
+        links.retain(|link| {
+            link.kind == "tun"
+                && label::parse(uid, &link.alias).is_some_and(|owner| {
+                    owner.lab == *lab && owner.network == spec.name && owner.guest.is_some()
+                })
+        });
+        Ok(links)
+    }
+
+    pub(super) fn make_address(
+        &mut self,
+        ifindex: u32,
+        spec: &NetworkSpec,
+        before: Option<&Recorded>,
+    ) -> Result<bool> {
+        let wanted = bridge_address(spec)?;
+        let there: Vec<IpNet> = self
+            .rtnl
+            .addresses(AddressFamily::V4)?
+            .into_iter()
+            .filter(|address| address.ifindex == ifindex)
+            .map(|address| address.net)
+            .collect();
+        let mut changed = false;
+        if let Some(before) = before {
+            let old = bridge_address(&before.spec)?;
+            if old != wanted && there.contains(&old.into()) {
+                self.rtnl.delete_address(ifindex, old)?;
+                changed = true;
+            }
+        }
+        if !there.contains(&wanted.into()) {
+            self.rtnl.add_address(ifindex, wanted)?;
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    pub(super) fn switch_on(
+        &mut self,
+        ifindex: u32,
+        spec: &NetworkSpec,
+        made: bool,
+    ) -> Result<bool> {
+        // A new one is down for sure.
+        if !made && self.rtnl.link(ifindex)?.is_some_and(|link| link.up) {
+            return Ok(false);
+        }
+        let change = LinkChange {
+            up: Some(true),
+            ..LinkChange::default()
+        };
+        self.rtnl.change_link(ifindex, &spec.name, &change)?;
+        Ok(true)
+    }
+
+    /// True when it was there. Journal and label must both say that it is ours.
+    pub(super) fn remove_bridge(&mut self, recorded: &Recorded) -> Result<bool> {
+        let name = recorded.spec.name.as_str();
+        let Some(link) = self.rtnl.link_named(name)? else {
+            return Ok(false);
+        };
+        if !self.is_our_bridge(&link, &recorded.lab, &recorded.spec) {
+            return Err(Error::new(
+                Code::NameTaken,
+                format!("{name} does not carry our label any more, so it stays"),
+            )
+            .hint(format!(
+                "If it is of no use to anybody: ip link delete {name}"
+            ))
+            .subject(name));
+        }
+        self.rtnl.delete_link(link.ifindex, name)?;
+        Ok(true)
+    }
+}
+
+/// The bridge's address with the subnet's length.
+fn bridge_address(spec: &NetworkSpec) -> Result<Ipv4Net> {
+    Ipv4Net::new(spec.address, spec.subnet.net().prefix_len())
+        .map_err(|e| Error::new(Code::Internal, e.to_string()))
+}

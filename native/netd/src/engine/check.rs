@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What must hold before a network is made: its name and its subnet are free.
+
+use super::{Engine, label};
+use crate::journal::Recorded;
+use crate::rtnl::{AddressFamily, Counters, LinkInfo};
+use ipnet::{IpNet, Ipv4Net};
+use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
+
+impl Engine {
+    /// `NAME_TAKEN` unless the name is free, or its bridge ours by journal and label.
+    pub(super) fn check_name(
+        &mut self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+        before: Option<&Recorded>,
+    ) -> Result<()> {
+        let name = spec.name.as_str();
+        if let Some(other) = before.filter(|b| b.lab != *lab) {
+            return Err(Error::new(
+                Code::NameTaken,
+                format!("the lab {} has a network {name} already", other.lab),
+            )
+            .hint("Give this network another name.")
+            .subject(name));
+        }
+        match self.rtnl.link_named(name)? {
+            Some(link) if before.is_none() || !self.is_our_bridge(&link, lab, spec) => {
+                Err(Error::new(
+                    Code::NameTaken,
+                    format!("an interface {name} is there already and not ours; it stays as it is"),
+                )
+                .hint(format!(
+                    "Give the network another name. Who made {name}: ip -d link show {name}"
+                ))
+                .subject(name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn is_our_bridge(&self, link: &LinkInfo, lab: &LabName, spec: &NetworkSpec) -> bool {
+        link.kind == "bridge"
+            && link.alias == label::bridge(self.config.identity.label_uid, lab, &spec.name)
+    }
+
+    /// `SUBNET_OVERLAP` with another network of ours, the uplink's host, or any address or
+    /// route of the namespace but those of the network's own bridge.
+    pub(super) fn check_subnet(&mut self, spec: &NetworkSpec) -> Result<()> {
+        let subnet = spec.subnet.net();
+        let overlap = |what: String, subject: String| {
+            Err(Error::new(
+                Code::SubnetOverlap,
+                format!("{subnet} of {} overlaps {what}", spec.name),
+            )
+            .hint("Choose another subnet for this network.")
+            .subject(subject))
+        };
+        let networks = self.journal.state().networks.values();
+        for other in networks.filter(|other| other.spec.name != spec.name) {
+            if overlaps(subnet, other.spec.subnet.net()) {
+                let other = &other.spec;
+                return overlap(
+                    format!("{} of the network {}", other.subnet, other.name),
+                    other.name.to_string(),
+                );
+            }
+        }
+        let uplink = self.uplink.state();
+        for address in uplink.addresses {
+            if let IpNet::V4(net) = address
+                && overlaps(subnet, net)
+            {
+                let device = uplink.host_device.unwrap_or_default();
+                return overlap(format!("{net} of the uplink {device}"), net.to_string());
+            }
+        }
+        let links = self.rtnl.links(Counters::Skip)?;
+        let own = links
+            .iter()
+            .find(|l| l.name == *spec.name)
+            .map(|l| l.ifindex);
+        let name_of = |ifindex: u32| {
+            let link = links.iter().find(|link| link.ifindex == ifindex);
+            link.map_or("an interface", |link| link.name.as_str())
+        };
+        for address in self.rtnl.addresses(AddressFamily::V4)? {
+            if let IpNet::V4(net) = address.net
+                && Some(address.ifindex) != own
+                && overlaps(subnet, net)
+            {
+                let of = name_of(address.ifindex);
+                return overlap(format!("the address {net} of {of}"), net.to_string());
+            }
+        }
+        for route in self.rtnl.routes()? {
+            let other = route.destination;
+            if route.is_local() || other.prefix_len() == 0 || (own.is_some() && route.device == own)
+            {
+                continue;
+            }
+            if overlaps(subnet, other) {
+                let by = route.device.map_or("nowhere", name_of);
+                return overlap(format!("the route {other} by {by}"), other.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn overlaps(a: Ipv4Net, b: Ipv4Net) -> bool {
+    let (a, b) = (a.trunc(), b.trunc());
+    a.contains(&b) || b.contains(&a)
+}
