@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from 'node:child_process';
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, rmdir, stat, unlink, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, Connection } from '../../contract/client.ts';
 import { connect } from '../../contract/connect.ts';
@@ -10,6 +11,7 @@ import type { Audience } from '../../contract/leaf.ts';
 import { memoryChannelPair } from '../../contract/memory-channel.ts';
 import type { Server } from '../../contract/server.ts';
 import type { Role } from '../../contract/wire.ts';
+import { errnoOf } from './atomic-write.ts';
 import { listenOn } from './core-socket.ts';
 import { runtimeDir, socketPath } from './runtime-dir.ts';
 import { connectSocket, type PausableChannel } from './socket-channel.ts';
@@ -59,8 +61,9 @@ export async function joinCore(options: ElectionOptions): Promise<Host | Member>
   for (;;) {
     const channel = await connectSocket(path, connectDeadline).catch(() => undefined);
     if (channel !== undefined) return { kind: 'client', channel };
-    const lock = await tryLock(socketPath(runtimeDir(), 'core.lock'));
-    if (lock !== undefined) return host(path, lock, options.start);
+    const lockPath = socketPath(runtimeDir(), 'core.lock');
+    const lock = await tryLock(lockPath);
+    if (lock !== undefined) return host({ path, lock, lockPath }, options.start);
     if (Date.now() >= end) throw unreachable();
     await sleep(retryEvery);
   }
@@ -71,7 +74,10 @@ export async function findCore(): Promise<PausableChannel | undefined> {
   return connectSocket(coreSocketPath(), connectDeadline).catch(() => undefined);
 }
 
-async function host(path: string, lock: FileHandle, start: () => Promise<RunningCore>): Promise<Host> {
+async function host(
+  { path, lock, lockPath }: { path: string; lock: FileHandle; lockPath: string },
+  start: () => Promise<RunningCore>,
+): Promise<Host> {
   let core: RunningCore | undefined;
   try {
     core = await start();
@@ -81,12 +87,12 @@ async function host(path: string, lock: FileHandle, start: () => Promise<Running
     const close = async (): Promise<void> => {
       await socket.close();
       await running.close();
-      await lock.close();
+      await unlock(lock, lockPath);
     };
     return { kind: 'host', server: running.server, close: () => (closing ??= close()) };
   } catch (thrown) {
     await core?.close();
-    await lock.close();
+    await unlock(lock, lockPath);
     throw thrown;
   }
 }
@@ -101,7 +107,12 @@ async function host(path: string, lock: FileHandle, start: () => Promise<Running
  * @throws TapyardError CORE_UNREACHABLE where flock(1) cannot be run
  */
 export async function tryLock(path: string): Promise<FileHandle | undefined> {
-  const file = await open(path, 'a', 0o600);
+  const file = await open(path, 'a', 0o600).catch((thrown: unknown) => {
+    // Its directory went with the last core, between our making it and now.
+    if (errnoOf(thrown) === 'ENOENT') return undefined;
+    throw thrown;
+  });
+  if (file === undefined) return undefined;
   try {
     const code = await new Promise<number | null>((resolve, reject) => {
       const child = spawn('flock', ['-n', '3'], {
@@ -111,8 +122,8 @@ export async function tryLock(path: string): Promise<FileHandle | undefined> {
       child.once('error', reject);
       child.once('exit', resolve);
     });
-    if (code === 0) return file;
-    if (code !== 1) throw new Error(`flock ended with ${code ?? 'a signal'}`);
+    if (code === 0 && (await isAt(file, path))) return file;
+    if (code !== 0 && code !== 1) throw new Error(`flock ended with ${code ?? 'a signal'}`);
   } catch (cause) {
     await file.close();
     throw new TapyardError(
@@ -123,6 +134,19 @@ export async function tryLock(path: string): Promise<FileHandle | undefined> {
   }
   await file.close();
   return undefined;
+}
+
+/** Whether `path` still names this file: who ends removes the lock's file, and a lock on a removed one is none. */
+async function isAt(file: FileHandle, path: string): Promise<boolean> {
+  const [own, there] = [await file.stat(), await stat(path).catch(() => undefined)];
+  return own.ino === there?.ino && own.dev === there.dev;
+}
+
+/** Lets the lock go and leaves nothing behind: its file, and the runtime directory when that is empty. */
+async function unlock(file: FileHandle, path: string): Promise<void> {
+  await unlink(path).catch(() => undefined);
+  await rmdir(dirname(path)).catch(() => undefined);
+  await file.close();
 }
 
 function unreachable(): TapyardError {

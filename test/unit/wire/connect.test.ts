@@ -242,7 +242,7 @@ describe('tables', () => {
     serveChannel(slow, { ...server, tables: { ...server.tables, jobs } }, { audience: 'user' });
     const connection = await connect(left, { role: 'cli', deadlineMs: 1000 });
     open.push(connection);
-    const changes: { full?: readonly unknown[] }[] = [];
+    const changes: unknown[] = [];
     connection.client.tables.jobs((change) => changes.push(change));
     await settle();
     full = true;

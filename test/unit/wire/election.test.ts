@@ -60,8 +60,34 @@ describe('the election', () => {
     for (const one of all) {
       if (one.kind === 'host') await one.close();
     }
-    expect(existsSync(coreSocketPath())).toBe(false);
+    // Neither socket nor lock, nor the directory that they were in.
+    expect(existsSync(join(dir, 'tapyard'))).toBe(false);
   });
+
+  it('never has two hosts, however often they come and go', async () => {
+    let hosting = 0;
+    let most = 0;
+    const counted = () => {
+      most = Math.max(most, ++hosting);
+      return Promise.resolve({
+        server: stubServer(),
+        close: () => {
+          hosting -= 1;
+          return Promise.resolve();
+        },
+      });
+    };
+    const comeAndGo = async (): Promise<void> => {
+      for (let turn = 0; turn < 6; turn++) {
+        const one = await joinCore({ start: counted, deadlineMs: 10_000 });
+        if (one.kind === 'host') await one.close();
+        else one.channel.close();
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, comeAndGo));
+    expect(most).toBe(1);
+    expect(hosting).toBe(0);
+  }, 20_000);
 
   it('lets a client take over when the host goes', async () => {
     const host = await joinCore({ start, deadlineMs: 1000 });
