@@ -47,6 +47,7 @@ function map(name: 'out' | 'in', networks: readonly ResolvedNetwork[]): string {
 function chains(network: ResolvedNetwork): string[] {
   return [
     `\tchain out_${network.name} {`,
+    '\t\tct state invalid counter drop',
     `\t\toifname @uplinks ip saddr ${network.subnet} accept`,
     '\t\tct state established,related accept',
     '\t\tcounter drop',

@@ -22,7 +22,8 @@ import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
 import { type ResolvedGuest, type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { strayGuests } from './strays.ts';
-import { guestRow, type StepRecord, stepRows } from './rows.ts';
+import { guestRow, stepRows } from './rows.ts';
+import { StepRecords } from './step-records.ts';
 
 /** The tables that a lab puts its rows into. */
 export interface LabTables {
@@ -53,7 +54,7 @@ export class Lab {
   readonly #options: LabOptions;
   readonly #guests = new Map<string, { readonly handle: GuestHandle; readonly subscription: Subscription }>();
   readonly #applied = new Map<string, ResolvedNetwork>();
-  readonly #records = new Map<string, StepRecord>();
+  readonly #records: StepRecords;
   #engine: Engine;
   #engineSubscription: Subscription;
   #watcher: { close(): void } | undefined;
@@ -71,6 +72,7 @@ export class Lab {
     this.#options = options;
     this.name = options.name;
     this.file = options.file;
+    this.#records = new StepRecords(options.name);
     this.#definition = { name: options.name, networks: {}, guests: {} };
     this.#resolved = resolveLab(this.#definition);
     this.#engine = options.engine(options.scope);
@@ -264,7 +266,7 @@ export class Lab {
     this.#busy = how;
     this.#error = null;
     this.#failed = false;
-    for (const [id, record] of this.#records) if (record.error) this.#records.delete(id);
+    this.#records.forgetFailures();
     this.publish();
     try {
       await work();
@@ -275,7 +277,7 @@ export class Lab {
       throw error;
     } finally {
       this.#busy = undefined;
-      this.#clearDoing();
+      this.#records.forgetDoing();
       this.publish();
     }
   }
@@ -288,35 +290,10 @@ export class Lab {
       applied: this.#applied,
       preflight: () => this.#engine.preflight(this.#resolved.guests.map(({ name }) => this.guest(name))),
       step: (id, outcome) => {
-        this.#record(`${this.name}/${id}`, outcome);
+        this.#records.put(id, outcome);
         this.#changed();
       },
     };
-  }
-
-  #record(id: string, outcome: Parameters<Ground['step']>[1]): void {
-    if (outcome === 'pending') this.#records.delete(id);
-    else if (outcome === 'doing') this.#records.set(id, { state: 'doing', ms: null, error: null });
-    else {
-      const { ms = null, error = null } = outcome;
-      this.#records.set(id, { state: error ? 'failed' : 'done', ms, error });
-    }
-  }
-
-  /** The errors of the last attempt to make each network, by its name. */
-  #failures(): ReadonlyMap<string, ErrorData> {
-    const failures = new Map<string, ErrorData>();
-    for (const { name } of this.#resolved.networks)
-      for (const id of ['bridge', 'dns']) {
-        const error = this.#records.get(`${this.name}/${name}/${id}`)?.error;
-        if (error) failures.set(name, error);
-      }
-    return failures;
-  }
-
-  /** What was under way when the work ended was not done. */
-  #clearDoing(): void {
-    for (const [id, record] of this.#records) if (record.state === 'doing') this.#records.delete(id);
   }
 
   /** Starts one guest of a lab that is up. Throws LAB_NOT_UP, and as netd and the guest's `start`. */
@@ -475,6 +452,7 @@ export class Lab {
     const rows = [...this.#guests].map(([name, { handle }]) =>
       guestRow(handle.spec, handle.status, wanted.get(name), picture),
     );
+    const statuses = [...this.#guests].map(([name, { handle }]) => [name, handle.status] as const);
     const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
     const held: Held = { picture, guests: new Map(rows.map((row) => [row.name, row])) };
     tables.labs.put({
@@ -489,28 +467,21 @@ export class Lab {
       uplink: picture ? uplinkRow(picture.uplink) : null,
     });
     tables.guests.replace(rows, mine);
-    tables.networks.replace(networkRows(this.name, this.#resolved.networks, picture, this.#failures()), mine);
+    tables.networks.replace(
+      networkRows(
+        this.name,
+        this.#resolved.networks,
+        picture,
+        this.#records.failures(this.#resolved.networks),
+      ),
+      mine,
+    );
     // In the host scope a lab that is down has nothing to show of a namespace that other labs use.
     tables.links.replace(this.#running() ? linkRows(this.name, picture) : [], mine);
-    tables.steps.replace(stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#allRecords()), mine);
-  }
-
-  /** The records of networks, and those that the guests keep of their own starts. */
-  #allRecords(): ReadonlyMap<string, StepRecord> {
-    const records = new Map(this.#records);
-    for (const [name, { handle }] of this.#guests) {
-      const { taps, startMs } = handle.status;
-      for (const tap of taps)
-        for (const step of tap.steps)
-          records.set(`${this.name}/${name}/${tap.nic}/${step.id}`, {
-            state: 'done',
-            ms: step.ms,
-            error: null,
-          });
-      if (startMs !== null)
-        records.set(`${this.name}/${name}/qemu`, { state: 'done', ms: startMs, error: null });
-    }
-    return records;
+    tables.steps.replace(
+      stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#records.with(statuses)),
+      mine,
+    );
   }
 
   /** Lets go: guests and networks run on. Its rows are taken away. */

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from 'node:util';
 import type { GuestState } from '../../contract/rows.ts';
-import { TapyardError } from '../../contract/error.ts';
-import { contains, overlap, subnetOf, ipv4 } from '../net/ipv4.ts';
 import { bridgeIn, networkIn, type Picture } from '../net/picture.ts';
 import type { ResolvedGuest, ResolvedLab, ResolvedNetwork } from './resolve.ts';
 
@@ -66,32 +64,3 @@ function holds(
     (network.dhcp === null || (now.dns?.pid ?? null) !== null)
   );
 }
-
-/**
- * Whether a network of the lab would take addresses of the network that the computer itself is in, so that
- * the guests could not reach their neighbours there, nor (with the gateway among them) anything. Throws
- * SUBNET_OVERLAP. netd checks the addresses and routes of the bridge's own namespace; in the private scope
- * the host's are not among them.
- */
-export function checkUplinkOverlap(lab: ResolvedLab, picture: Picture | null): void {
-  const uplink = picture?.uplink;
-  if (!uplink) return;
-  for (const network of lab.networks) {
-    const subnet = subnetOf(network.subnet);
-    const address = uplink.addresses.find((cidr) => isIpv4(cidr) && overlap(subnetOf(cidr), subnet));
-    const gateway =
-      uplink.gateway !== null && isIpv4(uplink.gateway) && contains(subnet, ipv4(uplink.gateway));
-    if (address === undefined && !gateway) continue;
-    const what = address === undefined ? `the gateway ${uplink.gateway}` : address;
-    throw new TapyardError(
-      'SUBNET_OVERLAP',
-      `The subnet ${network.subnet} of network ${network.name} overlaps ${what} on ${uplink.host_device ?? 'the uplink'}, the network that this computer is in.`,
-      {
-        hint: 'Give the network another subnet in the lab file, such as 192.168.57.0/24.',
-        subject: `${lab.name}/${network.name}`,
-      },
-    );
-  }
-}
-
-const isIpv4 = (cidr: string): boolean => /^[0-9.]+(?:\/[0-9]+)?$/.test(cidr);

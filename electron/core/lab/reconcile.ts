@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ErrorData } from '../../contract/error.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { Job } from '../host/jobs.ts';
 import { networkIn } from '../net/picture.ts';
 import type { Engine, GuestHandle } from './engine.ts';
-import { checkUplinkOverlap, planUp, type PlanStep } from './plan.ts';
+import { planUp, type PlanStep } from './plan.ts';
 import type { ResolvedLab, ResolvedNetwork } from './resolve.ts';
+import type { StepOutcome } from './step-records.ts';
 
 /** How long `down` waits for guests that were asked to shut down, ms. */
 const politeDeadline = 20_000;
@@ -22,7 +22,7 @@ export interface Ground {
   readonly lab: ResolvedLab;
   readonly engine: Pick<
     Engine,
-    'scope' | 'picture' | 'onChange' | 'open' | 'applyNetwork' | 'removeNetwork' | 'release' | 'tidy'
+    'picture' | 'onChange' | 'open' | 'applyNetwork' | 'removeNetwork' | 'release' | 'tidy'
   >;
   readonly guests: ReadonlyMap<string, Startable>;
   /** Rejects with what can be known to be missing before anything is made. */
@@ -30,7 +30,7 @@ export interface Ground {
   /** What was applied last by this core, by network; kept up to date here. */
   readonly applied: Map<string, ResolvedNetwork>;
   /** Tells how it goes with a recipe's step: its id without the lab. */
-  readonly step: (id: string, outcome: { ms?: number; error?: ErrorData } | 'doing' | 'pending') => void;
+  readonly step: (id: string, outcome: StepOutcome) => void;
 }
 
 /** What one `up` has made, and would take back. */
@@ -56,8 +56,6 @@ export async function bringUp(ground: Ground, job: Job, waitReachable: number): 
     const { picture } = ground.engine;
     const states = new Map([...ground.guests].map(([name, guest]) => [name, guest.status.state]));
     const plan = planUp(ground.lab, { picture, guests: states, applied: ground.applied });
-    if (ground.engine.scope === 'private' && plan.some((step) => step.kind === 'apply' && step.isNew))
-      checkUplinkOverlap(ground.lab, picture);
     const oldLeases = leasesOf(ground);
     await runPlan(ground, job, plan, made);
     if (waitReachable > 0) await waitForLeases(ground, job, { made, oldLeases, deadline: waitReachable });

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { TapyardError } from '../../../electron/contract/error.ts';
 import type { GuestState } from '../../../electron/contract/rows.ts';
 import { readLabFile } from '../../../electron/core/lab/definition.ts';
-import { checkUplinkOverlap, planUp } from '../../../electron/core/lab/plan.ts';
+import { planUp } from '../../../electron/core/lab/plan.ts';
 import { bringDown, bringUp, type Ground } from '../../../electron/core/lab/reconcile.ts';
 import { type ResolvedLab, resolveLab } from '../../../electron/core/lab/resolve.ts';
 import type { NetdLink, NetdNetwork, NetdUplink } from '../../../electron/core/net/netd-protocol.ts';
@@ -148,17 +148,6 @@ describe('the plan', () => {
       ['old', 'NO_SUCH_NETWORK'],
     ]);
   });
-
-  it('refuses a subnet that the computer itself is in', () => {
-    const at = (address: string): Picture => ({ ...empty, uplink: { ...uplink, addresses: [address] } });
-    expect(() => checkUplinkOverlap(seed, empty)).not.toThrow();
-    expect(() => checkUplinkOverlap(seed, at('192.168.57.77/16'))).toThrow(
-      /192\.168\.57\.0\/24 of network br0 overlaps 192\.168\.57\.77\/16 on eth0/,
-    );
-    expect(() => checkUplinkOverlap(seed, { ...empty, uplink: { ...uplink, gateway: '10.0.0.1' } })).toThrow(
-      /br1 overlaps the gateway 10\.0\.0\.1/,
-    );
-  });
 });
 
 class FakeGuest {
@@ -211,7 +200,6 @@ describe('up and down', () => {
     abort = new AbortController();
     guests = new Map(['a', 'b'].map((name) => [name, new FakeGuest(name, log)]));
     const engine: Ground['engine'] = {
-      scope: 'host',
       get picture(): Picture | null {
         return picture;
       },
