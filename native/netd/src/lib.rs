@@ -9,7 +9,7 @@ pub mod engine;
 pub mod host;
 pub mod journal;
 pub mod nft;
-pub mod private2;
+pub mod private;
 pub mod process;
 pub mod programs;
 pub mod rtnl;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use tapyard_netd::args::{self, Where};
 use tapyard_netd::directory::Directory;
-use tapyard_netd::{announce, host, private2};
+use tapyard_netd::{announce, host, private};
 use tapyard_protocol::Result;
 
 fn main() -> ExitCode {
@@ -23,6 +23,6 @@ fn start() -> Result<()> {
     let directory = Directory::open(&args.directory)?;
     match args.place {
         Where::Host => host::run(directory),
-        Where::Private(lab) => private2::run(directory, lab),
+        Where::Private(lab) => private::run(directory, lab),
     }
 }

@@ -306,7 +306,7 @@ fn nat_off_cuts_what_runs() {
     std::fs::create_dir(&dir).unwrap();
     let with_dir = |script: &str| format!("D={dir}\n{script}");
     sh(&with_dir(
-        &format!("{TOPOLOGY}").replace("sleep 60 &", "sleep 60 >/dev/null 2>&1 &"),
+        &TOPOLOGY.replace("sleep 60 &", "sleep 60 >/dev/null 2>&1 &"),
     ));
     let subnet = br0(true).subnet;
     let mut filter = tutorial();

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+//! pasta (passt(1)): carries the lab's traffic through sockets of the host. How it is called,
+//! started and found again.
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use rustix::fs::MemfdFlags;
+
+use super::channel::Channel;
+use super::fork::{Fork, exit, fork, fork_sibling, hold, identity_of_self, reap};
+use super::namespaces::Namespaces;
+use super::record::Recorded;
+use crate::process::Process;
+
+/// The interface that it makes in the lab's namespace.
+pub(super) const DEVICE: &str = "up0";
+/// The lab's end of the link to it, and its own: link-local (RFC 3927), so that they meet
+/// nobody's subnet.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 2);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 1);
+const PREFIX: u8 = 30;
+/// The largest that it takes: fewer, larger reads on both sides.
+const MTU: u32 = 65_520;
+
+const START_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What it is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The process in whose namespaces it makes its interface.
+    pub(super) keeper: u32,
+    /// The host's interface of the default route. pasta looks for one itself, but only once, so
+    /// it starts anew when this changes.
+    pub(super) device: String,
+    /// Queries to [`GATEWAY`] go to the host's own resolver.
+    pub(super) forward_dns: bool,
+}
+
+/// pasta's arguments, without the program. By default pasta opens the host's loopback services
+/// to the lab and the lab's ports to the host; here neither.
+fn arguments(wanted: &Wanted) -> Vec<String> {
+    let mut args: Vec<String> = [
+        "--foreground",
+        "--quiet",
+        "--ipv4-only",
+        "--config-net",
+        // No ports, neither from the host into the lab (-t, -u) nor from the lab to the host's
+        // loopback (-T, -U); nor does the gateway's address mean the host.
+        "-t",
+        "none",
+        "-u",
+        "none",
+        "-T",
+        "none",
+        "-U",
+        "none",
+        "--no-map-gw",
+        // The address is given below, and labs have a DHCP server of their own.
+        "--no-dhcp",
+    ]
+    .map(str::to_owned)
+    .into();
+    let mut option = |name: &str, value: String| args.extend([name.to_owned(), value]);
+    option("-i", wanted.device.clone());
+    option("-I", DEVICE.to_owned());
+    option("-a", ADDRESS.to_string());
+    option("-n", PREFIX.to_string());
+    option("-g", GATEWAY.to_string());
+    option("-m", MTU.to_string());
+    if wanted.forward_dns {
+        option("--dns-forward", GATEWAY.to_string());
+    }
+    args.push(wanted.keeper.to_string());
+    args
+}
+
+/// The lab's end of the link, as the kernel shows it once pasta is ready.
+pub(super) fn address() -> Option<Ipv4Net> {
+    Ipv4Net::new(ADDRESS, PREFIX).ok()
+}
+
+/// The servers that dnsmasq asks, and whether pasta must bring queries to the host's own: a
+/// loopback address means the host there and the lab here. The uplink is IPv4 only.
+pub(super) fn plan_dns(host: &[IpAddr]) -> (Vec<IpAddr>, bool) {
+    let forward = host.iter().any(IpAddr::is_loopback);
+    let mut servers = Vec::new();
+    for server in host {
+        let server = if server.is_loopback() {
+            GATEWAY.into()
+        } else {
+            *server
+        };
+        if server.is_ipv4() && !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    (servers, forward)
+}
+
+/// One that waits to be released before it becomes pasta.
+#[derive(Debug)]
+pub(super) struct Unreleased {
+    pub(super) identity: Recorded,
+    words: File,
+    channel: Channel,
+}
+
+/// Forks what becomes pasta when it is released: in the anchor's namespaces and the host's
+/// network, a child of this process.
+pub(super) fn start(
+    program: &Path,
+    wanted: &Wanted,
+    namespaces: &Namespaces,
+) -> io::Result<Unreleased> {
+    let nul = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let path = CString::new(program.as_os_str().as_bytes()).map_err(nul)?;
+    let mut argv = vec![CString::new("pasta").map_err(nul)?];
+    for argument in arguments(wanted) {
+        argv.push(CString::new(argument).map_err(nul)?);
+    }
+    // Its last words go to memory: it outlives netd, and a pipe would not.
+    let words = File::from(rustix::fs::memfd_create("pasta", MemfdFlags::CLOEXEC)?);
+    let (ours, theirs) = Channel::pair()?;
+    let helper = match fork()? {
+        Fork::Parent(helper) => helper,
+        Fork::Child => {
+            drop(ours);
+            let entered = namespaces.enter_outer().and_then(|()| fork_sibling());
+            match entered {
+                Ok(Fork::Parent(_)) => exit(0),
+                Ok(Fork::Child) => {
+                    let error = become_pasta(&path, &argv, &words, &theirs);
+                    let _ = io::Write::write_all(&mut &words, error.to_string().as_bytes());
+                    exit(127)
+                }
+                Err(_) => exit(1),
+            }
+        }
+    };
+    drop(theirs);
+    reap(helper);
+    let identity = ours
+        .receive(START_DEADLINE)?
+        .ok_or_else(|| io::Error::other("it ended before it became pasta"))?;
+    Ok(Unreleased {
+        identity,
+        words,
+        channel: ours,
+    })
+}
+
+impl Unreleased {
+    /// Lets it go on, once a later netd can find it. The file gets its last words.
+    pub(super) fn release(self) -> io::Result<(Process, File)> {
+        let process = hold(self.identity.into())?;
+        self.channel.send(&())?;
+        Ok((process, self.words))
+    }
+}
+
+/// Returns only when it fails.
+fn become_pasta(path: &CString, argv: &[CString], words: &File, channel: &Channel) -> io::Error {
+    let prepare = || -> io::Result<()> {
+        // EPERM: it leads its group already.
+        let _ = rustix::process::setsid();
+        rustix::process::chdir("/")?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stdout(&null)?;
+        rustix::stdio::dup2_stderr(words)?;
+        // Rust and netd ignore these, which would be inherited; pasta of 2023 takes an ignored
+        // SIGPIPE for a failure of signal(2).
+        for signal in [libc::SIGPIPE, libc::SIGHUP] {
+            // SAFETY: the default installs no handler.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        channel.send(&Recorded::from(identity_of_self()?))?;
+        match channel.receive::<()>(START_DEADLINE)? {
+            Some(()) => Ok(()),
+            None => Err(io::Error::other("netd ended")),
+        }
+    };
+    if let Err(error) = prepare() {
+        return error;
+    }
+    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|arg| arg.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    let environment = [std::ptr::null()];
+    // SAFETY: path and arguments are strings with their NULs, both lists end with a null
+    // pointer, and all of them live until execve returns, which is only when it fails.
+    unsafe { libc::execve(path.as_ptr(), pointers.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Whether a running pasta does what is wanted, by its own command line.
+pub(super) fn is_as_wanted(process: &Process, wanted: &Wanted) -> bool {
+    let line = std::fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
+    let line = line.strip_suffix(b"\0").unwrap_or(&line);
+    let running = line.split(|byte| *byte == 0).skip(1);
+    let wanted = arguments(wanted);
+    running.eq(wanted
+        .iter()
+        .map(|argument| OsStr::new(argument).as_bytes()))
+}
+
+/// What it said, without its complaints about a missing system log.
+pub(super) fn last_words(words: &File) -> String {
+    let mut text = Vec::new();
+    let mut words = words;
+    let read = words
+        .rewind()
+        .and_then(|()| words.take(16 * 1024).read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.ends_with("to syslog"))
+        .collect();
+    match (read, said.is_empty()) {
+        (Ok(_), false) => said.join("; "),
+        _ => "it ended without a word".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_resolver_is_reached_through_the_gateway() {
+        let ips = |list: &[&str]| {
+            list.iter()
+                .map(|ip| ip.parse().unwrap())
+                .collect::<Vec<IpAddr>>()
+        };
+        assert_eq!(
+            plan_dns(&ips(&["127.0.0.53"])),
+            (ips(&["169.254.2.1"]), true)
+        );
+        assert_eq!(
+            plan_dns(&ips(&["::1", "10.0.0.1", "127.0.0.1"])),
+            (ips(&["169.254.2.1", "10.0.0.1"]), true)
+        );
+        assert_eq!(
+            plan_dns(&ips(&["fd00::1", "9.9.9.9"])),
+            (ips(&["9.9.9.9"]), false)
+        );
+        assert_eq!(plan_dns(&[]), (Vec::new(), false));
+    }
+
+    #[test]
+    fn last_words_are_its_own() {
+        let words = File::from(rustix::fs::memfd_create("t", MemfdFlags::CLOEXEC).unwrap());
+        assert_eq!(last_words(&words), "it ended without a word");
+        let text = b"No interface with a default route\nFailed to send 40 bytes to syslog\n\n";
+        io::Write::write_all(&mut &words, text).unwrap();
+        assert_eq!(last_words(&words), "No interface with a default route");
+    }
+}

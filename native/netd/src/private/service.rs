@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//! pasta, kept running: started when the host has a default route, anew when it ended by itself
+//! or the route moved, adopted after netd itself was killed.
+
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tapyard_protocol::{Code, Error, Result};
+
+use super::namespaces::Namespaces;
+use super::pasta::{self, Wanted};
+use super::record::Recorded;
+use crate::process::Process;
+use crate::programs;
+
+/// The wait before the first, second … start after it ended by itself; the last one repeats.
+const BACKOFF: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+/// One that ran for so long is not failing in a loop.
+const STEADY: Duration = Duration::from_secs(60);
+/// How long it may take to go when it is killed.
+const END_DEADLINE: Duration = Duration::from_secs(2);
+
+/// pasta, or why it does not run.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    running: Option<Running>,
+    /// How often in a row it ended by itself or did not start.
+    failures: usize,
+    /// When to start it again.
+    retry: Option<Instant>,
+    /// Why it does not run.
+    trouble: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    wanted: Wanted,
+    since: Instant,
+    /// What it says; not that of an adopted one.
+    words: Option<File>,
+}
+
+/// What to do about pasta.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    Start,
+    Restart,
+}
+
+/// One without a route to take stays: it carries nothing, and its flows live on should the same
+/// route come back. One whose route moved is bound to what is no more.
+fn decide(running: Option<&Wanted>, wanted: Option<&Wanted>, due: bool) -> Step {
+    match (running, wanted) {
+        (Some(running), Some(wanted)) if running != wanted => Step::Restart,
+        (None, Some(_)) if due => Step::Start,
+        _ => Step::Nothing,
+    }
+}
+
+impl Service {
+    /// Takes over one that a netd before this one started, if it does what is wanted; ends it
+    /// otherwise.
+    pub(super) fn adopt(&mut self, process: Process, wanted: Option<&Wanted>) {
+        match wanted {
+            Some(wanted) if pasta::is_as_wanted(&process, wanted) => {
+                let wanted = wanted.clone();
+                self.running = Some(Running {
+                    process,
+                    wanted,
+                    since: Instant::now(),
+                    words: None,
+                });
+            }
+            _ => end(&process),
+        }
+    }
+
+    /// Its number as the owner sees it.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.process.pid())
+    }
+
+    /// Readable when it has ended.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.running.as_ref().map(|running| running.process.fd())
+    }
+
+    /// Why there is no way out although one is wanted: `PASTA_MISSING`, `PASTA_FAILED`.
+    pub(super) fn trouble(&self) -> Option<&Error> {
+        self.trouble.as_ref()
+    }
+
+    /// When [`Service::follow`] has something to do by itself.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    /// Takes notice of its end. True when it has ended.
+    pub(super) fn look(&mut self) -> bool {
+        let Some(running) = self
+            .running
+            .take_if(|running| running.process.ended_within(Duration::ZERO))
+        else {
+            return false;
+        };
+        if running.since.elapsed() > STEADY {
+            self.failures = 0;
+        }
+        let words = running
+            .words
+            .as_ref()
+            .map_or_else(|| "it ended".to_owned(), pasta::last_words);
+        self.failed(failed(&words));
+        true
+    }
+
+    /// Brings it to what is wanted. `record` is told of a new one before it does anything.
+    pub(super) fn follow(
+        &mut self,
+        wanted: Option<&Wanted>,
+        namespaces: &Namespaces,
+        record: impl FnOnce(Recorded) -> Result<()>,
+    ) {
+        let due = self.retry.is_none_or(|at| at <= Instant::now());
+        let running = self.running.as_ref().map(|running| &running.wanted);
+        match (decide(running, wanted, due), wanted) {
+            (Step::Nothing, _) | (_, None) => {}
+            (Step::Start, Some(wanted)) => self.start(wanted, namespaces, record),
+            (Step::Restart, Some(wanted)) => {
+                self.end();
+                self.start(wanted, namespaces, record);
+            }
+        }
+        if wanted.is_none() {
+            // The next start waits for a route, and is none after a failure.
+            self.retry = None;
+            self.failures = 0;
+            self.trouble = None;
+        }
+    }
+
+    /// Ends it. True when there was one.
+    pub(super) fn end(&mut self) -> bool {
+        let running = self.running.take();
+        if let Some(running) = &running {
+            end(&running.process);
+        }
+        running.is_some()
+    }
+
+    fn start(
+        &mut self,
+        wanted: &Wanted,
+        namespaces: &Namespaces,
+        record: impl FnOnce(Recorded) -> Result<()>,
+    ) {
+        let start = || -> Result<Running> {
+            let program = programs::find("pasta").ok_or_else(missing)?;
+            let words = |e: std::io::Error| failed(&e.to_string());
+            let unreleased = pasta::start(&program, wanted, namespaces).map_err(words)?;
+            record(unreleased.identity)?;
+            let (process, words) = unreleased.release().map_err(words)?;
+            Ok(Running {
+                process,
+                wanted: wanted.clone(),
+                since: Instant::now(),
+                words: Some(words),
+            })
+        };
+        match start() {
+            Ok(running) => {
+                self.running = Some(running);
+                self.retry = None;
+                self.trouble = None;
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&mut self, error: Error) {
+        eprintln!("{error}");
+        self.retry = Some(Instant::now() + BACKOFF[self.failures.min(BACKOFF.len() - 1)]);
+        self.failures += 1;
+        self.trouble = Some(error);
+    }
+}
+
+/// It keeps nothing that it would have to put away.
+fn end(process: &Process) {
+    process.signal(Signal::KILL);
+    if !process.ended_within(END_DEADLINE) {
+        eprintln!("pasta (process {}) does not end", process.pid());
+    }
+}
+
+fn missing() -> Error {
+    Error::new(
+        Code::PastaMissing,
+        "there is no pasta on this machine, so the lab has no way out",
+    )
+    .hint("Install it (Debian: apt install passt); the lab gets its way out within half a minute.")
+    .subject("pasta")
+}
+
+fn failed(words: &str) -> Error {
+    Error::new(
+        Code::PastaFailed,
+        format!("pasta, which carries the lab's traffic: {words}"),
+    )
+    .hint("netd starts it again by itself, at most every 30 s.")
+    .subject("pasta")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pasta_follows_the_route() {
+        let on = |device: &str| Wanted {
+            keeper: 7,
+            device: device.into(),
+            forward_dns: false,
+        };
+        let (eth0, wlan0) = (on("eth0"), on("wlan0"));
+        assert_eq!(decide(None, None, true), Step::Nothing);
+        assert_eq!(decide(None, Some(&eth0), true), Step::Start);
+        assert_eq!(decide(None, Some(&eth0), false), Step::Nothing);
+        assert_eq!(decide(Some(&eth0), Some(&eth0), true), Step::Nothing);
+        assert_eq!(decide(Some(&eth0), None, true), Step::Nothing);
+        assert_eq!(decide(Some(&eth0), Some(&wlan0), false), Step::Restart);
+    }
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The private scope's way out as the inner half sees it: pasta's interface here, the rest by
+//! word of the outer half.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll;
+use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State};
+
+use super::channel::Channel;
+use super::message::{Outside, ToInner, ToOuter};
+use super::pasta;
+use crate::rtnl::{AddressFamily, Monitor, Rtnl, default_route};
+use crate::uplink::Uplink;
+
+/// The outer half says its first word before it makes this process.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+/// Ending pasta and the anchor, each with a deadline of its own.
+const END_DEADLINE: Duration = Duration::from_secs(15);
+
+/// pasta, seen from the lab.
+#[derive(Debug)]
+pub(super) struct PastaUplink {
+    outer: Channel,
+    rtnl: Rtnl,
+    monitor: Monitor,
+    /// Readable when `outer` or `monitor` is.
+    ready: OwnedFd,
+    outside: Outside,
+    /// `up0` is there with its address and the default route.
+    inside: bool,
+}
+
+impl PastaUplink {
+    /// Subscribes in the calling process's network namespace, the lab's.
+    pub(super) fn open(outer: Channel) -> Result<PastaUplink> {
+        let failed = |e: io::Error| Error::kernel("watch the uplink", &e);
+        let rtnl = Rtnl::open()?;
+        let monitor = Monitor::open()?;
+        let watch = || -> io::Result<OwnedFd> {
+            let ready = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            for fd in [outer.fd(), monitor.fd()] {
+                let data = epoll::EventData::new_u64(0);
+                epoll::add(&ready, fd, data, epoll::EventFlags::IN)?;
+            }
+            Ok(ready)
+        };
+        let ready = watch().map_err(failed)?;
+        let outside = match outer.receive(FIRST_WORD).map_err(failed)? {
+            Some(ToInner::Outside(outside)) => outside,
+            _ => {
+                return Err(Error::new(
+                    Code::AnchorFailed,
+                    "the outer half of netd has ended",
+                ));
+            }
+        };
+        let mut uplink = PastaUplink {
+            outer,
+            rtnl,
+            monitor,
+            ready,
+            outside,
+            inside: false,
+        };
+        uplink.inside = uplink.look_inside();
+        Ok(uplink)
+    }
+
+    /// Another handle of the channel to the outer half.
+    pub(super) fn outer(&self) -> io::Result<Channel> {
+        self.outer.try_clone()
+    }
+
+    fn look_inside(&mut self) -> bool {
+        let mut look = || -> crate::rtnl::Result<bool> {
+            let Some(link) = self.rtnl.link_named(pasta::DEVICE)? else {
+                return Ok(false);
+            };
+            let addresses = self.rtnl.addresses(AddressFamily::V4)?;
+            let addressed = addresses.iter().any(|address| {
+                address.ifindex == link.ifindex
+                    && pasta::address().map(Into::into) == Some(address.net)
+            });
+            let routes = self.rtnl.routes()?;
+            let leads_out = default_route(&routes).and_then(|route| route.device);
+            Ok(addressed && leads_out == Some(link.ifindex))
+        };
+        look().unwrap_or_else(|error| {
+            eprintln!("look at {}: {error}", pasta::DEVICE);
+            false
+        })
+    }
+
+    fn take_messages(&mut self) {
+        loop {
+            match self.outer.try_receive() {
+                Ok(Some(ToInner::Outside(outside))) => self.outside = outside,
+                Ok(Some(ToInner::Ended(_))) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                // Without the outer half there is nobody to look after the uplink or to end the
+                // anchor; the next netd finds everything where it is.
+                Ok(None) | Err(_) => {
+                    eprintln!("the outer half of netd has ended, so this one does");
+                    std::process::exit(1);
+                }
+            }
+        }
+    }
+}
+
+impl Uplink for PastaUplink {
+    fn state(&self) -> State {
+        let outside = &self.outside;
+        if let Some(reason) = &outside.reason {
+            return State::none(reason.clone());
+        }
+        State {
+            provider: Provider::Pasta,
+            device: self.inside.then(|| pasta::DEVICE.to_owned()),
+            host_device: outside.device.clone(),
+            addresses: outside.addresses.clone(),
+            gateway: outside.gateway,
+            forwarding: false, // the engine reads it
+            pid: outside.pasta,
+            reason: None,
+        }
+    }
+
+    fn dns_servers(&self) -> Vec<IpAddr> {
+        self.outside.servers.clone()
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.ready.as_fd())
+    }
+
+    fn on_readable(&mut self) -> bool {
+        let before = (self.outside.clone(), self.inside);
+        self.take_messages();
+        if self.monitor.drain().any() {
+            self.inside = self.look_inside();
+        }
+        before != (self.outside.clone(), self.inside)
+    }
+
+    fn shutdown(&mut self) -> Removed {
+        let deadline = Instant::now() + END_DEADLINE;
+        let failed = |why: String| Removed {
+            removed: Vec::new(),
+            failed: vec![Error::new(
+                Code::AnchorFailed,
+                format!("end the anchor: {why}"),
+            )],
+        };
+        if let Err(e) = self.outer.send(&ToOuter::End) {
+            return failed(e.to_string());
+        }
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.outer.receive(left) {
+                Ok(Some(ToInner::Ended(removed))) => return removed,
+                Ok(Some(ToInner::Outside(_))) => {}
+                Ok(None) => return failed("the outer half of netd has ended".into()),
+                Err(e) => return failed(e.to_string()),
+            }
+        }
+    }
+}
