@@ -4,7 +4,7 @@ import { useEffect, useRef } from 'react';
 import { elideMiddle } from '../../lib/format.ts';
 import type { Selection } from '../../store/subject.ts';
 import { onTheme, token } from '../../store/theme.ts';
-import { cableSelected } from './Ground.tsx';
+import { cableSelected } from './cables.ts';
 import { overlaps, type Box, type Layout } from './layout.ts';
 import type { Route } from './route.ts';
 import { shapeColours, shapePaths } from './StateShape.tsx';

@@ -21,6 +21,7 @@ import { runCommand } from '../../commands/run.ts';
 import type { Subject } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
 import { arrowKeys, neighbour } from './arrows.ts';
+import { cableAt } from './cables.ts';
 import { ContextMenu, type MenuRequest } from './ContextMenu.tsx';
 import { FarCanvas } from './FarCanvas.tsx';
 import { Ground } from './Ground.tsx';
@@ -29,7 +30,7 @@ import { readMoved, writeMoved, type Moved } from './moved.ts';
 import { nodeTypes, type FlowNode } from './nodes.tsx';
 import { noticeOf } from './Notice.tsx';
 import { routeCables } from './route.ts';
-import type { MapNode, Topology } from './topology.ts';
+import type { Cable, MapNode, Topology } from './topology.ts';
 import { TrafficCanvas } from './TrafficCanvas.tsx';
 import { useTidyLayout } from './useTopology.ts';
 import {
@@ -73,6 +74,7 @@ export function MapCanvas({ topology, onList }: Props) {
   const layout = useMemo(() => withMoved(topology, tidy, moved), [topology, tidy, moved]);
   const routes = useMemo(() => routeCables(topology, layout), [topology, layout]);
   const selection = useUi((ui) => ui.selection);
+  const [hovered, setHovered] = useState<Cable | null>(null);
   const [menu, setMenu] = useState<MenuRequest | null>(null);
   const root = useRef<HTMLDivElement>(null);
   const window = useWindow(layout);
@@ -134,10 +136,19 @@ export function MapCanvas({ topology, onList }: Props) {
     if (frame) setMenu({ subject, x: event.clientX - frame.left, y: event.clientY - frame.top });
   };
   const flow = useReactFlow();
+  const store = useStoreApi();
   const nodeAt = (event: MouseEvent): string | null => {
     const { x, y } = flow.screenToFlowPosition({ x: event.clientX, y: event.clientY }, { snapToGrid: false });
     const point = { x, y, width: 1, height: 1 };
     return [...layout.nodes].find(([, box]) => overlaps(box, point))?.[0] ?? null;
+  };
+  const onPaneMouseMove = (event: MouseEvent): void => {
+    // A pan moves the cables under a pointer that stays: nothing is looked for until it ends.
+    if (event.buttons !== 0 || window.level === 'far') return;
+    const on = event.target instanceof Element && event.target.closest('.map-node, .map-port') !== null;
+    const point = flow.screenToFlowPosition({ x: event.clientX, y: event.clientY }, { snapToGrid: false });
+    const [, , zoom] = store.getState().transform;
+    setHovered(on ? null : cableAt(topology.cables, routes, point, 7 / zoom));
   };
   const onPaneClick = (event: MouseEvent): void => {
     const key = window.level === 'far' ? nodeAt(event) : null;
@@ -159,6 +170,7 @@ export function MapCanvas({ topology, onList }: Props) {
         onNodeClick={(_event, node) => useUi.getState().select(node.data.node.selection)}
         onNodeDoubleClick={(_event, node) => open(node.data.node.selection)}
         onPaneClick={onPaneClick}
+        onPaneMouseMove={onPaneMouseMove}
         onMoveStart={onMoveStart}
         minZoom={zoomLimits.min}
         maxZoom={zoomLimits.max}
@@ -184,6 +196,7 @@ export function MapCanvas({ topology, onList }: Props) {
               cull={window.cull}
               level={window.level}
               selection={selection}
+              hovered={hovered}
             />
           </ViewportPortal>
         )}

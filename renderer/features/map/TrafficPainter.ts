@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { gauges } from '../../store/gauges.ts';
 import { onTheme, token } from '../../store/theme.ts';
-import { trackOf, type Route, type Track } from './route.ts';
+import { trackFor } from './cables.ts';
+import type { Route } from './route.ts';
 import type { Cable } from './topology.ts';
 import { flowOf, type Flow } from './traffic.ts';
 import { keeps, type Cull } from './view.ts';
@@ -19,8 +20,6 @@ interface Lane {
   readonly rate: string;
   readonly layer: Cable['layer'];
   readonly stop: () => void;
-  /** Made when the first traffic comes: most cables are quiet. */
-  track: Track | null;
   down: Flow | null;
   up: Flow | null;
   /** How far the first dot of each direction has come, map pixels. */
@@ -102,7 +101,7 @@ export class TrafficPainter {
     const stop = gauges.rates.listen(rate, hear);
     const down = first ? flowOf(first.down) : null;
     const up = first ? flowOf(first.up) : null;
-    lane = { route, rate, layer: cable.layer, stop, track: null, down, up, downAt: 0, upAt: 0 };
+    lane = { route, rate, layer: cable.layer, stop, down, up, downAt: 0, upAt: 0 };
     this.#lanes.set(cable.key, lane);
   }
 
@@ -154,7 +153,7 @@ export class TrafficPainter {
       context.beginPath();
       for (const lane of this.#lanes.values()) {
         if (lane.layer !== layer || (lane.down === null && lane.up === null)) continue;
-        const track = (lane.track ??= trackOf(lane.route));
+        const track = trackFor(lane.route);
         const dot = (distance: number): void => {
           const last = track.points.length / 2 - 1;
           const at = Math.min(last, Math.round((distance / track.length) * last)) * 2;

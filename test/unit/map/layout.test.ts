@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { cableAt, groupCables } from '../../../renderer/features/map/cables.ts';
 import {
   layoutTopology,
   overlaps,
@@ -179,5 +180,38 @@ describe('routeCables', () => {
         expect(Math.abs(Math.hypot(dx, dy) - length / steps)).toBeLessThan(1);
       }
     }
+  });
+});
+
+describe('groupCables and cableAt', () => {
+  const topology = topologyOf(mockLab());
+  const routes = routeCables(topology, layoutTopology(topology));
+
+  it('draws every cable once, with the look of its state', () => {
+    for (const rows of [mockLab(), statesLab(), hugeLab()]) {
+      const map = topologyOf(rows);
+      const ways = routeCables(map, layoutTopology(map));
+      const groups = groupCables(map.cables, ways, { kind: 'guest', id: 'seed/web' });
+      expect(groups.length).toBeLessThanOrEqual(Math.max(8, map.cables.length / 6));
+      const starts = groups.reduce((sum, group) => sum + group.path.split('M').length - 1, 0);
+      expect(starts).toBe(map.cables.length);
+    }
+    const looks = groupCables(topology.cables, routes, { kind: 'guest', id: 'seed/web' }).map(
+      (group) => group.look,
+    );
+    expect(looks).toContain('l2 up selected');
+    expect(looks).toContain('l2 cut');
+  });
+
+  it('finds each cable at its own points and none far from all', () => {
+    for (const cable of topology.cables) {
+      const route = routes.get(cable.key);
+      if (!route) continue;
+      const { points } = trackOf(route);
+      const middle = Math.floor(points.length / 4) * 2;
+      const point = { x: (points[middle] ?? 0) + 2, y: (points[middle + 1] ?? 0) + 2 };
+      expect(cableAt(topology.cables, routes, point, 7)?.key).toBe(cable.key);
+    }
+    expect(cableAt(topology.cables, routes, { x: -500, y: -500 }, 7)).toBeNull();
   });
 });
