@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
@@ -81,6 +90,10 @@ async function startNetd(scope: Scope, lab: string): Promise<void> {
     const said = NetdReady.safeParse(parseJson(line));
     if (!said.success) throw failed(`it said "${line.slice(0, 200)}"`, scope, lab);
     if ('error' in said.data) throw startError(said.data.error);
+  } catch (error) {
+    // A netd that may not start has made its lock and nothing else; nobody would remove it.
+    if (!netdLeftSomething(scope, lab)) rmSync(join(dir, 'netd.lock'), { force: true });
+    throw error;
   } finally {
     closeSync(log);
   }
