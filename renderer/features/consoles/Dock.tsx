@@ -77,7 +77,7 @@ export function Dock({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
             />
           ))}
         </div>
-        <OpenOther guest={guest} tabs={here} />
+        {split ? null : <OpenOther guest={guest} tabs={here} />}
         <span className={styles.space} />
         {focused === null ? null : <span className={styles.chord}>{releaseChord} releases the keyboard</span>}
         {tall ? (

@@ -27,10 +27,14 @@ export function stepTime(step: Pick<Step, 'by' | 'ms'>): string {
   return step.by ?? (step.ms === null ? '' : formatMs(step.ms));
 }
 
-/** A step on one line: its command, or what it does where the command needs several lines. */
+/**
+ * A step on one line: its command; the first of several; or what it does, where a first line alone (a
+ * continued one, a here-document, an assignment) says nothing.
+ */
 export function stepLine(step: Pick<Step, 'command' | 'title'>): string {
-  const command = step.command.trim();
-  return command.includes('\n') ? step.title : command;
+  const [first = '', ...rest] = step.command.trim().split('\n');
+  if (rest.length === 0) return first;
+  return /\\$|<<|^[A-Za-z_]+=/.test(first) ? step.title : `${first} …`;
 }
 
 /** The steps that make a guest what it is: its own, its networks', and those of the whole lab. */

@@ -88,6 +88,8 @@ describe('the recipe', () => {
 
   it('goes on one line', () => {
     expect(stepLine(step())).toBe('ip link add br0 type bridge');
+    expect(stepLine(step({ command: 'ip link add br0\nip link set br0 up' }))).toBe('ip link add br0 …');
+    expect(stepLine(step({ title: 'guest in QEMU', command: 'qemu \\\n  -m 256' }))).toBe('guest in QEMU');
     expect(stepLine(step({ title: 'filter and NAT', command: 'nft -f - <<E\ntable\nE' }))).toBe(
       'filter and NAT',
     );
