@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tapyard_protocol::{Code, Error, NetworkName, Result};
 
 const LOCK: &str = "netd.lock";
@@ -18,6 +19,9 @@ const DNS: &str = "dns";
 
 /// sizeof(sockaddr_un.sun_path) less the closing zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
+
+const LOCK_PATIENCE: Duration = Duration::from_millis(250);
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// A directory that is the caller's alone, and its lock, held as long as this lives (and as long
 /// as a forked copy of it lives: flock(2)).
@@ -153,15 +157,22 @@ impl Directory {
 }
 
 /// Opens and locks a file. netd removes the file when it ends, so the one that was locked may
-/// have lost its name to a newer one meanwhile: then once more.
+/// have lost its name to a newer one meanwhile: then once more. A child that a killed netd had
+/// forked keeps the lock until it executes its program, hence some patience.
 fn lock(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         let fd = rustix::fs::open(
             path,
             OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::RUSR | Mode::WUSR,
         )?;
-        rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+        while let Err(errno) = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            if errno != Errno::AGAIN || Instant::now() > deadline {
+                return Err(errno);
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
         let held = rustix::fs::fstat(&fd)?;
         match rustix::fs::stat(path) {
             Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {
