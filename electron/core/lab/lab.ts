@@ -16,12 +16,12 @@ import { ownDefaultDevice } from '../net/default-route.ts';
 import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
 import { type NewGuest, withGuest, withNat, withoutGuest } from './edit.ts';
 import type { Engine, GuestHandle } from './engine.ts';
+import { GuestSet, guestSpec } from './guest-set.ts';
 import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
-import { type ResolvedGuest, type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
-import { strayGuests } from './strays.ts';
+import { type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { guestRow, stepRows } from './rows.ts';
 import { StepRecords } from './step-records.ts';
 
@@ -52,7 +52,7 @@ export class Lab {
   readonly name: string;
   readonly file: string;
   readonly #options: LabOptions;
-  readonly #guests = new Map<string, { readonly handle: GuestHandle; readonly subscription: Subscription }>();
+  readonly #guests: GuestSet;
   readonly #applied = new Map<string, ResolvedNetwork>();
   readonly #records: StepRecords;
   #engine: Engine;
@@ -73,6 +73,7 @@ export class Lab {
     this.name = options.name;
     this.file = options.file;
     this.#records = new StepRecords(options.name);
+    this.#guests = new GuestSet(options.name, () => this.#changed());
     this.#definition = { name: options.name, networks: {}, guests: {} };
     this.#resolved = resolveLab(this.#definition);
     this.#engine = options.engine(options.scope);
@@ -93,15 +94,8 @@ export class Lab {
     } catch (error) {
       lab.#error = TapyardError.from(error).toData();
     }
-    for (const stray of strayGuests(lab.name, new Set(lab.#guests.keys()))) lab.#addGuest(stray);
-    await Promise.all(
-      [...lab.#guests.values()].map(({ handle }) =>
-        handle.adopt().catch((error: unknown) => {
-          lab.#error ??= TapyardError.from(error).toData();
-        }),
-      ),
-    );
-    lab.#dropGoneGuests();
+    const [failure] = await lab.#guests.adopt(lab.#engine);
+    if (failure) lab.#error ??= failure.toData();
     if (lab.#state() === 'down') lab.#engine.tidy();
     lab.publish();
     return lab;
@@ -125,17 +119,12 @@ export class Lab {
   }
 
   get guests(): ReadonlyMap<string, GuestHandle> {
-    return new Map([...this.#guests].map(([name, { handle }]) => [name, handle]));
+    return this.#guests.handles;
   }
 
   /** Throws NO_SUCH_GUEST. */
   guest(name: string): GuestHandle {
-    const guest = this.#guests.get(name);
-    if (guest) return guest.handle;
-    throw new TapyardError('NO_SUCH_GUEST', `There is no guest "${name}" in the lab ${this.name}.`, {
-      hint: 'See what there is: tapyard ls.',
-      subject: `${this.name}/${name}`,
-    });
+    return this.#guests.get(name);
   }
 
   /** Reads the file again. One that is broken leaves the last good definition in force. */
@@ -168,43 +157,12 @@ export class Lab {
     this.#settleGuests();
   }
 
-  /** Makes the guests' handles those of the file; one that runs and left the file stays until it ends. */
   #settleGuests(): void {
-    for (const wanted of this.#resolved.guests) {
-      const spec = this.#specOf(wanted);
-      const known = this.#guests.get(wanted.name);
-      if (known) {
-        known.handle.spec = { ...spec, lab: this.name, netdSocket: this.#engine.netdSocket };
-        continue;
-      }
-      this.#addGuest(spec);
-    }
-    this.#dropGoneGuests();
-  }
-
-  #addGuest(spec: Parameters<Engine['guest']>[0]): void {
-    const handle = this.#engine.guest(spec);
-    this.#guests.set(spec.name, { handle, subscription: handle.onChange(() => this.#changed()) });
-  }
-
-  #specOf(wanted: ResolvedGuest): Parameters<Engine['guest']>[0] {
-    return {
-      name: wanted.name,
-      image: resolveImage(wanted.image, dirname(this.file)),
-      memory: wanted.memory,
-      cpus: wanted.cpus,
-      nics: wanted.nics.map(({ index, network, mac, tap }) => ({ index, network, mac, tap })),
-    };
-  }
-
-  #dropGoneGuests(): void {
-    const wanted = new Set(this.#resolved.guests.map((guest) => guest.name));
-    for (const [name, { handle, subscription }] of this.#guests) {
-      if (wanted.has(name) || handle.status.pid !== null || handle.status.state === 'starting') continue;
-      this.#guests.delete(name);
-      subscription.close();
-      void handle.release();
-    }
+    const dir = dirname(this.file);
+    this.#guests.settle(
+      this.#resolved.guests.map((guest) => guestSpec(guest, dir)),
+      this.#engine,
+    );
   }
 
   /**
@@ -257,7 +215,7 @@ export class Lab {
     await this.#working('stopping', async () => {
       await bringDown(this.#ground(), job, force);
       this.#records.clear();
-      this.#dropGoneGuests();
+      this.#guests.dropGone();
     });
   }
 
@@ -370,7 +328,7 @@ export class Lab {
 
   /** Writes a new guest into the file. Throws GUEST_NAME_TAKEN, LAB_FILE_*, IMAGE_*. */
   async createGuest(name: string, guest: NewGuest, fileHash: string): Promise<void> {
-    if (Object.hasOwn(this.#definition.guests, name) || this.#guests.has(name))
+    if (Object.hasOwn(this.#definition.guests, name) || this.#guests.handles.has(name))
       throw new TapyardError(
         'GUEST_NAME_TAKEN',
         `There is a guest "${name}" in the lab ${this.name} already.`,
@@ -411,7 +369,7 @@ export class Lab {
 
   #recipeInput(): RecipeInput {
     const argv = new Map<string, readonly string[]>();
-    for (const [name, { handle }] of this.#guests) if (handle.status.argv) argv.set(name, handle.status.argv);
+    for (const [name, { status }] of this.guests) if (status.argv) argv.set(name, status.argv);
     // While nothing is observed: what it will be.
     const device = this.#engine.picture
       ? this.#engine.picture.uplink.device
@@ -426,8 +384,7 @@ export class Lab {
     // netd is gone by itself: what it made is still there.
     if (failure !== null) return true;
     const networks = [...(picture?.networks.values() ?? [])].some((network) => network.lab === this.name);
-    const guests = [...this.#guests.values()].some(({ handle }) => handle.status.pid !== null);
-    return networks || guests || (picture !== null && this.scope === 'private');
+    return networks || this.#guests.anyAlive || (picture !== null && this.scope === 'private');
   }
 
   #state(): LabRow['state'] {
@@ -449,10 +406,10 @@ export class Lab {
     const { tables } = this.#options;
     const { picture, failure } = this.#engine;
     const wanted = new Map(this.#resolved.guests.map((guest) => [guest.name, guest]));
-    const rows = [...this.#guests].map(([name, { handle }]) =>
+    const rows = [...this.guests].map(([name, handle]) =>
       guestRow(handle.spec, handle.status, wanted.get(name), picture),
     );
-    const statuses = [...this.#guests].map(([name, { handle }]) => [name, handle.status] as const);
+    const statuses = [...this.guests].map(([name, { status }]) => [name, status] as const);
     const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
     const held: Held = { picture, guests: new Map(rows.map((row) => [row.name, row])) };
     tables.labs.put({
@@ -490,12 +447,7 @@ export class Lab {
     this.#watcher?.close();
     this.#engineSubscription.close();
     this.#engine.close();
-    await Promise.all(
-      [...this.#guests.values()].map(async ({ handle, subscription }) => {
-        subscription.close();
-        await handle.release();
-      }),
-    );
+    await this.#guests.release();
     const { tables } = this.#options;
     const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
     for (const table of [tables.guests, tables.networks, tables.links, tables.steps]) table.replace([], mine);
