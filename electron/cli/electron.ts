@@ -20,8 +20,16 @@ function isProgram(path: string): boolean {
   }
 }
 
-/** Electron's program for the checkout or package that `program` (the command's own file) lies in. */
-export function electronProgram(environment: Environment, program: string): string | undefined {
+/**
+ * Electron's program: `running` where the command itself runs on Electron's Node (as in packages), else the
+ * runtime of the checkout that `program` (the command's own file) lies in.
+ */
+export function electronProgram(
+  environment: Environment,
+  program: string,
+  running?: string,
+): string | undefined {
+  if (running !== undefined) return running;
   const override = environment['ELECTRON_OVERRIDE_DIST_PATH'];
   const places: string[] = override === undefined ? [] : [join(override, 'electron')];
   for (let directory = dirname(program), up = 0; up < 4; directory = dirname(directory), up++) {

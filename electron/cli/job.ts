@@ -54,7 +54,7 @@ export type JobEnd = { readonly row: JobRow; readonly interrupted: boolean };
 
 /**
  * Starts a job of `lab`, shows its progress on stderr and waits for its end. With `cancellable`, Ctrl+C
- * cancels it and waits until the core has undone it; a second Ctrl+C leaves at once.
+ * (or SIGTERM) cancels it and waits until the core has undone it; a second Ctrl+C leaves at once.
  * @throws TapyardError what starting it throws; CORE_UNREACHABLE, DEADLINE
  */
 export async function runJob(
@@ -89,7 +89,8 @@ export async function runJob(
     terminal.err('Cancelling; what was done is being undone. Ctrl+C again leaves at once.\n');
     cancel();
   };
-  if (options.cancellable) process.on('SIGINT', interrupt);
+  const signals = options.cancellable ? (['SIGINT', 'SIGTERM', 'SIGHUP'] as const) : [];
+  for (const name of signals) process.on(name, interrupt);
   steps.onChange(() => ofLab().forEach((step) => progress.step(step)));
   jobs.onChange(() => {
     const row = job === undefined ? undefined : jobs.rows.get(job);
@@ -118,7 +119,7 @@ export async function runJob(
     return { row: ended, interrupted: interrupts > 0 };
   } finally {
     progress.end();
-    process.off('SIGINT', interrupt);
+    for (const name of signals) process.off(name, interrupt);
     jobs.close();
     steps.close();
   }

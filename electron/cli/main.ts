@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { TapyardError } from '../contract/error.ts';
 import type { Invocation } from './commands.ts';
 import { commandHelp, programHelp, synopsis } from './help.ts';
 import { parse } from './parse.ts';
@@ -44,8 +45,9 @@ export async function main(words: readonly string[], terminal: Terminal = ownTer
       core: ownCore,
     });
   } catch (thrown) {
-    showError(terminal, thrown, parsed.options['json'] === true);
-    return 1;
+    const error = TapyardError.from(thrown);
+    showError(terminal, error, parsed.options['json'] === true);
+    return error.code === 'USAGE' ? 2 : 1;
   }
 }
 

@@ -18,7 +18,8 @@ export function ownTerminal(): Terminal {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     interactive: process.stderr.isTTY && process.env['TERM'] !== 'dumb',
-    columns: process.stderr.columns ?? 80,
+    // 0 on a terminal that has not been told its size.
+    columns: process.stderr.columns > 0 ? process.stderr.columns : 80,
   };
 }
 

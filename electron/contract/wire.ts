@@ -134,7 +134,13 @@ export function effectiveAudience(granted: Audience, role: Role): Audience {
 /** Whether `has` may use what is meant for `needs`. */
 export const mayUse = (has: Audience, needs: Audience): boolean => rank[has] >= rank[needs];
 
-/** The core is of another version. `side` is the one that tells. */
+/** The message that ends a connection and says why, for whoever stands between a client and a core. */
+export const refused = (error: TapyardError): string => {
+  const message: ServerMessage = { t: 'refused', error: error.toData() };
+  return JSON.stringify(message);
+};
+
+/** The core is of another version. */
 export function contractMismatch(): TapyardError {
   return new TapyardError(
     'CONTRACT_MISMATCH',

@@ -2,7 +2,7 @@
 import type { WebSocket } from 'ws';
 import { TapyardError } from '../contract/error.ts';
 import { type Greeting, Introduction } from '../contract/handshake.ts';
-import { parseMessage } from '../contract/wire.ts';
+import { parseMessage, refused } from '../contract/wire.ts';
 import type { PausableChannel } from '../core/host/socket-channel.ts';
 import { webSocketChannel } from './channel.ts';
 import type { Sessions } from './session.ts';
@@ -28,14 +28,24 @@ export async function admitSocket(
   try {
     const introduction = await introductionOf(channel);
     const { session, fresh } = sessions.admit(introduction, challenge);
-    const leave = sessions.join(session, () => channel.close());
-    socket.once('close', leave);
+    socket.once(
+      'close',
+      sessions.join(session, () => channel.close()),
+    );
     // What the page says next waits until somebody listens.
     channel.pause();
     say(fresh ? { t: 'session', ...session } : { t: 'welcome' });
-    await attach(channel);
   } catch (thrown) {
     say({ t: 'denied', error: TapyardError.from(thrown).toData() });
+    channel.close();
+    return;
+  }
+  try {
+    await attach(channel);
+  } catch (thrown) {
+    // From here on the page speaks the wire.
+    channel.resume();
+    channel.send(refused(TapyardError.from(thrown)));
     channel.close();
   }
 }

@@ -8,7 +8,10 @@ const pingEvery = 20_000;
 /** A WebSocket as a channel of the wire. It pings, and drops a peer that is dead. */
 export function webSocketChannel(socket: WebSocket): PausableChannel {
   let alive = true;
+  let paused = false;
   const timer = setInterval(() => {
+    // Nothing is read from a paused socket, the answer to a ping neither.
+    if (paused) return;
     if (!alive) {
       socket.terminate();
       return;
@@ -27,9 +30,12 @@ export function webSocketChannel(socket: WebSocket): PausableChannel {
       if (socket.readyState === WebSocket.OPEN) socket.send(message);
     },
     close: () => socket.close(),
-    // A paused socket reads no pong either; it is our side that holds it up.
-    pause: () => socket.pause(),
+    pause: () => {
+      paused = true;
+      socket.pause();
+    },
     resume: () => {
+      paused = false;
       alive = true;
       socket.resume();
     },

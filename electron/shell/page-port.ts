@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ipcMain, MessageChannelMain, type WebFrameMain } from 'electron';
+import { TapyardError } from '../contract/error.ts';
 import { askForPort, hereIsPort } from '../contract/port.ts';
+import { refused } from '../contract/wire.ts';
 import type { PausableChannel } from '../core/host/socket-channel.ts';
 import { pageOrigin } from './app-protocol.ts';
 import { portChannel } from './port-channel.ts';
@@ -10,7 +12,7 @@ export function isOwnPage(frame: Pick<WebFrameMain, 'origin' | 'parent'> | null)
   return frame !== null && frame.parent === null && frame.origin === pageOrigin;
 }
 
-/** Gives each page that asks a port to the core; `attach` joins it. A page that cannot be joined sees its port close and asks again. */
+/** Gives each page that asks a port to the core; `attach` joins it. A page that cannot be joined is told why. */
 export function handPortsOut(attach: (channel: PausableChannel) => Promise<void>): void {
   ipcMain.on(askForPort, (event) => {
     const frame = event.senderFrame;
@@ -19,7 +21,7 @@ export function handPortsOut(attach: (channel: PausableChannel) => Promise<void>
     const channel = portChannel(port1);
     frame.postMessage(hereIsPort, null, [port2]);
     attach(channel).catch((thrown: unknown) => {
-      console.error('The window cannot be joined to the core:', thrown);
+      channel.send(refused(TapyardError.from(thrown)));
       channel.close();
     });
   });

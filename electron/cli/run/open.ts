@@ -72,7 +72,11 @@ async function partFromLabs({ core, terminal }: Invocation): Promise<void> {
 }
 
 async function openWindow(program: string): Promise<void> {
-  const child = spawn(program, [applicationDirectory() ?? '.'], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const { ELECTRON_RUN_AS_NODE: _, ...environment } = process.env;
+  const child = spawn(program, [applicationDirectory() ?? '.'], {
+    env: environment,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   const signalled = untilSignalled().then(() => child.kill('SIGTERM'));
   await new Promise<void>((resolve, reject) => {
     child.once('error', reject);
@@ -117,7 +121,8 @@ export const run: Run = async (invocation) => {
       showError(terminal, thrown, false);
     }
   }
-  const electron = electronProgram(process.env, fileURLToPath(import.meta.url));
+  const running = process.versions['electron'] === undefined ? undefined : process.execPath;
+  const electron = electronProgram(process.env, fileURLToPath(import.meta.url), running);
   const opening = chooseOpening(process.env, electron);
   terminal.err(
     opening.kind === 'window'

@@ -32,12 +32,14 @@ export class CoreSeat {
   async attach(channel: PausableChannel, role: Role): Promise<void> {
     // One election at a time: two windows that open at once must not race each other for the lock.
     while (this.#host !== undefined) {
-      const host = await this.#host;
+      const pending = this.#host;
+      const host = await pending;
       if (host !== undefined) {
         this.#serve(channel, host, role);
         return;
       }
-      this.#host = undefined;
+      // Somebody who waited for the same answer may have begun the next election already.
+      if (this.#host === pending) this.#host = undefined;
     }
     const joining = joinCore(this.#options);
     this.#host = joining.then(

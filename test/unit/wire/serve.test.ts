@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect } from '../../../electron/contract/connect.ts';
 import { z } from '../../../electron/contract/zod.ts';
+import { TapyardError } from '../../../electron/contract/error.ts';
 import { serveChannel } from '../../../electron/contract/dispatch.ts';
 import { contentSecurityPolicy } from '../../../electron/core/host/page.ts';
 import { serve, type Serving } from '../../../electron/serve/serve.ts';
@@ -200,6 +201,27 @@ describe('a session', () => {
       expect((await stranger.introduce(introduction)).t).toBe('denied');
       await stranger.closed;
     }
+  });
+
+  it('tells an admitted page why it cannot be joined to the core', async () => {
+    const broken = await serve({
+      at: { port: 0 },
+      page: dir,
+      attach: async () => {
+        // After the page has put on its ears.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        throw new TapyardError('RUNTIME_DIR_UNSAFE', 'not yours');
+      },
+    });
+    const own = serving;
+    serving = broken;
+    const opened = await page();
+    await opened.introduce({ t: 'token', token: token(broken.address()) });
+    opened.socket.removeAllListeners('message');
+    const connection = connect(webSocketChannel(opened.socket), { role: 'browser', deadlineMs: 1000 });
+    await expect(connection).rejects.toMatchObject({ code: 'RUNTIME_DIR_UNSAFE' });
+    await broken.close();
+    serving = own;
   });
 
   it('cannot begin with a token that is older than 60 s', () => {
