@@ -328,7 +328,7 @@ fn rules_of<'a>(rules: &'a BTreeMap<String, Vec<Vec<Expr>>>, chain: &str) -> &'a
 }
 
 fn source_of(rules: &[Vec<Expr>]) -> Option<Ipv4Net> {
-    expr::find_source(rules.first()?)
+    rules.iter().find_map(|rule| expr::find_source(rule))
 }
 
 fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
