@@ -23,11 +23,10 @@ export function filterTable(
       'ipv4_addr; flags interval',
       networks.map((network) => network.subnet),
     ),
-    // nft wants a chain to be there before a map names it.
-    ...networks.flatMap(chains),
     map('out', networks),
     map('in', networks),
     ...baseChains,
+    ...networks.flatMap(chains),
     '}',
   ];
   return lines.join('\n');
@@ -47,6 +46,7 @@ function map(name: 'out' | 'in', networks: readonly ResolvedNetwork[]): string {
 function chains(network: ResolvedNetwork): string[] {
   return [
     `\tchain out_${network.name} {`,
+    // NAT leaves an invalid packet as it is: it would carry its private source onto the wire.
     '\t\tct state invalid counter drop',
     `\t\toifname @uplinks ip saddr ${network.subnet} accept`,
     '\t\tct state established,related accept',
@@ -68,6 +68,10 @@ const baseChains = [
   '\t\toifname vmap @in',
   '\t\tiifname @opened counter drop',
   '\t}',
+  '\tchain input {',
+  '\t\ttype filter hook input priority filter; policy accept;',
+  '\t\tiifname @bridges jump to_host',
+  '\t}',
   '\tchain to_host {',
   '\t\tct state established,related accept',
   '\t\tmeta l4proto icmp accept',
@@ -76,10 +80,6 @@ const baseChains = [
   '\t\tudp dport 53 accept',
   '\t\ttcp dport 53 accept',
   '\t\tcounter drop',
-  '\t}',
-  '\tchain input {',
-  '\t\ttype filter hook input priority filter; policy accept;',
-  '\t\tiifname @bridges jump to_host',
   '\t}',
   '\tchain nat_postrouting {',
   '\t\ttype nat hook postrouting priority srcnat; policy accept;',
