@@ -38,7 +38,7 @@ describe('the lab file', () => {
   test('an unknown key', () =>
     refused(
       `name: seed\nnetworks:\n  br0: { subnet: 192.168.57.0/24, nta: true }\n`,
-      /tapyard\.yaml:3:36/,
+      /tapyard\.yaml:3:35/,
       /nta/,
       /nat/,
     ));
@@ -120,7 +120,7 @@ describe('the machine', () => {
   test('QEMU missing', async () => {
     const bin = `${world.home('user')}/bin`;
     await world.must(['sh', '-c', `mkdir -p ${bin} && ln -sf /usr/bin/flock /usr/bin/env /bin/sh ${bin}/`]);
-    const up = await world.tapyard(['up', good()], { env: { PATH: bin } });
+    const up = await world.run(['/usr/bin/env', `PATH=${bin}`, ...world.tapyardCommand(['up', good()])]);
     expect(up.code).toBe(1);
     expect(up.stderr).toContain('qemu-system-x86');
     await nothingLeft();

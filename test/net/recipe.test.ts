@@ -9,14 +9,14 @@ import { checkout, until, World } from '../world/world.ts';
  * The recipe's script, run by sh, leaves what netd leaves. The differences are these, and no others:
  *
  * - tap0 is persistent (`info_data.persist`), because a script cannot hold a file descriptor; so until QEMU opens
- *   it there is no carrier: NO-CARRIER and LOWER_UP among the flags, `operstate` DOWN, on tap0 and on br0, whose
+ *   it there is no carrier: NO-CARRIER and LOWER_UP among the flags, linkdown on br0's routes, `operstate` DOWN, on tap0 and on br0, whose
  *   carrier is that of its ports, and the port's STP state follows (`state`).
  * - br0's IPv6 link-local address waits for that carrier before it is there at all, and its routes with it.
  * - The tap carries no owner (`info_data.user`), as QEMU is started by root in the script and by root here.
  * - Interface indices (`ifindex`, `link_index`, `port_id`, …) are counted up by the kernel.
  * - A tap that QEMU holds has the offloads that QEMU chose (`gso_*`, `tso_*`, …): the guest's driver set them.
  */
-const carrierFlags = new Set(['NO-CARRIER', 'LOWER_UP']);
+const carrierFlags = new Set(['NO-CARRIER', 'LOWER_UP', 'linkdown']);
 const dropped = new Set([
   'ifindex',
   'link_index',
@@ -55,7 +55,8 @@ const isLinkLocal = (value: Json): boolean =>
 function comparable(state: Record<string, Json>): Record<string, Json> {
   const result: Record<string, Json> = {};
   for (const [key, value] of Object.entries(state)) {
-    const list = Array.isArray(value) ? value : [];
+    if (!Array.isArray(value)) throw new Error(`${key} is no list`);
+    const list = value;
     const kept = key === 'routes' ? list.filter((route) => !isLinkLocal(route)) : list;
     result[key] = kept.map((item) => {
       const bare = without(item);

@@ -30,6 +30,30 @@ export function normalised(value: Json): Json {
   );
 }
 
+/**
+ * `nft -j list ruleset` in an order of its own: objects sorted, but each chain's rules in their order, which is
+ * the one that means something.
+ */
+function ruleset(listing: Json): Json {
+  const list =
+    typeof listing === 'object' && listing !== null && !Array.isArray(listing) ? listing['nftables'] : [];
+  if (!Array.isArray(list)) throw new Error('nft -j printed something unknown');
+  const others: string[] = [];
+  const rules: Record<string, Json[]> = {};
+  for (const item of list) {
+    if (item === null || typeof item !== 'object' || Array.isArray(item)) continue;
+    const rule = item['rule'];
+    if (rule !== null && typeof rule === 'object' && !Array.isArray(rule)) {
+      (rules[`${String(rule['family'])} ${String(rule['table'])} ${String(rule['chain'])}`] ??= []).push(
+        rule['expr'] ?? null,
+      );
+    } else if (Object.keys(item).length > 0) {
+      others.push(JSON.stringify(item));
+    }
+  }
+  return [others.sort(), rules];
+}
+
 /** What the kernel holds in host1: links, addresses, routes, rules, forwarding sysctls. */
 export async function kernelState(world: World): Promise<Record<string, Json>> {
   const json = async (...command: string[]): Promise<Json> =>
@@ -46,7 +70,7 @@ export async function kernelState(world: World): Promise<Record<string, Json>> {
     links: await json('ip', '-j', '-d', 'link'),
     addresses: await json('ip', '-j', 'addr'),
     routes: await json('ip', '-j', 'route', 'show', 'table', 'all'),
-    rules: await json('nft', '-j', 'list', 'ruleset'),
+    rules: ruleset(await json('nft', '-j', 'list', 'ruleset')),
     forwarding: sysctls.trim().split('\n').sort(),
   };
 }

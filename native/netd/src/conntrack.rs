@@ -76,7 +76,12 @@ fn list(socket: &mut Socket) -> Result<Vec<Ends>> {
             .lines()
             .filter_map(parse_line)
             .collect()),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) =>
+        {
             let dump = request("list connections".into(), CT_GET, Vec::new());
             Ok(socket.dump(&dump)?.iter().map(|e| parse_entry(e)).collect())
         }

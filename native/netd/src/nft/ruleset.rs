@@ -146,7 +146,7 @@ pub(crate) fn network_chains(bridge: &str, subnet: Ipv4Net) -> [Chain; 2] {
         Chain {
             name: out_chain(bridge),
             hook: None,
-            rules: vec![uplink, established(), drop_rest()],
+            rules: vec![drop_invalid(), uplink, established(), drop_rest()],
         },
         Chain {
             name: in_chain(bridge),
@@ -175,6 +175,19 @@ fn established() -> Vec<Expr> {
         Expr::Mask(ESTABLISHED_RELATED.to_ne_bytes().to_vec()),
         Expr::NotEqual(vec![0; 4]),
         Expr::Verdict(Verdict::Accept),
+    ]
+}
+
+/// `ct state invalid counter drop`: NAT leaves such a packet as it is (the FIN of a connection that
+/// was forgotten, say), and it would carry its private source onto the wire.
+fn drop_invalid() -> Vec<Expr> {
+    const INVALID: u32 = 0b1;
+    vec![
+        Expr::CtState,
+        Expr::Mask(INVALID.to_ne_bytes().to_vec()),
+        Expr::NotEqual(vec![0; 4]),
+        Expr::Counter,
+        Expr::Verdict(Verdict::Drop),
     ]
 }
 
