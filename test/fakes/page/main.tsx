@@ -15,6 +15,7 @@ import { FakeCore } from '../fake-core.ts';
 import { labByName } from './choose.ts';
 
 // index.html?lab=mock|seed|down|states|long|forty|huge|empty & theme=dark|light & select=guest:seed/web & gauges=all
+// & window for the whole window instead of the map alone
 // & quiet & natMs=600 & failing=network.setNat
 const query = new URLSearchParams(location.search);
 const { rows, up } = labByName(query.get('lab') ?? 'mock');
@@ -39,7 +40,7 @@ if (
   id &&
   (kind === 'guest' || kind === 'network' || kind === 'nat' || kind === 'link' || kind === 'uplink')
 ) {
-  useUi.setState({ selection: { kind, id } });
+  useUi.setState({ selection: { kind, id }, inspectorOpen: true });
 }
 if (query.get('gauges') === 'all') for (const gauge of Object.values(gauges)) gauge.listenAll(() => {});
 
@@ -50,5 +51,10 @@ function Page() {
 }
 
 const root = document.getElementById('root');
-if (root) createRoot(root).render(<Page />);
-void keepConnected(() => core.connect());
+if (root && query.get('window') !== null) {
+  const { mount } = await import('../../../renderer/app/mount.tsx');
+  mount(root, () => core.connect());
+} else if (root) {
+  createRoot(root).render(<Page />);
+  void keepConnected(() => core.connect());
+}
