@@ -3,6 +3,7 @@ import { watch } from 'node:fs';
 import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Subscription } from '../../contract/client.ts';
+import { diskFull } from '../host/atomic-write.ts';
 import { runProgram } from '../host/process.ts';
 import { findProgram } from '../host/programs.ts';
 
@@ -41,10 +42,14 @@ export class SerialRecord {
     this.path = path;
   }
 
-  /** Makes an empty one where there is none, so that it can be watched before the guest's first start. */
+  /** Makes an empty one where there is none, so that it can be watched before the guest's first start. Throws DISK_FULL. */
   async ensure(): Promise<void> {
-    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-    await (await open(this.path, 'a', 0o600)).close();
+    try {
+      await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+      await (await open(this.path, 'a', 0o600)).close();
+    } catch (thrown) {
+      throw diskFull(thrown, this.path);
+    }
   }
 
   /** Bytes that the guest has said so far: the offset of the next one. */

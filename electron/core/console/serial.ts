@@ -10,8 +10,6 @@ import { keptFrom, SerialRecord } from './serial-record.ts';
 const chunkBytes = 65_536;
 /** A guest that floods its console gives a viewer this pause between two chunks, so that they are not of one byte each. */
 const pauseMs = 8;
-/** A gauge is sampled at most 5 times a second. */
-const tailPauseMs = 200;
 /** What a guest that reads no input may leave waiting before more is thrown away, as a full UART does. */
 const longestInput = 1024 * 1024;
 /** The record's cap is looked at after so many bytes. */
@@ -27,7 +25,7 @@ export class SerialConsole {
   #socket: Socket | undefined;
   #sinceCap = 0;
   readonly #viewers = new Set<Viewer>();
-  readonly #tails = new Set<Throttle>();
+  #tail: { readonly size: number; readonly line: string } | undefined;
   #closed = false;
 
   constructor(recordPath: string) {
@@ -104,43 +102,17 @@ export class SerialConsole {
     this.#socket.write(chunk);
   }
 
-  /** Tells the last line as text, now and after each change, at most 5 times a second. */
-  watchTail(listener: (line: string) => void): Subscription {
-    let last: string | undefined;
-    const throttle = new Throttle(tailPauseMs, async () => {
-      const line = await this.lastLine();
-      if (line === last || !this.#tails.has(throttle)) return;
-      last = line;
-      listener(line);
-    });
-    this.#tails.add(throttle);
-    let watching: Subscription | undefined;
-    void this.record.ensure().then(
-      () => {
-        if (!this.#tails.has(throttle)) return;
-        watching = this.record.watch(throttle.wake);
-        throttle.wake();
-      },
-      // Without a record there is no line to tell; a viewer that opens it gets the error.
-      () => undefined,
-    );
-    return {
-      close: () => {
-        this.#tails.delete(throttle);
-        throttle.stop();
-        watching?.close();
-      },
-    };
-  }
-
-  /** The last line of the console, as text. */
+  /** The last line of the console as text; read again only when there is more than at the last call. */
   async lastLine(): Promise<string> {
     const size = await this.record.size();
-    const bytes = await this.record.read(
-      Math.max(keptFrom(size), size - tailBytes),
-      Math.min(size, tailBytes),
-    );
-    return bytes === undefined ? '' : lastLine(bytes);
+    if (size !== this.#tail?.size) {
+      const bytes = await this.record.read(
+        Math.max(keptFrom(size), size - tailBytes),
+        Math.min(size, tailBytes),
+      );
+      this.#tail = { size, line: bytes === undefined ? '' : lastLine(bytes) };
+    }
+    return this.#tail.line;
   }
 
   /** Ends all viewers and lets go of everything. */
@@ -149,23 +121,19 @@ export class SerialConsole {
     this.detach();
     for (const viewer of this.#viewers) viewer.end();
     this.#viewers.clear();
-    for (const throttle of this.#tails) throttle.stop();
-    this.#tails.clear();
     await this.record.close();
   }
 }
 
 /** Runs `work` at once when woken, then at most every `pauseMs`, and never twice at a time. */
 class Throttle {
-  readonly #pauseMs: number;
   readonly #work: () => Promise<void>;
   #busy = false;
   #again = false;
   #stopped = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(pauseMilliseconds: number, work: () => Promise<void>) {
-    this.#pauseMs = pauseMilliseconds;
+  constructor(work: () => Promise<void>) {
     this.#work = work;
   }
 
@@ -183,7 +151,7 @@ class Throttle {
         this.#timer = setTimeout(() => {
           this.#busy = false;
           if (this.#again) this.wake();
-        }, this.#pauseMs).unref();
+        }, pauseMs).unref();
       });
   };
 
@@ -206,7 +174,7 @@ class Viewer {
     this.#record = record;
     this.#sink = sink;
     this.#offset = offset;
-    this.#throttle = new Throttle(pauseMs, () => this.#pump());
+    this.#throttle = new Throttle(() => this.#pump());
     this.#watching = record.watch(this.#throttle.wake);
     sink.onCredit = this.#throttle.wake;
     this.#throttle.wake();

@@ -8,7 +8,7 @@ import { z } from '../../contract/zod.ts';
 import { errnoOf, writeFileAtomic } from '../host/atomic-write.ts';
 import { runProgram } from '../host/process.ts';
 import { qemuProgram } from '../host/programs.ts';
-import { cacheDir, ownUid } from '../host/runtime-dir.ts';
+import { cacheDir, ownUid, runtimeDir } from '../host/runtime-dir.ts';
 import { bootSector, exitPort, reachedLongMode } from './boot-sector.ts';
 
 /** What guests run on, and why, for people. */
@@ -68,7 +68,7 @@ function verdictKey(qemu: string): string {
 }
 
 async function probe(qemu: string): Promise<Verdict> {
-  const directory = await mkdtemp(join(cacheDir(), 'probe-'));
+  const directory = await mkdtemp(join(runtimeDir(), 'probe-'));
   try {
     const disk = join(directory, 'boot-sector');
     await writeFile(disk, bootSector());
@@ -117,21 +117,31 @@ async function probe(qemu: string): Promise<Verdict> {
   }
 }
 
+/** The last verdict of this process, for a cache directory that cannot be written. */
+let known: { readonly key: string; readonly verdict: Verdict } | undefined;
+
+async function readCache(file: string): Promise<typeof known> {
+  try {
+    const cached = Cached.safeParse(JSON.parse(await readFile(file, 'utf8')));
+    return cached.success ? cached.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 async function cachedVerdict(qemu: string): Promise<Verdict> {
   const file = join(cacheDir(), 'accelerator.json');
   const key = verdictKey(qemu);
-  const cached = Cached.safeParse(
-    await readFile(file, 'utf8')
-      .then(
-        (text): unknown => JSON.parse(text),
-        () => undefined,
-      )
-      .catch(() => undefined),
-  );
-  if (cached.success && cached.data.key === key) return cached.data.verdict;
-  await mkdir(cacheDir(), { recursive: true });
+  const cached = known?.key === key ? known : await readCache(file);
+  if (cached?.key === key) return cached.verdict;
   const verdict = await probe(qemu);
-  await writeFileAtomic(file, `${JSON.stringify({ version: 1, key, verdict })}\n`);
+  known = { key, verdict };
+  try {
+    await mkdir(cacheDir(), { recursive: true });
+    await writeFileAtomic(file, `${JSON.stringify({ version: 1, ...known })}\n`);
+  } catch {
+    // Then the next core probes again.
+  }
   return verdict;
 }
 

@@ -7,7 +7,7 @@ import { SerialConsole } from '../console/serial.ts';
 import { isAlive, lookUp, uidOf } from '../host/process.ts';
 import { makePrivateDir, ownUid } from '../host/runtime-dir.ts';
 import { launch, qemuFailed, type Launched } from './launch.ts';
-import { afterEnd, afterEvent, decide, refusal, type Condition, type Verb } from './lifecycle.ts';
+import { afterEnd, afterEvent, asleep, decide, refusal, type Condition, type Verb } from './lifecycle.ts';
 import { Machine, somebodyListens, type MachineAddress } from './machine.ts';
 import { prepare, qemuLogPath, serialLogPath } from './prepare.ts';
 import { guestDirs, guestSockets, type GuestDirs, type GuestSpec, type GuestStatus } from './spec.ts';
@@ -125,7 +125,7 @@ export class Guest {
 
   /** Lets the processors go on. Throws GUEST_STATE, QMP_FAILED, DEADLINE. */
   async resume(): Promise<void> {
-    await this.#command('resume', 'cont');
+    await this.#command('resume', this.#status.reason === asleep ? 'system_wakeup' : 'cont');
   }
 
   /** Presses the reset button, also of a guest that has panicked. Throws GUEST_STATE, QMP_FAILED, DEADLINE. */
@@ -174,8 +174,9 @@ export class Guest {
     return ((ticks - before.ticks) * 10 * 100) / (at - before.at);
   }
 
-  /** Lets go of QEMU, which runs on, and ends the viewers. For the end of the core. */
+  /** Lets go of QEMU, which runs on, and ends the viewers. For the end of the core. A start under way is waited for. */
   async release(): Promise<void> {
+    await this.#starting?.catch(() => undefined);
     this.#released = true;
     this.#listeners.clear();
     this.#machine?.release();
@@ -252,7 +253,7 @@ export class Guest {
       if (taps.length > 0) writeStateFile(this.dirs.runtime, { ...file, taps });
       this.#set({ pid, accelerator: accelerator.use, taps, argv });
       if (!(await this.#follow({ id: { pid, startTime }, qmp: sockets.qmp, child: launched.ended }, abort))) {
-        throw qemuFailed(this.id, await launched.ended, launched.lastWords());
+        throw qemuFailed(this.id, await launched.ended, launched.lastWords(), qemuLogPath(this.dirs));
       }
       this.#set({ startMs: performance.now() - startedAt });
     } catch (thrown) {

@@ -135,8 +135,8 @@ export function launch(
   };
 }
 
-/** QEMU's last words as an error about `guest`. */
-export function qemuFailed(guest: string, ending: Ending, said: string): TapyardError {
+/** QEMU's last words as an error about `guest`; `log` is the path of all its words. */
+export function qemuFailed(guest: string, ending: Ending, said: string, log: string): TapyardError {
   const how =
     ending.kind === 'exit'
       ? `ended with exit code ${ending.code}`
@@ -147,7 +147,9 @@ export function qemuFailed(guest: string, ending: Ending, said: string): Tapyard
     'QEMU_FAILED',
     `QEMU ${how} while starting ${guest}${said === '' ? '.' : `: ${said}`}`,
     {
-      hint: 'What QEMU says tells more than we can; its whole log lies beside the guest’s serial record.',
+      hint: /Failed to get .* lock/.test(said)
+        ? 'Another QEMU has this disk open: end that one first.'
+        : `All that QEMU said is in ${log}`,
       subject: guest,
     },
   );

@@ -16,6 +16,9 @@ export type Ending =
   /** It was not our child. */
   | { readonly kind: 'unknown' };
 
+/** The reason of a guest that put itself to sleep; `cont` does not wake it. */
+export const asleep = 'the guest sleeps (ACPI S3)';
+
 /** The reasons of QEMU's SHUTDOWN (QAPI: ShutdownCause) that are no crash, in words. */
 const shutdownReasons: Readonly<Record<string, string>> = {
   'guest-shutdown': 'by the guest',
@@ -32,8 +35,9 @@ export function conditionOf(runState: string): Condition {
   switch (runState) {
     case 'running':
       return { state: 'running', reason: null };
-    case 'paused':
     case 'suspended':
+      return { state: 'paused', reason: asleep };
+    case 'paused':
     case 'debug':
       return { state: 'paused', reason: null };
     case 'io-error':
@@ -69,6 +73,10 @@ export function afterEvent(now: Condition, { event, data }: QmpEvent): Condition
       return now.state === 'crashed' || now.state === 'shutting down' || now.state === 'paused'
         ? now
         : { state: 'paused', reason: null };
+    case 'SUSPEND':
+      return { state: 'paused', reason: asleep };
+    case 'WAKEUP':
+      return { state: 'running', reason: null };
     case 'POWERDOWN':
       return now.state === 'running' ? { state: 'shutting down', reason: 'power button pressed' } : now;
     case 'RESET':

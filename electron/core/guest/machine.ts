@@ -41,6 +41,7 @@ export class Machine {
   readonly end: Promise<MachineEnd>;
   readonly #qmp: Qmp;
   #announced = false;
+  #released = false;
 
   private constructor({ id, child }: MachineAddress, qmp: Qmp, onEvent: (event: QmpEvent) => void) {
     this.id = id;
@@ -52,13 +53,15 @@ export class Machine {
           onEvent(event);
         },
         closed: () => {
-          void endOf(id, child).then((ending) => {
-            resolve({
-              announced: this.#announced,
-              ending: ending ?? { kind: 'unknown' },
-              over: ending !== undefined,
+          if (this.#released) resolve({ announced: false, ending: { kind: 'unknown' }, over: false });
+          else
+            void endOf(id, child).then((ending) => {
+              resolve({
+                announced: this.#announced,
+                ending: ending ?? { kind: 'unknown' },
+                over: ending !== undefined,
+              });
             });
-          });
         },
       });
     });
@@ -126,6 +129,7 @@ export class Machine {
 
   /** Lets go of the monitor; QEMU runs on, and `end` says that it is not over. */
   release(): void {
+    this.#released = true;
     this.#qmp.close();
   }
 }

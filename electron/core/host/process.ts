@@ -137,7 +137,7 @@ export async function runProgram(
       reject(aborted ? new TapyardError('ABORTED', `${program} was stopped.`) : thrown);
     });
     child.on('close', (code, endSignal) => {
-      if (endSignal === 'SIGKILL' && performance.now() - startedAt >= deadlineMs) {
+      if (endSignal === 'SIGKILL' && performance.now() - startedAt > deadlineMs - 20) {
         reject(
           new TapyardError('DEADLINE', `${program} did not end within ${deadlineMs} ms.`, {
             subject: program,

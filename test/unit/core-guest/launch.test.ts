@@ -79,7 +79,7 @@ it('keeps QEMU’s last words, of this start only', async () => {
   writeFileSync(log, 'an older failure\n');
   tap(`echo '{"taps":[]}' >&3; echo 'qemu: bad option' >&2; exit 1`);
   const launched = launch(spec, [], ['qemu'], log);
-  expect(qemuFailed('seed/guest', await launched.ended, launched.lastWords())).toMatchObject({
+  expect(qemuFailed('seed/guest', await launched.ended, launched.lastWords(), '/q.log')).toMatchObject({
     code: 'QEMU_FAILED',
     message: 'QEMU ended with exit code 1 while starting seed/guest: qemu: bad option',
   });

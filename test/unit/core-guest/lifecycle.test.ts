@@ -4,6 +4,7 @@ import {
   afterEnd,
   afterEvent,
   announcesEnd,
+  asleep,
   conditionOf,
   decide,
   refusal,
@@ -68,6 +69,14 @@ describe('a guest’s story by QEMU’s events', () => {
 
   it('pause and resume', () => {
     expect(story(['STOP'], ['RESUME']).slice(0, 2)).toEqual([{ state: 'paused', reason: null }, running]);
+  });
+
+  it('sleep and waking', () => {
+    expect(story(['SUSPEND'], ['WAKEUP']).slice(0, 2)).toEqual([
+      { state: 'paused', reason: asleep },
+      running,
+    ]);
+    expect(conditionOf('suspended')).toEqual({ state: 'paused', reason: asleep });
   });
 
   it('a full disk says why it paused', () => {
