@@ -101,7 +101,12 @@ fn find_or_make(
             return Ok((Namespaces { anchor, keeper }, record, false));
         }
     }
-    let unreleased = namespaces::create(lab, uid)?;
+    let unreleased = namespaces::create(lab, uid).inspect_err(|_| {
+        // What files there are tell of a lab that is no more, and this one has never been.
+        for error in forget(directory) {
+            eprintln!("{error}");
+        }
+    })?;
     let record = Record::new(
         lab.clone(),
         unreleased.anchor.into(),
@@ -109,6 +114,17 @@ fn find_or_make(
     );
     record.write(directory)?;
     Ok((unreleased.release(lab)?, record, true))
+}
+
+/// Removes everything from the directory. Goes on past errors.
+fn forget(directory: &Directory) -> Vec<Error> {
+    let record = Record::remove(directory).err();
+    let mut errors: Vec<Error> = record
+        .map(|e| Error::kernel("remove anchor.json", &e))
+        .into_iter()
+        .collect();
+    errors.extend(directory.clear());
+    errors
 }
 
 fn run_inner(

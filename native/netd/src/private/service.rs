@@ -187,7 +187,10 @@ impl Service {
     }
 
     fn failed(&mut self, error: Error) {
-        eprintln!("{error}");
+        // A missing pasta stays missing for long; once is enough in the log.
+        if self.trouble.as_ref() != Some(&error) {
+            eprintln!("{error}");
+        }
         self.retry = Some(Instant::now() + BACKOFF[self.failures.min(BACKOFF.len() - 1)]);
         self.failures += 1;
         self.trouble = Some(error);
