@@ -21,8 +21,7 @@ export interface Subscription {
  * are whole entities and ids. Applied in order they give the core's table.
  */
 export type TableChange<Row> =
-  | { readonly full: readonly Row[] }
-  | { readonly put: readonly Row[]; readonly del: readonly string[] };
+  { readonly full: readonly Row[] } | { readonly put: readonly Row[]; readonly del: readonly string[] };
 
 /** What a reader of a byte stream gets. */
 export interface BytesHandlers {

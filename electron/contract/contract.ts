@@ -53,7 +53,16 @@ export const contract = {
     start: call({
       in: guestOf,
       out: done,
-      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'LAB_NOT_UP', 'GUEST_STATE', 'IMAGE_MISSING', 'QEMU_MISSING', 'QEMU_FAILED', 'NIC_IN_USE'],
+      errors: [
+        'NO_SUCH_LAB',
+        'NO_SUCH_GUEST',
+        'LAB_NOT_UP',
+        'GUEST_STATE',
+        'IMAGE_MISSING',
+        'QEMU_MISSING',
+        'QEMU_FAILED',
+        'NIC_IN_USE',
+      ],
       idempotent: true,
       for: 'anyone',
     }),
@@ -106,7 +115,14 @@ export const contract = {
         fileHash: z.string(),
       }),
       out: done,
-      errors: ['NO_SUCH_LAB', 'GUEST_NAME_TAKEN', 'LAB_FILE_INVALID', 'LAB_FILE_CHANGED', 'LAB_FILE_UNWRITABLE', 'IMAGE_MISSING'],
+      errors: [
+        'NO_SUCH_LAB',
+        'GUEST_NAME_TAKEN',
+        'LAB_FILE_INVALID',
+        'LAB_FILE_CHANGED',
+        'LAB_FILE_UNWRITABLE',
+        'IMAGE_MISSING',
+      ],
       idempotent: false,
       for: 'anyone',
     }),
@@ -123,7 +139,12 @@ export const contract = {
     /** Flips NAT in the kernel, then in the lab file. `ms` is the time from the request to the kernel's answer. */
     setNat: call({
       in: z.strictObject({ lab, network: NetworkName, nat: z.boolean() }),
-      out: z.strictObject({ nat: z.boolean(), changed: z.boolean(), flowsRemoved: z.number(), ms: z.number() }),
+      out: z.strictObject({
+        nat: z.boolean(),
+        changed: z.boolean(),
+        flowsRemoved: z.number(),
+        ms: z.number(),
+      }),
       errors: ['NO_SUCH_LAB', 'NO_SUCH_NETWORK', 'LAB_NOT_UP'],
       idempotent: true,
       for: 'anyone',
@@ -153,7 +174,9 @@ export const contract = {
     /** Images that a new guest can use without typing a path. */
     list: call({
       in: z.strictObject({}),
-      out: z.strictObject({ images: z.array(z.strictObject({ image: z.string(), label: z.string(), ready: z.boolean() })) }),
+      out: z.strictObject({
+        images: z.array(z.strictObject({ image: z.string(), label: z.string(), ready: z.boolean() })),
+      }),
       errors: [],
       idempotent: true,
       for: 'anyone',
@@ -161,7 +184,13 @@ export const contract = {
   },
   job: {
     /** Stops a running job and undoes what it has done so far. */
-    cancel: call({ in: z.strictObject({ job: z.string() }), out: done, errors: [], idempotent: true, for: 'anyone' }),
+    cancel: call({
+      in: z.strictObject({ job: z.string() }),
+      out: done,
+      errors: [],
+      idempotent: true,
+      for: 'anyone',
+    }),
   },
   core: {
     /** Ends the core when nothing needs it; guests and netd run on. */
@@ -192,12 +221,19 @@ export const contract = {
      * `tail` bytes. Bytes that the capped log no longer has are told by a skip.
      */
     serial: bytes({
-      in: guestOf.extend({ from: z.number().int().min(-1), tail: z.number().int().min(0).max(1_048_576).default(65_536) }),
+      in: guestOf.extend({
+        from: z.number().int().min(-1),
+        tail: z.number().int().min(0).max(1_048_576).default(65_536),
+      }),
       offsets: true,
       errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'CONSOLE_CLOSED'],
     }),
     /** The screen: RFB (RFC 6143) as QEMU speaks it, a connection of its own for each viewer. */
-    screen: bytes({ in: guestOf, offsets: false, errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'CONSOLE_CLOSED'] }),
+    screen: bytes({
+      in: guestOf,
+      offsets: false,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'CONSOLE_CLOSED'],
+    }),
   },
 } as const;
 

@@ -98,7 +98,11 @@ export class TapyardError extends Error {
   readonly hint: string | undefined;
   readonly subject: string | undefined;
 
-  constructor(code: ErrorCode, message: string, more: { hint?: string; subject?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    more: { hint?: string; subject?: string; cause?: unknown } = {},
+  ) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = 'TapyardError';
     this.code = code;

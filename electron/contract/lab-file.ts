@@ -3,9 +3,7 @@ import { GuestName, Ipv4, Ipv4Cidr, LabName, MacAddress, NetworkName } from './n
 import { z } from './zod.ts';
 
 /** A size such as `256M` or `2G` (binary units, as QEMU's `-m`), or a whole number of bytes. */
-export const MemorySize = z
-  .string()
-  .regex(/^[1-9][0-9]{0,6}[MG]$/, 'a size such as 256M or 2G');
+export const MemorySize = z.string().regex(/^[1-9][0-9]{0,6}[MG]$/, 'a size such as 256M or 2G');
 
 /** A range of addresses that DHCP hands out to guests without an address of their own. */
 export const DhcpRange = z.strictObject({ from: Ipv4, to: Ipv4 });

@@ -53,7 +53,10 @@ export type Leaf = CallLeaf | JobLeaf | TableLeaf | GaugeLeaf | BytesLeaf;
 export const call = <In extends z.ZodType, Out extends z.ZodType>(
   leaf: Omit<CallLeaf<In, Out>, 'kind'>,
 ): CallLeaf<In, Out> => ({ kind: 'call', ...leaf });
-export const job = <In extends z.ZodType>(leaf: Omit<JobLeaf<In>, 'kind'>): JobLeaf<In> => ({ kind: 'job', ...leaf });
+export const job = <In extends z.ZodType>(leaf: Omit<JobLeaf<In>, 'kind'>): JobLeaf<In> => ({
+  kind: 'job',
+  ...leaf,
+});
 export const table = <Row extends z.ZodType>(row: Row): TableLeaf<Row> => ({ kind: 'table', row });
 export const gauge = <Value extends z.ZodType>(value: Value): GaugeLeaf<Value> => ({ kind: 'gauge', value });
 export const bytes = <In extends z.ZodType>(leaf: Omit<BytesLeaf<In>, 'kind'>): BytesLeaf<In> => ({

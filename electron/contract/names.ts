@@ -36,7 +36,10 @@ export const InterfaceName = z.string().min(1).max(15);
 /** A MAC address under QEMU's prefix 52:54:00, lower case. */
 export const MacAddress = z
   .string()
-  .regex(/^52:54:00(?::[0-9a-f]{2}){3}$/, 'a MAC address such as 52:54:00:a1:3f:02 (prefix 52:54:00, lower case)');
+  .regex(
+    /^52:54:00(?::[0-9a-f]{2}){3}$/,
+    'a MAC address such as 52:54:00:a1:3f:02 (prefix 52:54:00, lower case)',
+  );
 
 const octet = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
 
@@ -48,7 +51,10 @@ export const Ipv4 = z
 /** An IPv4 CIDR such as `192.168.57.0/24`; that its host bits are zero is checked with the lab. */
 export const Ipv4Cidr = z
   .string()
-  .regex(new RegExp(`^(?:${octet}\\.){3}${octet}/(?:[89]|[12][0-9]|30)$`), 'a subnet such as 192.168.57.0/24 (prefix 8 to 30)');
+  .regex(
+    new RegExp(`^(?:${octet}\\.){3}${octet}/(?:[89]|[12][0-9]|30)$`),
+    'a subnet such as 192.168.57.0/24 (prefix 8 to 30)',
+  );
 
 /** Whether the lab's network lives in a namespace of its own or on this computer (DESIGN: scopes). */
 export const Scope = z.enum(['private', 'host']);

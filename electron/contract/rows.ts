@@ -96,14 +96,7 @@ export const LinkRow = z.strictObject({
 export type LinkRow = z.infer<typeof LinkRow>;
 
 /** States and words as libvirt users know them. */
-export const GuestState = z.enum([
-  'shut off',
-  'starting',
-  'running',
-  'paused',
-  'shutting down',
-  'crashed',
-]);
+export const GuestState = z.enum(['shut off', 'starting', 'running', 'paused', 'shutting down', 'crashed']);
 export type GuestState = z.infer<typeof GuestState>;
 
 /** One NIC of a guest and the cable that it hangs on. */
