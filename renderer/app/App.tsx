@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReactElement } from 'react';
+import { Boundary } from '../lib/Boundary.tsx';
 import { NoLab } from '../features/labs/NoLab.tsx';
 import { useCore } from '../store/core.ts';
 import { useLab } from '../store/select.ts';
 import { useTables } from '../store/tables.ts';
+import { useUi } from '../store/ui.ts';
 import { Dialogs } from './Dialogs.tsx';
 import { Frame } from './Frame.tsx';
 import { LiveRegion } from './LiveRegion.tsx';
 import { Connecting } from './Connecting.tsx';
+
+const closeDialogs = (): void =>
+  useUi.setState({ palette: false, shortcuts: false, newGuest: false, confirm: null });
 
 /** The window: a skeleton until a core has answered, then the lab in view, or how to open one. */
 export function App(): ReactElement {
@@ -18,8 +23,10 @@ export function App(): ReactElement {
   if (first || (mismatch && !answered)) return <Connecting />;
   return (
     <>
-      {lab ? <Frame lab={lab} /> : <NoLab />}
-      <Dialogs />
+      <Boundary>{lab ? <Frame lab={lab} /> : <NoLab />}</Boundary>
+      <Boundary onDismiss={closeDialogs}>
+        <Dialogs />
+      </Boundary>
       <LiveRegion />
     </>
   );

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, type ReactElement } from 'react';
-import { Checks } from '../features/checks/Checks.tsx';
+import { lazy, Suspense, useEffect, type ReactElement } from 'react';
 import { Dock } from '../features/consoles/Dock.tsx';
 import { Guests } from '../features/guests/Guests.tsx';
 import { Inspector } from '../features/inspector/Inspector.tsx';
 import { LabMap } from '../features/map/LabMap.tsx';
 import { Failures } from '../features/jobs/Failures.tsx';
-import { Settings } from '../features/settings/Settings.tsx';
+import { Boundary } from '../lib/Boundary.tsx';
 import { Splitter } from '../lib/Splitter.tsx';
 import { cx } from '../lib/class-names.ts';
 import { useCore } from '../store/core.ts';
@@ -18,6 +17,9 @@ import styles from './Frame.module.css';
 import { Header } from './Header.tsx';
 import { NavRail } from './NavRail.tsx';
 import { useMedia, wideQuery } from '../lib/use-media.ts';
+
+const Checks = lazy(() => import('../features/checks/Checks.tsx'));
+const Settings = lazy(() => import('../features/settings/Settings.tsx'));
 
 /** The whole window of a lab: header, rail, work area with dock, inspector, footer. */
 export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
@@ -43,8 +45,12 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
           <main className={cx(styles.view, !live && styles.stale)} aria-label={titles[view]}>
             {view === 'map' ? <LabMap lab={lab.id} /> : null}
             {view === 'guests' ? <Guests lab={lab} /> : null}
-            {view === 'checks' ? <Checks /> : null}
-            {view === 'settings' ? <Settings /> : null}
+            <Boundary key={view}>
+              <Suspense fallback={null}>
+                {view === 'checks' ? <Checks /> : null}
+                {view === 'settings' ? <Settings /> : null}
+              </Suspense>
+            </Boundary>
             <Failures lab={lab} />
           </main>
           {ofLab ? <Dock lab={lab} /> : null}

@@ -18,7 +18,7 @@ const rank = { failed: 0, warning: 1, ok: 2 } as const;
 const words = { failed: 'failed', warning: 'warning', ok: 'fine' } as const;
 
 /** What this computer can do, and the fix for what it cannot. */
-export function Checks(): ReactElement {
+export default function Checks(): ReactElement {
   const client = useClient();
   const [state, setState] = useState<State>(null);
   // Raised by the button; each run is one effect, ended when the page is left.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ChevronDown, ChevronUp, X } from 'lucide-react';
 import { lazy, Suspense, useCallback, useRef, type KeyboardEvent, type ReactElement } from 'react';
+import { Boundary } from '../../lib/Boundary.tsx';
 import { Button } from '../../lib/Button.tsx';
 import { Splitter } from '../../lib/Splitter.tsx';
 import { cx } from '../../lib/class-names.ts';
@@ -42,13 +43,15 @@ export function Dock({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   if (!active || !guest) return <EmptyDock lab={lab} />;
 
   const pane = (kind: ConsoleTab['kind']): ReactElement => (
-    <Suspense key={`${guest.id}:${kind}`} fallback={<div className={styles.loading} />}>
-      {kind === 'serial' ? (
-        <SerialPane guest={guest} onRelease={release} />
-      ) : (
-        <ScreenPane guest={guest} onRelease={release} />
-      )}
-    </Suspense>
+    <Boundary key={`${guest.id}:${kind}`}>
+      <Suspense fallback={<div className={styles.loading} />}>
+        {kind === 'serial' ? (
+          <SerialPane guest={guest} onRelease={release} />
+        ) : (
+          <ScreenPane guest={guest} onRelease={release} />
+        )}
+      </Suspense>
+    </Boundary>
   );
 
   return (

@@ -10,7 +10,7 @@ import { useUi } from '../../store/ui.ts';
 import styles from './Settings.module.css';
 
 /** What this window does differently for this person. Kept in the browser, at once. */
-export function Settings(): ReactElement {
+export default function Settings(): ReactElement {
   const theme = useUi((ui) => ui.theme);
   const screenReader = useUi((ui) => ui.screenReaderTerminals);
   const reduced = useMedia('(prefers-reduced-motion: reduce)');

@@ -11,6 +11,7 @@ import { Guests } from '../../../renderer/features/guests/Guests.tsx';
 import NewGuest from '../../../renderer/features/guests/NewGuest.tsx';
 import { Failures } from '../../../renderer/features/jobs/Failures.tsx';
 import { JobProgress } from '../../../renderer/features/jobs/JobProgress.tsx';
+import { Boundary } from '../../../renderer/lib/Boundary.tsx';
 import { keepConnected, useCore } from '../../../renderer/store/core.ts';
 import { useTables, type Row } from '../../../renderer/store/tables.ts';
 import { useUi } from '../../../renderer/store/ui.ts';
@@ -229,5 +230,30 @@ describe('banners', () => {
     await vi.waitFor(() => expect(useCore.getState().status).toBe('ready'));
     await draw(<Banners lab={lab()} />);
     expect(place.textContent).not.toContain('The core is gone');
+  });
+});
+
+describe('a part that cannot be drawn', () => {
+  const Broken = (): ReactElement => {
+    throw new Error('Failed to fetch dynamically imported module');
+  };
+
+  it('says so in its place, and leaves the rest', async () => {
+    const silence = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const dismissed = vi.fn<() => void>();
+    await draw(
+      <>
+        <p>the rest</p>
+        <Boundary onDismiss={dismissed}>
+          <Broken />
+        </Boundary>
+      </>,
+    );
+    expect(place.textContent).toContain('the rest');
+    expect(place.textContent).toContain('Failed to fetch dynamically imported module');
+    expect(button('Load the page anew')).toBeTruthy();
+    await press('Dismiss');
+    expect(dismissed).toHaveBeenCalledOnce();
+    silence.mockRestore();
   });
 });
