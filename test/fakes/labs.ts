@@ -2,7 +2,6 @@
 import type { GuestRow, LinkRow, NetworkRow } from '../../electron/contract/rows.ts';
 import {
   bridgeLinkRow,
-  fakeNow,
   guestRow,
   hostRow,
   labRow,
@@ -205,7 +204,6 @@ export function bigLab(guestCount: number, networkCount: number, second: number)
     const off = at % 17 === 11;
     const guest = guestRow(lab, `node-${String(at + 1).padStart(3, '0')}`, nics, {
       pid: 40_000 + at,
-      since: fakeNow,
       ...(at % 23 === 7 ? { state: 'paused' as const } : {}),
     });
     if (!off) return guest;

@@ -17,8 +17,8 @@ export interface LabRows {
   readonly guests: GuestRow[];
 }
 
-/** 12 minutes before the page was opened would change every screenshot: a fixed day instead. */
-export const fakeNow = Date.UTC(2026, 0, 15, 9, 30);
+/** When the guests of a fake began to run: every screenshot says 12 minutes. */
+export const fakeSince = Date.now() - 12 * 60_000;
 
 export const hostRow = (part: Partial<HostRow> = {}): HostRow => ({
   id: 'host',
@@ -129,7 +129,7 @@ export const guestRow = (
   name,
   state: 'running',
   stateReason: null,
-  since: fakeNow,
+  since: fakeSince,
   pid: 31996,
   accelerator: 'kvm',
   image: 'debian-12',

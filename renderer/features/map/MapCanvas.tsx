@@ -104,6 +104,8 @@ export function MapCanvas({ topology, onList }: Props) {
     if (!box) return;
     const subject = subjectAt(key);
     if (subject.kind !== 'lab') useUi.getState().select(subject);
+    // On the canvas there is nothing that could take the focus and be read out.
+    if (window.level === 'far') useUi.getState().announce(key.slice(key.lastIndexOf('/') + 1));
     reveal(box);
     // The node may only now come into the DOM.
     requestAnimationFrame(() => requestAnimationFrame(() => focusKey(root.current, key)));
