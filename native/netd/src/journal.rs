@@ -6,6 +6,7 @@
 //! machine: with the machine everything that it tells of is gone as well, which the boot id in
 //! its first line shows.
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -74,6 +75,15 @@ pub struct Recorded {
     pub spec: NetworkSpec,
     /// It is to go; what is left of it failed to.
     pub removing: bool,
+    /// Addresses that its bridge had under earlier specs. A netd that was killed while it
+    /// changed one leaves both.
+    pub formers: Vec<Ipv4Net>,
+}
+
+/// A bridge's address with its subnet's length.
+pub fn bridge_address(spec: &NetworkSpec) -> Ipv4Net {
+    // A subnet's length is at most 30, so this is never wrong.
+    Ipv4Net::new(spec.address, spec.subnet.net().prefix_len()).unwrap_or(spec.subnet.net())
 }
 
 /// What the lines amount to.
@@ -90,10 +100,18 @@ impl State {
         match entry {
             Entry::Begin { .. } => {}
             Entry::Network { lab, network } => {
+                let spec = *network;
+                let before = self.networks.remove(&spec.name);
+                let mut formers = before.map_or_else(Vec::new, |mut before| {
+                    before.formers.push(bridge_address(&before.spec));
+                    before.formers
+                });
+                formers.retain(|former| *former != bridge_address(&spec));
                 let recorded = Recorded {
                     lab,
-                    spec: *network,
+                    spec,
                     removing: false,
+                    formers,
                 };
                 self.networks.insert(recorded.spec.name.clone(), recorded);
             }
@@ -323,6 +341,25 @@ mod tests {
             &State::default()
         );
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn remembers_former_addresses() {
+        let mut state = State::default();
+        for subnet in ["10.0.1", "10.0.2", "10.0.2", "10.0.3", "10.0.1"] {
+            let Entry::Network { lab, mut network } = network("br0") else {
+                unreachable!()
+            };
+            network.subnet = format!("{subnet}.0/24").try_into().unwrap();
+            network.address = format!("{subnet}.1").parse().unwrap();
+            state.apply(Entry::Network { lab, network });
+        }
+        let formers: Vec<String> = state.networks[&name("br0")]
+            .formers
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(formers, ["10.0.2.1/24", "10.0.3.1/24"]);
     }
 
     #[test]

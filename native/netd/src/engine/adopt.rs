@@ -35,7 +35,7 @@ impl Engine {
 
     fn readopt(&mut self, recorded: &Recorded) -> Result<()> {
         self.check_name(&recorded.lab, &recorded.spec, Some(recorded))?;
-        self.make(&recorded.lab, &recorded.spec, Some(recorded))?;
+        self.make(&recorded.lab, &recorded.spec)?;
         Ok(())
     }
 }

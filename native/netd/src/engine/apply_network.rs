@@ -28,29 +28,24 @@ impl Engine {
         }
         self.dirty = true;
         let made = self
-            .make(&lab, &spec, before.as_ref())
+            .make(&lab, &spec)
             .and_then(|steps| Ok((steps, self.verify(&lab, &spec)?)));
         match made {
             Ok((steps, network)) => Ok(ApplyNetworkReply { steps, network }),
             Err(error) => {
-                self.undo(&lab, &spec, before);
+                self.undo(&spec, before);
                 Err(error)
             }
         }
     }
 
     /// Back to what was before a failed apply: the network as it was, or none.
-    fn undo(&mut self, lab: &LabName, spec: &NetworkSpec, before: Option<Recorded>) {
+    fn undo(&mut self, spec: &NetworkSpec, before: Option<Recorded>) {
         let Some(before) = before.filter(|b| !b.removing) else {
             for error in self.take_down(&spec.name).failed {
                 eprintln!("undo of {}: {error}", spec.name);
             }
             return;
-        };
-        let now = Recorded {
-            lab: lab.clone(),
-            spec: spec.clone(),
-            removing: false,
         };
         let restored = self
             .journal
@@ -58,24 +53,19 @@ impl Engine {
                 lab: before.lab.clone(),
                 network: Box::new(before.spec.clone()),
             })
-            .and_then(|()| self.make(&before.lab, &before.spec, Some(&now)));
+            .and_then(|()| self.make(&before.lab, &before.spec));
         if let Err(error) = restored {
             eprintln!("undo of {}: {error}", spec.name);
         }
     }
 
-    /// Brings the kernel and dnsmasq to what is wanted. `before` is what the journal said last.
-    pub(super) fn make(
-        &mut self,
-        lab: &LabName,
-        spec: &NetworkSpec,
-        before: Option<&Recorded>,
-    ) -> Result<Vec<Step>> {
+    /// Brings the kernel and dnsmasq to what is wanted.
+    pub(super) fn make(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<Step>> {
         let mut watch = Stopwatch::start();
         let mut steps = Vec::with_capacity(6);
         let (ifindex, made, changed) = self.make_bridge(lab, spec)?;
         steps.push(watch.step("bridge", changed));
-        let changed = self.make_address(ifindex, spec, before)?;
+        let changed = self.make_address(ifindex, spec)?;
         steps.push(watch.step("bridge_address", changed));
         let changed = self.switch_on(ifindex, spec, made)?;
         steps.push(watch.step("bridge_up", changed));

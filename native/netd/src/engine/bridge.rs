@@ -2,9 +2,9 @@
 //! A network's bridge: made, adjusted, given its address, switched on, removed.
 
 use super::{Engine, label};
-use crate::journal::Recorded;
+use crate::journal::{Recorded, bridge_address};
 use crate::rtnl::{AddressFamily, Counters, LinkChange, LinkInfo, NewBridge};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use rustix::io::Errno;
 use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
 
@@ -97,13 +97,8 @@ impl Engine {
         Ok(links)
     }
 
-    pub(super) fn make_address(
-        &mut self,
-        ifindex: u32,
-        spec: &NetworkSpec,
-        before: Option<&Recorded>,
-    ) -> Result<bool> {
-        let wanted = bridge_address(spec)?;
+    pub(super) fn make_address(&mut self, ifindex: u32, spec: &NetworkSpec) -> Result<bool> {
+        let wanted = bridge_address(spec);
         let there: Vec<IpNet> = self
             .rtnl
             .addresses(AddressFamily::V4)?
@@ -112,10 +107,10 @@ impl Engine {
             .map(|address| address.net)
             .collect();
         let mut changed = false;
-        if let Some(before) = before {
-            let old = bridge_address(&before.spec)?;
-            if old != wanted && there.contains(&old.into()) {
-                self.rtnl.delete_address(ifindex, old)?;
+        let recorded = self.journal.state().networks.get(&spec.name);
+        for former in recorded.into_iter().flat_map(|r| &r.formers) {
+            if there.contains(&(*former).into()) {
+                self.rtnl.delete_address(ifindex, *former)?;
                 changed = true;
             }
         }
@@ -163,10 +158,4 @@ impl Engine {
         self.rtnl.delete_link(link.ifindex, name)?;
         Ok(true)
     }
-}
-
-/// The bridge's address with the subnet's length.
-fn bridge_address(spec: &NetworkSpec) -> Result<Ipv4Net> {
-    Ipv4Net::new(spec.address, spec.subnet.net().prefix_len())
-        .map_err(|e| Error::new(Code::Internal, e.to_string()))
 }

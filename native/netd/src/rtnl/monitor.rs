@@ -28,8 +28,10 @@ const RTM_DELNETCONF: u16 = 81;
 /// What may have changed since last asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Interfaces or their addresses.
+    /// Interfaces.
     pub links: bool,
+    /// Addresses of interfaces.
+    pub addresses: bool,
     /// IPv4 routes.
     pub routes: bool,
     /// sysctls of net.ipv4.conf, forwarding among them.
@@ -39,7 +41,7 @@ pub struct Changes {
 impl Changes {
     /// Whether anything did.
     pub fn any(self) -> bool {
-        self.links || self.routes || self.netconf
+        self.links || self.addresses || self.routes || self.netconf
     }
 }
 
@@ -84,9 +86,8 @@ impl Monitor {
                 Ok((size, _)) => {
                     for part in split(&buffer[..size]) {
                         match part.kind {
-                            RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => {
-                                changes.links = true;
-                            }
+                            RTM_NEWLINK | RTM_DELLINK => changes.links = true,
+                            RTM_NEWADDR | RTM_DELADDR => changes.addresses = true,
                             RTM_NEWROUTE | RTM_DELROUTE => changes.routes = true,
                             RTM_NEWNETCONF | RTM_DELNETCONF => changes.netconf = true,
                             _ => {}
@@ -97,6 +98,7 @@ impl Monitor {
                 Err(Errno::NOBUFS) => {
                     changes = Changes {
                         links: true,
+                        addresses: true,
                         routes: true,
                         netconf: true,
                     };

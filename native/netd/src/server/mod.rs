@@ -19,8 +19,10 @@ use tapyard_protocol::{Code, Error, Result, Snapshot, to_line};
 const CONNECTIONS: usize = 32;
 /// So many more may be about to be closed; beyond that they are dropped without a word.
 const CLOSING: usize = 32;
-/// Events are gathered for so long.
+/// Events are gathered for so long, or, where a look at the kernel takes long (a thousand
+/// interfaces), for so many times that.
 const COALESCE: Duration = Duration::from_millis(20);
+const COALESCE_FACTOR: u32 = 4;
 /// How long the answer to `shutdown` may take to be read.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,7 @@ pub fn run(listener: UnixListener, engine: Engine) -> Result<()> {
         next: 0,
         told: None,
         tell_at: None,
+        coalesce: COALESCE,
     };
     loop {
         if server.turn(&listener)? {
@@ -50,6 +53,8 @@ struct Server {
     told: Option<Snapshot>,
     /// When to tell them what has changed since.
     tell_at: Option<Instant>,
+    /// How long events are gathered.
+    coalesce: Duration,
 }
 
 /// What became ready.
@@ -84,7 +89,7 @@ impl Server {
             self.accept(listener);
         }
         if self.engine.is_dirty() && self.tell_at.is_none() {
-            self.tell_at = Some(now + COALESCE);
+            self.tell_at = Some(now + self.coalesce);
         }
         if self.tell_at.is_some_and(|at| at <= Instant::now()) {
             self.tell();
@@ -291,10 +296,15 @@ impl Server {
             self.told = None;
             return;
         }
-        let new = match self.engine.snapshot() {
+        let begin = Instant::now();
+        let new = self.engine.snapshot();
+        self.coalesce = COALESCE.max(begin.elapsed() * COALESCE_FACTOR);
+        let new = match new {
             Ok(new) => new,
             Err(error) => {
+                // Interfaces come and go faster than they can be listed: a little later again.
                 eprintln!("look at the kernel: {error}");
+                self.tell_at = Some(Instant::now() + self.coalesce);
                 return;
             }
         };

@@ -46,8 +46,9 @@ impl Uplink for KernelUplink {
 
     fn on_readable(&mut self) -> bool {
         let changes = self.monitor.drain();
-        // A new interface or address alone moves no route, but the address may be the uplink's.
-        if !(changes.routes || changes.links) {
+        // A new address moves no route, but it may be the uplink's. Interfaces alone change
+        // nothing: the kernel takes away the routes of one that goes.
+        if !(changes.routes || changes.addresses) {
             return false;
         }
         let state = look(&mut self.rtnl).unwrap_or_else(State::none);
