@@ -39,6 +39,8 @@ pub fn open(name: &str) -> Result<Option<OwnedFd>> {
         {
             Ok(None)
         }
+        // Some file lies where the device should be.
+        e if e.raw_os_error() == Some(libc::ENOTTY) => Err(device_error(Errno::NODEV)),
         e => Err(Error::kernel(format!("make tap {name}"), &e).subject(name)),
     }
 }
