@@ -143,7 +143,7 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
           />
         )}
       </div>
-      <p id={describedBy} className={level === 'card' ? '' : 'map-hidden'}>
+      <p id={describedBy} className={level === 'card' && (!node.ghost || node.ghost.expected) ? '' : 'map-hidden'}>
         {node.sentence}
       </p>
       {level === 'card' && failure && (
