@@ -9,6 +9,7 @@ import { useTables, type Row } from '../../store/tables.ts';
 import { token } from '../../store/theme.ts';
 import { useUi } from '../../store/ui.ts';
 import { SerialFeed, type SerialStatus } from './serial-feed.ts';
+import { styleByObject } from './span-style.ts';
 import { tame } from './tame.ts';
 
 /** Bytes that come within this time of opening are the record's tail, not what the guest says now, ms. */
@@ -212,6 +213,8 @@ export class SerialTerminal {
     }
   }
 }
+
+styleByObject(HTMLSpanElement.prototype);
 
 const open = new Map<string, SerialTerminal>();
 
