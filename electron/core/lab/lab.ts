@@ -370,13 +370,15 @@ export class Lab {
   #recipeInput(): RecipeInput {
     const argv = new Map<string, readonly string[]>();
     for (const [name, { status }] of this.guests) if (status.argv) argv.set(name, status.argv);
-    // While nothing is observed: what it will be.
-    const device = this.#engine.picture
-      ? this.#engine.picture.uplink.device
-      : this.scope === 'private'
-        ? 'up0'
-        : ownDefaultDevice();
-    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink: safeDevice(device), argv };
+    const uplink = safeDevice(this.#uplinkDevice());
+    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink, argv };
+  }
+
+  /** The uplink's interface as observed; while it is neither there nor said why not, what it will be. */
+  #uplinkDevice(): string | null {
+    const uplink = this.#engine.picture?.uplink;
+    if (uplink && (uplink.device !== null || uplink.reason !== null)) return uplink.device;
+    return this.scope === 'private' ? 'up0' : ownDefaultDevice();
   }
 
   #running(): boolean {

@@ -94,10 +94,10 @@ export class LocalEngine implements Engine {
     const { name, subnet, address, mac, mtu, nat, dhcp } = network;
     const wanted = { name, subnet, address, mac, mtu, nat, dhcp, domain: 'lab' } as const;
     const reply = await this.#connected().request('apply_network', { lab: this.#lab, network: wanted });
-    this.#event({ event: 'networks', put: [reply.network], del: [] });
     const { bridge } = reply.network;
     // The event with the bridge itself comes within 20 ms: what is done is to be seen.
     await this.#until(() => bridge === null || (this.#picture?.links.has(bridge) ?? true));
+    this.#event({ event: 'networks', put: [reply.network], del: [] });
     return reply.steps;
   }
 
