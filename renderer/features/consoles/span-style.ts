@@ -7,10 +7,12 @@
  * from markup. xterm offers no way to choose, so its cells, which are spans, get the second way for the first.
  */
 
+function setAttributeOrStyle(this: Pick<HTMLElement, 'style'>, name: string, value: string): void {
+  if (name === 'style') this.style.cssText = value;
+  else Element.prototype.setAttribute.call(this, name, value);
+}
+
 /** Makes what inherits from `prototype` take `style` attributes through its style object. Idempotent. */
 export function styleByObject(prototype: Pick<HTMLElement, 'setAttribute' | 'style'>): void {
-  prototype.setAttribute = function setAttributeOrStyle(name: string, value: string): void {
-    if (name === 'style') this.style.cssText = value;
-    else Element.prototype.setAttribute.call(this, name, value);
-  };
+  prototype.setAttribute = setAttributeOrStyle;
 }
