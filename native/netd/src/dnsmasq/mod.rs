@@ -141,16 +141,19 @@ impl Dnsmasq {
         running.eq(arguments)
     }
 
-    /// Brings its two files up to date and, where that changed them, makes it read them again.
-    /// True when it did.
+    /// Brings its two files up to date. True where that changed them: then it wants a
+    /// [`Dnsmasq::reload`].
     pub fn update(&self, wanted: &Wanted<'_>) -> Result<bool> {
-        let failed = |e: io::Error| failed(&wanted.network.name, &e.to_string());
-        let changed = write_files(&self.directory, wanted).map_err(failed)?;
-        if changed {
-            self.cap_log().map_err(failed)?;
-            self.process.signal(Signal::HUP);
+        write_files(&self.directory, wanted)
+            .map_err(|e| failed(&wanted.network.name, &e.to_string()))
+    }
+
+    /// Makes it read its files again.
+    pub fn reload(&self) {
+        if let Err(e) = self.cap_log() {
+            eprintln!("cap {}: {e}", self.directory.join(config::LOG).display());
         }
-        Ok(changed)
+        self.process.signal(Signal::HUP);
     }
 
     /// Ends it. False when even SIGKILL did not.

@@ -24,6 +24,7 @@ impl Engine {
                 eprintln!("adopt {name}: {error}");
             }
         }
+        self.after_reply();
         if self.journal.state().networks.is_empty() && !self.journal.state().opened.is_empty() {
             let mut out = Removed::default();
             self.close_all(&mut out);

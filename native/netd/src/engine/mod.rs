@@ -24,7 +24,7 @@ use crate::nft::Filter;
 use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
 use forwarding::Repairs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 use supervise::Service;
@@ -80,6 +80,8 @@ pub struct Engine {
     leases: LeaseWatch,
     journal: Journal,
     dns: BTreeMap<NetworkName, Service>,
+    /// Those whose files were written since they last read them.
+    reload: BTreeSet<NetworkName>,
     repairs: Repairs,
     /// The filter may have been changed by somebody.
     filter_doubtful: bool,
@@ -129,6 +131,7 @@ impl Engine {
                 directory,
             },
             dns: BTreeMap::new(),
+            reload: BTreeSet::new(),
             repairs: Repairs::default(),
             filter_doubtful: false,
             dirty: false,
@@ -153,6 +156,16 @@ impl Engine {
             uid: identity.label_uid,
             pid: identity.pid,
             instance: self.instance.clone(),
+        }
+    }
+
+    /// Does what need not be waited for: makes dnsmasq read what was written for it, which costs
+    /// it and the machine more than all that the request itself did.
+    pub fn after_reply(&mut self) {
+        for name in std::mem::take(&mut self.reload) {
+            if let Some(dnsmasq) = self.dns.get(&name).and_then(Service::dnsmasq) {
+                dnsmasq.reload();
+            }
         }
     }
 
@@ -181,9 +194,11 @@ impl Engine {
                 }
             }
             Source::Filter => {
-                self.filter_watch.drain();
-                self.filter_doubtful = true;
-                self.dirty = true;
+                // An unknown port is nobody's, so everything counts as foreign.
+                if self.filter_watch.foreign(self.filter.port().unwrap_or(0)) {
+                    self.filter_doubtful = true;
+                    self.dirty = true;
+                }
             }
             Source::Leases => {
                 self.leases.drain();

@@ -70,11 +70,14 @@ impl Engine {
         if let (Some(dhcp), Some(service)) = (&spec.dhcp, self.dns.get(&spec.name))
             && let Some(dnsmasq) = service.dnsmasq()
         {
-            dnsmasq.update(&Wanted {
+            let wanted = Wanted {
                 network: spec,
                 dhcp,
                 upstream: &upstream,
-            })?;
+            };
+            if dnsmasq.update(&wanted)? {
+                self.reload.insert(spec.name.clone());
+            }
         }
         Ok((switched, flows as u64))
     }

@@ -93,7 +93,11 @@ impl Engine {
             && !anew
             && dnsmasq.is_as_wanted(&wanted)
         {
-            return Ok(Pending::Settled(dnsmasq.update(&wanted)?));
+            let changed = dnsmasq.update(&wanted)?;
+            if changed {
+                self.reload.insert(spec.name.clone());
+            }
+            return Ok(Pending::Settled(changed));
         }
         self.end_dns(&spec.name)?;
         Ok(Pending::Starting(Dnsmasq::start(&directory, &wanted)?))
@@ -154,8 +158,10 @@ impl Engine {
                     dhcp,
                     upstream: &upstream,
                 };
-                if let Err(error) = dnsmasq.update(&wanted) {
-                    eprintln!("{error}");
+                match dnsmasq.update(&wanted) {
+                    Ok(true) => dnsmasq.reload(),
+                    Ok(false) => {}
+                    Err(error) => eprintln!("{error}"),
                 }
             }
         }

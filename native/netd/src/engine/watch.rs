@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What else tells netd of changes: nf_tables' own notifications, and inotify for leases.
 
+use crate::rtnl::messages;
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -39,14 +40,20 @@ impl FilterWatch {
         self.fd.as_fd()
     }
 
-    /// Forgets all that is there, without blocking.
-    pub fn drain(&self) {
+    /// Takes all that is there, without blocking. Whether any of it was done by another socket
+    /// than the one of this port.
+    pub fn foreign(&self, port: u32) -> bool {
         let mut buffer = [0; 16 * 1024];
+        let mut foreign = false;
         loop {
-            match recv(&self.fd, &mut buffer, RecvFlags::TRUNC) {
-                // ENOBUFS: some were lost; that there were some is all we ask.
-                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
-                Err(_) => return,
+            match recv(&self.fd, &mut buffer, RecvFlags::empty()) {
+                Ok((size, _)) => {
+                    foreign |= messages(&buffer[..size]).any(|origin| origin != port);
+                }
+                // Some were lost; they may have been anybody's.
+                Err(Errno::NOBUFS) => foreign = true,
+                Err(Errno::INTR) => {}
+                Err(_) => return foreign,
             }
         }
     }

@@ -92,6 +92,12 @@ impl Filter {
         })
     }
 
+    /// The port by which nf_tables' notifications name our own changes. The kernel gives it with
+    /// the first message that is sent.
+    pub fn port(&self) -> Result<u32> {
+        self.socket.port()
+    }
+
     /// Makes the table with its sets, maps and base chains, where they are missing.
     pub fn ensure(&mut self) -> Result<()> {
         let chains = self.chains()?;

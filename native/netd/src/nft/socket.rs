@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-    sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, getsockname, netlink, recv, send,
+    socket_with, sockopt,
 };
 
 use super::{Error, Result};
@@ -74,6 +75,14 @@ impl Socket {
         };
         let fd = open().map_err(|e| kernel("open a netfilter socket", e.into()))?;
         Ok(Socket { fd, seq: 0 })
+    }
+
+    /// The port by which the kernel names this socket as the origin of a change.
+    pub(crate) fn port(&self) -> Result<u32> {
+        let address = getsockname(&self.fd)
+            .and_then(SocketAddrNetlink::try_from)
+            .map_err(|e| kernel("look up a netfilter socket's port", e.into()))?;
+        Ok(address.pid())
     }
 
     fn next_seq(&mut self) -> u32 {

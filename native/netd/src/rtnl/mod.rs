@@ -14,7 +14,7 @@ pub use address::{Address, AddressFamily};
 pub use link::{Counters, LinkChange, LinkInfo, LinkStats, NewBridge};
 pub use monitor::{Changes, Monitor};
 pub use route::{Route, default_route};
-pub use socket::Rtnl;
+pub use socket::{Rtnl, messages};
 
 use rustix::io::Errno;
 use tapyard_protocol::{Code, Error as Told};

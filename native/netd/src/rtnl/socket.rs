@@ -227,6 +227,7 @@ pub(super) struct Part<'a> {
     pub(super) kind: u16,
     flags: u16,
     seq: u32,
+    port: u32,
     pub(super) body: &'a [u8],
 }
 
@@ -245,11 +246,17 @@ pub(super) fn split(mut bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
             kind: u16_at(bytes, 4)?,
             flags: u16_at(bytes, 6)?,
             seq: u32_at(bytes, 8)?,
+            port: u32_at(bytes, 12)?,
             body: bytes.get(HEADER..length)?,
         };
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(part)
     })
+}
+
+/// The origin (nlmsg_pid) of each message of a datagram, of whatever netlink family.
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    split(bytes).map(|part| part.port)
 }
 
 /// Two bytes in the machine's order.

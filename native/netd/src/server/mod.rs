@@ -265,6 +265,7 @@ impl Server {
                 return true;
             }
         }
+        self.engine.after_reply();
         false
     }
 
