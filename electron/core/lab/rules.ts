@@ -111,10 +111,9 @@ function rangeFindings(network: NetworkDefinition, subnet: Subnet, path: Path): 
   const { dhcp } = network;
   if (dhcp === undefined || dhcp === false) return [];
   const name = String(path[1]);
-  const outside = [
-    ...addressFindings([...path, 'dhcp', 'from'], dhcp.from, subnet, name),
-    ...addressFindings([...path, 'dhcp', 'to'], dhcp.to, subnet, name),
-  ];
+  const outside = Object.entries(dhcp).flatMap(([end, address]) =>
+    addressFindings([...path, 'dhcp', end], address, subnet, name),
+  );
   if (outside.length > 0 || ipv4(dhcp.from) <= ipv4(dhcp.to)) return outside;
   const message = `the DHCP range ends at ${dhcp.to} before it begins at ${dhcp.from}`;
   return [
