@@ -12,10 +12,14 @@ const joinDeadline = 10_000;
 /** Serves the window to browsers. The core runs in this process unless another hosts it. */
 export async function serveHere(at: ServeOptions['at']): Promise<Serving> {
   const seat = new CoreSeat({ start: startCore, deadlineMs: joinDeadline });
+  await seat.hold();
   const serving = await serve({
     at,
     page: rendererDirectory(),
     attach: (channel) => seat.attach(channel, 'browser'),
+  }).catch(async (thrown: unknown) => {
+    await seat.close();
+    throw thrown;
   });
   return {
     ...serving,

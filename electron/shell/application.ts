@@ -38,7 +38,8 @@ export function runApplication(preload: string, start: () => Promise<RunningCore
   endInOrder(seat);
   app
     .whenReady()
-    .then(() => {
+    .then(async () => {
+      await seat.hold();
       confineSession();
       handleScheme(readPage(rendererDirectory()));
       setMenu();

@@ -1,14 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from '../../contract/connect.ts';
 import { serveChannel } from '../../contract/dispatch.ts';
 import type { Audience } from '../../contract/leaf.ts';
 import { effectiveAudience, Hello, parseMessage, type Role } from '../../contract/wire.ts';
-import { joinCore, type ElectionOptions, type Host } from './election.ts';
+import { joinCore, type ElectionOptions, type Host, type Member } from './election.ts';
 import { relay, type PausableChannel } from './socket-channel.ts';
 
 /** The same hello with `role`, so that a page cannot say that it is the CLI. Anything else passes and is refused by the core. */
 export function helloAs(role: Role, message: string | Uint8Array): string | Uint8Array {
   const hello = typeof message === 'string' ? parseMessage(Hello, message) : undefined;
   return hello === undefined ? message : JSON.stringify({ ...hello, role });
+}
+
+const retryEvery = 1000;
+const helloDeadline = 5000;
+
+/** Resolves when the core at the other end of the channel goes. */
+async function gone(channel: PausableChannel): Promise<void> {
+  try {
+    const connecting = connect(channel, { role: 'cli', deadlineMs: helloDeadline });
+    channel.resume();
+    await (
+      await connecting
+    ).closed;
+  } catch {
+    channel.close();
+  }
 }
 
 /**
@@ -30,14 +48,45 @@ export class CoreSeat {
    * @throws TapyardError CORE_UNREACHABLE, or what starting the core throws; the channel is the caller's to close
    */
   async attach(channel: PausableChannel, role: Role): Promise<void> {
-    // One election at a time: two windows that open at once must not race each other for the lock.
+    const core = await this.#join();
+    if (core.kind === 'host') this.#serve(channel, core, role);
+    else {
+      relay(channel, core.channel, (message) => helloAs(role, message));
+      channel.resume();
+    }
+  }
+
+  /**
+   * Sees to it that there is a core for as long as this process lives, also while nobody looks: it follows the
+   * guests and drains their serial consoles, whose ttys block in the guest otherwise. Resolves when there is
+   * one; takes over whenever a host elsewhere goes.
+   * @throws TapyardError CORE_UNREACHABLE, or what starting the core throws, at the first attempt only
+   */
+  async hold(): Promise<void> {
+    const core = await this.#join();
+    if (core.kind === 'client') void this.#takeOver(core);
+  }
+
+  async #takeOver(member: Member): Promise<void> {
+    await gone(member.channel);
+    while (!this.#closed) {
+      try {
+        const core = await this.#join();
+        if (core.kind === 'host') return;
+        await gone(core.channel);
+      } catch {
+        // Whoever looks is told why there is none; the next attempt may find the cause mended.
+        await sleep(retryEvery);
+      }
+    }
+  }
+
+  /** The core, here or elsewhere. One election at a time: two that begin at once must not race for the lock. */
+  async #join(): Promise<Host | Member> {
     while (this.#host !== undefined) {
       const pending = this.#host;
       const host = await pending;
-      if (host !== undefined) {
-        this.#serve(channel, host, role);
-        return;
-      }
+      if (host !== undefined) return host;
       // Somebody who waited for the same answer may have begun the next election already.
       if (this.#host === pending) this.#host = undefined;
     }
@@ -48,11 +97,7 @@ export class CoreSeat {
     );
     const core = await joining;
     if (this.#closed && core.kind === 'host') await core.close();
-    else if (core.kind === 'host') this.#serve(channel, core, role);
-    else {
-      relay(channel, core.channel, (message) => helloAs(role, message));
-      channel.resume();
-    }
+    return core;
   }
 
   /** Whether the core runs in this process. */
