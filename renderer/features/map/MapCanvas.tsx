@@ -89,6 +89,11 @@ export function MapCanvas({ topology, onList }: Props) {
     );
     if (places.length > 0) setMoved((before) => ({ ...before, ...Object.fromEntries(places) }));
   }, []);
+  const latestMoved = useRef(moved);
+  useEffect(() => {
+    latestMoved.current = moved;
+  }, [moved]);
+  const onNodeDragStop = useCallback(() => writeMoved(lab, latestMoved.current), [lab]);
   const tidyUp = (): void => {
     setMoved({});
     writeMoved(lab, {});
@@ -168,9 +173,9 @@ export function MapCanvas({ topology, onList }: Props) {
         onContextMenu={onContextMenu}
         nodeTypes={nodeTypes}
         onNodesChange={onNodesChange}
-        onNodeDragStop={() => writeMoved(lab, moved)}
-        onNodeClick={(_event, node) => useUi.getState().select(node.data.node.selection)}
-        onNodeDoubleClick={(_event, node) => open(node.data.node.selection)}
+        onNodeDragStop={onNodeDragStop}
+        onNodeClick={onNodeClick}
+        onNodeDoubleClick={onNodeDoubleClick}
         onPaneClick={onPaneClick}
         onPaneMouseMove={onPaneMouseMove}
         onMoveStart={onMoveStart}
@@ -236,6 +241,11 @@ export function MapCanvas({ topology, onList }: Props) {
 }
 
 const attribution = { hideAttribution: true };
+
+// React Flow hands these to every node: were they made anew, every node would be rendered anew.
+const onNodeClick = (_event: MouseEvent, node: FlowNode): void =>
+  useUi.getState().select(node.data.node.selection);
+const onNodeDoubleClick = (_event: MouseEvent, node: FlowNode): void => open(node.data.node.selection);
 
 /** What Enter and a double click do. */
 function open(subject: Subject): void {

@@ -143,7 +143,10 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
           />
         )}
       </div>
-      <p id={describedBy} className={level === 'card' && (!node.ghost || node.ghost.expected) ? '' : 'map-hidden'}>
+      <p
+        id={describedBy}
+        className={level === 'card' && (!node.ghost || node.ghost.expected) ? '' : 'map-hidden'}
+      >
         {node.sentence}
       </p>
       {level === 'card' && failure && (
