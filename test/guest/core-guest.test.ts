@@ -296,6 +296,42 @@ describe('another core', () => {
     expect(guest.status.reason).toBe('QEMU is gone');
   });
 
+  it('knows a guest that was killed while no core looked from one that shut down, and does not forget', async () => {
+    const guest = makeGuest('unseen');
+    await guest.start();
+    const { pid } = guest.status;
+    await guest.release();
+    process.kill(pid ?? 0, 'SIGKILL');
+    await vi.waitFor(() => expect(processesOf(guest)).toEqual([]), { timeout: 5000 });
+    let since: number | undefined;
+    for (const next of [makeGuest('unseen'), makeGuest('unseen')]) {
+      expect(await next.adopt()).toBe(false);
+      expect(next.status).toMatchObject({
+        state: 'crashed',
+        reason: 'QEMU was killed while Tapyard was not running',
+        pid: null,
+      });
+      since ??= next.status.since;
+      expect(next.status.since).toBe(since);
+      expect(existsSync(next.dirs.runtime)).toBe(false);
+    }
+
+    const again = makeGuest('unseen');
+    await atPrompt(again);
+    await vi.waitFor(
+      async () => {
+        await again.shutdown();
+        expect(await again.serial.lastLine()).toContain('Power down');
+      },
+      { timeout: 10_000, interval: 200 },
+    );
+    await again.release();
+    await vi.waitFor(() => expect(processesOf(again)).toEqual([]), { timeout: 10_000 });
+    const last = makeGuest('unseen');
+    expect(await last.adopt()).toBe(false);
+    expect(last.status.state).toBe('shut off');
+  });
+
   it('does not take another process for a guest', async () => {
     const guest = makeGuest('eight');
     await guest.start();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { existsSync } from 'node:fs';
 import type { AbortLike, Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { ByteIntake, ByteSink } from '../../contract/server.ts';
@@ -7,11 +8,20 @@ import { SerialConsole } from '../console/serial.ts';
 import { isAlive, lookUp, uidOf } from '../host/process.ts';
 import { makePrivateDir, ownUid } from '../host/runtime-dir.ts';
 import { launch, qemuFailed, type Launched } from './launch.ts';
-import { afterEnd, afterEvent, asleep, decide, refusal, type Condition, type Verb } from './lifecycle.ts';
+import {
+  afterEnd,
+  afterEvent,
+  afterUnseenEnd,
+  asleep,
+  decide,
+  refusal,
+  type Condition,
+  type Verb,
+} from './lifecycle.ts';
 import { Machine, somebodyListens, type MachineAddress } from './machine.ts';
 import { prepare, qemuLogPath, serialLogPath } from './prepare.ts';
 import { guestDirs, guestSockets, type GuestDirs, type GuestSpec, type GuestStatus } from './spec.ts';
-import { readStateFile, removeRuntime, writeStateFile } from './state-file.ts';
+import { readLastEnd, readStateFile, removeRuntime, writeLastEnd, writeStateFile } from './state-file.ts';
 import { nodeSignal, throwIfAborted, untilAborted, within } from './waiting.ts';
 
 /** A killed process is over within milliseconds; this is for one that hangs in the kernel. */
@@ -183,10 +193,12 @@ export class Guest {
     await this.serial.close();
   }
 
-  #set(change: Partial<GuestStatus>, since: number = Date.now()): void {
+  /** `since` only where it is not now. */
+  #set(change: Partial<GuestStatus>, since?: number): void {
     if (this.#released) return;
     const moved = change.state !== undefined && change.state !== this.#status.state;
-    this.#status = { ...this.#status, ...change, ...(moved ? { since } : {}) };
+    const began = since ?? (moved ? Date.now() : this.#status.since);
+    this.#status = { ...this.#status, ...change, since: began };
     for (const listener of this.#listeners) listener();
   }
 
@@ -298,6 +310,8 @@ export class Guest {
         );
       }
       removeRuntime(runtime);
+      const last = readLastEnd(this.dirs.state);
+      if (last !== undefined) this.#set({ state: last.state, reason: last.reason }, last.since);
       return false;
     }
     const id = { pid: file.pid, startTime: file.startTime };
@@ -310,8 +324,7 @@ export class Guest {
       error: null,
     };
     if (ours && (await this.#follow({ id, qmp: sockets.qmp }, undefined, known, file.since))) return true;
-    removeRuntime(runtime);
-    this.#set({ reason: 'it ended while Tapyard was not running' });
+    this.#ended(afterUnseenEnd(existsSync(sockets.qmp)));
     return false;
   }
 
@@ -320,7 +333,7 @@ export class Guest {
     address: MachineAddress,
     abort: AbortSignal | undefined,
     known: Partial<GuestStatus> = {},
-    since: number = Date.now(),
+    since?: number,
   ): Promise<boolean> {
     const machine = await Machine.meet(
       address,
@@ -341,7 +354,8 @@ export class Guest {
       );
       // An event that came meanwhile has said more than this answer does.
       const moved = this.#status.state !== before.state || this.#status.reason !== before.reason;
-      if (this.#machine === machine) this.#set({ ...known, ...(moved ? {} : condition) }, since);
+      if (this.#machine === machine)
+        this.#set(moved ? known : { ...known, ...condition }, moved ? undefined : since);
     } catch (thrown) {
       // It ended between its first answer and the second: how, its end has told.
       if (abort?.aborted === true || this.#machine === machine) throw thrown;
@@ -367,7 +381,15 @@ export class Guest {
       this.#set({ error: error.toData() });
       return;
     }
+    this.#ended(afterEnd(this.#condition, announced, ending));
+  }
+
+  /** QEMU is gone: what it left is removed, and the next core will know how it went. */
+  #ended(condition: Condition): void {
     removeRuntime(this.dirs.runtime);
-    this.#set({ ...afterEnd(this.#condition, announced, ending), pid: null, accelerator: null, taps: [] });
+    this.#set({ ...condition, pid: null, accelerator: null, taps: [] });
+    const { reason, since } = this.#status;
+    const state = condition.state === 'crashed' ? 'crashed' : 'shut off';
+    writeLastEnd(this.dirs.state, { version: 1, state, reason, since });
   }
 }

@@ -127,6 +127,16 @@ export function afterEnd(before: Condition, announced: boolean, ending: Ending):
   }
 }
 
+/**
+ * The condition of a guest whose QEMU ended while no core looked. QEMU removes its sockets when it ends in order, as at
+ * the guest's power-off; a killed one leaves them.
+ */
+export function afterUnseenEnd(leftItsSockets: boolean): Condition {
+  return leftItsSockets
+    ? { state: 'crashed', reason: 'QEMU was killed while Tapyard was not running' }
+    : { state: 'shut off', reason: 'it ended while Tapyard was not running' };
+}
+
 /** What a person can ask of a guest. */
 export type Verb = 'start' | 'shutdown' | 'forceOff' | 'pause' | 'resume' | 'reset';
 

@@ -19,16 +19,50 @@ const GuestStateFile = z.object({
 });
 export type GuestStateFile = z.infer<typeof GuestStateFile>;
 
+/** `last-end.json` in a guest's state directory: how its last QEMU ended, for the cores that come after. */
+const LastEnd = z.object({
+  version: z.literal(1),
+  state: z.enum(['shut off', 'crashed']),
+  reason: z.string().nullable(),
+  /** ms since 1970. */
+  since: z.number(),
+});
+export type LastEnd = z.infer<typeof LastEnd>;
+
 const pathIn = (runtime: string): string => join(runtime, 'guest.json');
 
 /** Reads it; undefined where there is none, or none that this version understands. */
 export function readStateFile(runtime: string): GuestStateFile | undefined {
+  return read(pathIn(runtime), GuestStateFile);
+}
+
+/** How the guest ended last; undefined where nobody knows. */
+export function readLastEnd(state: string): LastEnd | undefined {
+  return read(lastEndPath(state), LastEnd);
+}
+
+/** Notes how the guest ended. It is for information only: where it cannot be written, the next core knows less. */
+export function writeLastEnd(state: string, end: LastEnd): void {
   try {
-    const parsed = GuestStateFile.safeParse(JSON.parse(readFileSync(pathIn(runtime), 'utf8')));
-    return parsed.success ? parsed.data : undefined;
+    replace(lastEndPath(state), end);
+  } catch {
+    // The disk may be full; the guest ended all the same.
+  }
+}
+
+const lastEndPath = (state: string): string => join(state, 'last-end.json');
+
+function read<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> | undefined {
+  try {
+    return schema.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data;
   } catch {
     return undefined;
   }
+}
+
+function replace(path: string, value: unknown): void {
+  writeFileSync(`${path}.new`, `${JSON.stringify(value)}\n`, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }
 
 /**
@@ -36,9 +70,7 @@ export function readStateFile(runtime: string): GuestStateFile | undefined {
  * that nobody knows. No fsync, since the directory does not outlive the boot anyway.
  */
 export function writeStateFile(runtime: string, state: GuestStateFile): void {
-  const path = pathIn(runtime);
-  writeFileSync(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  replace(pathIn(runtime), state);
 }
 
 /** Removes it and the sockets that a QEMU which is gone has left (it removes them itself only when it ends in good order). */
