@@ -93,7 +93,7 @@ describe('while the lab is up', () => {
     // It can be started again: its NIC is free.
     expect(await world.tapyard(['start', 'guest'])).toMatchObject({ code: 0 });
     const shell = await GuestShell.open(world, 'guest');
-    expect(await shell.pings('192.168.57.1')).toBe(true);
+    await until('it has its address again', 10_000, () => shell.pings('192.168.57.1'));
     await shell.close();
     core.kill('SIGTERM');
     await core.gone;

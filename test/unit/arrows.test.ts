@@ -23,7 +23,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   'electron/serve': /^(node:.*|ws)$/,
   'electron/cli': /^node:.*$/,
   renderer:
-    /^(react|react-dom|react-dom\/client|react\/jsx-runtime|zustand.*|@xyflow\/react.*|@xterm\/.*|@novnc\/novnc.*|react-aria-components.*|lucide-react.*|vite|@vitejs\/plugin-react|node:path|node:url)$/,
+    /^(react|react-dom|react-dom\/client|react\/jsx-runtime|zustand.*|@xyflow\/react.*|@xterm\/.*|@novnc\/novnc.*|react-aria-components.*|lucide-react|ipaddr\.js.*|vite|@vitejs\/plugin-react|node:path|node:url)$/,
 };
 
 function files(dir: string): string[] {
@@ -36,8 +36,13 @@ function files(dir: string): string[] {
 
 function imports(file: string): string[] {
   const text = readFileSync(file, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
-  const found = text.matchAll(/(?:\bfrom\s*|\bimport\s*\(\s*|^\s*import\s+)(['"])([^'"]+)\1/gm);
-  return [...found].flatMap((match) => (match[2] === undefined ? [] : [match[2].replace(/\?.*$/, '')]));
+  const found = text.matchAll(
+    /^\s*(?:import|export)\b[^;'"]*?\bfrom\s*(['"])([^'"]+)\1|\bimport\s*\(\s*(['"])([^'"]+)\3|^\s*import\s+(['"])([^'"]+)\5/gm,
+  );
+  return [...found].flatMap((match) => {
+    const specifier = match[2] ?? match[4] ?? match[6];
+    return specifier === undefined ? [] : [specifier.replace(/\?.*$/, '')];
+  });
 }
 
 const partOf = (file: string): string | undefined =>
