@@ -40,11 +40,11 @@ export async function prepare(
   abort: AbortSignal,
 ): Promise<Prepared> {
   const program = qemuProgram('qemu-system-x86_64');
-  const [choice, media] = await Promise.all([
-    accelerator(),
-    bootMedia(spec, dirs, abort),
-    makeStateDir(dirs.state),
-  ]);
+  // One after the other: what fails leaves nothing that is still at work. The image comes first, as a wrong path is
+  // said at once, while the first probe of the accelerator takes seconds.
+  const media = await bootMedia(spec, dirs, abort);
+  await makeStateDir(dirs.state);
+  const choice = await accelerator();
   const { lab, name, memory, cpus } = spec;
   const nics = plug(spec.nics, choice.use === 'kvm' && vhostIsThere());
   const argv = qemuArgv({
