@@ -8,7 +8,7 @@ import { cableSelected } from './cables.ts';
 import { overlaps, type Box, type Layout } from './layout.ts';
 import type { Route } from './route.ts';
 import { shapeColours, shapePaths } from './StateShape.tsx';
-import type { MapNode, Topology } from './topology.ts';
+import type { MapNode, Topology } from './map-model.ts';
 import { visibleBox } from './view.ts';
 
 interface Props {

@@ -6,7 +6,7 @@ import { groupCables } from './cables.ts';
 import type { Box, Layout } from './layout.ts';
 import { Name } from './nodes.tsx';
 import type { Route } from './route.ts';
-import type { Cable, Port, Topology } from './topology.ts';
+import type { Cable, Port, Topology } from './map-model.ts';
 import { keeps, type Cull, type Level } from './view.ts';
 
 interface Props {

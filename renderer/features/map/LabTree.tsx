@@ -7,7 +7,7 @@ import { useUi } from '../../store/ui.ts';
 import { RateText } from './GaugeText.tsx';
 import './map.css';
 import { StateShape } from './StateShape.tsx';
-import type { GuestNode, NatNode, Topology } from './topology.ts';
+import type { GuestNode, NatNode, Topology } from './map-model.ts';
 import { treeOf, visibleItems, type TreeItem } from './tree.ts';
 import { useTopology } from './useTopology.ts';
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { runCommand } from '../../commands/run.ts';
 import { useUi } from '../../store/ui.ts';
-import type { Topology } from './topology.ts';
+import type { Topology } from './map-model.ts';
 
 interface Words {
   readonly text: string;

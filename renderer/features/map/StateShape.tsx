@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { StateShape as Shape } from './topology.ts';
+import type { StateShape as Shape } from './map-model.ts';
 
 /** Outlines in a 12×12 box, even-odd, the same as in lib/StateIcon. A state is a shape and a word, never a colour alone. */
 export const shapePaths: Readonly<Record<Shape, string>> = {

@@ -2,7 +2,7 @@
 import { useStoreApi } from '@xyflow/react';
 import { useEffect, useRef } from 'react';
 import type { Route } from './route.ts';
-import type { Cable } from './topology.ts';
+import type { Cable } from './map-model.ts';
 import { TrafficPainter } from './TrafficPainter.ts';
 import type { Cull } from './view.ts';
 

@@ -3,7 +3,7 @@ import { gauges } from '../../store/gauges.ts';
 import { onTheme, token } from '../../store/theme.ts';
 import { trackFor } from './cables.ts';
 import type { Route } from './route.ts';
-import type { Cable } from './topology.ts';
+import type { Cable } from './map-model.ts';
 import { flowOf, type Flow } from './traffic.ts';
 import { keeps, type Cull } from './view.ts';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Box, Layout } from './layout.ts';
-import type { Topology } from './topology.ts';
+import type { Topology } from './map-model.ts';
 
 export type Direction = 'left' | 'right' | 'up' | 'down';
 

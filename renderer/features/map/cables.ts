@@ -2,7 +2,7 @@
 import { sameSubject, type Selection } from '../../store/subject.ts';
 import { around, type Box, type Point } from './layout.ts';
 import { trackOf, type Route, type Track } from './route.ts';
-import type { Cable } from './topology.ts';
+import type { Cable } from './map-model.ts';
 
 /** Whether a cable belongs to what is selected: the cable itself, or one that hangs on the selected guest. */
 export function cableSelected(cable: Cable, selection: Selection | null): boolean {

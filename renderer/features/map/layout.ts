@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { BridgeNode, GuestNode, Topology } from './topology.ts';
+import type { BridgeNode, GuestNode, Topology } from './map-model.ts';
 
 /** A rectangle in the map's own coordinates, CSS pixels at zoom 1. */
 export interface Box {

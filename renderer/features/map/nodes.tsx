@@ -6,7 +6,7 @@ import { subjectKey } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
 import { FlowsText, RateText, TailText } from './GaugeText.tsx';
 import { StateShape } from './StateShape.tsx';
-import type { BridgeNode, Ghost, GuestNode, MapNode, NatNode, UplinkNode } from './topology.ts';
+import type { BridgeNode, Ghost, GuestNode, MapNode, NatNode, UplinkNode } from './map-model.ts';
 import type { Level } from './view.ts';
 import { elideParts } from './words.ts';
 

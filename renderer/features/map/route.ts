@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Box, Layout, Point } from './layout.ts';
-import type { Cable, CableEnd, GuestNode, Topology } from './topology.ts';
+import type { Cable, CableEnd, GuestNode, Topology } from './map-model.ts';
 
 /** A cable's way: a start and cubic Bézier segments, each six numbers (two control points and the end). */
 export interface Route {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Selection } from '../../store/subject.ts';
-import type { BridgeNode, Cable, GuestNode, NatNode, Topology } from './topology.ts';
+import type { BridgeNode, Cable, GuestNode, NatNode, Topology } from './map-model.ts';
 
 /** One line of the map as a list. */
 export interface TreeItem {

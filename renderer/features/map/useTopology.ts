@@ -3,7 +3,8 @@ import { useMemo, useState } from 'react';
 import { useTables } from '../../store/tables.ts';
 import { layoutTopology, type Layout, type Shape } from './layout.ts';
 import { shareByKey } from './share.ts';
-import { deriveTopology, type MapTables, type Topology } from './topology.ts';
+import { deriveTopology, type MapTables } from './topology.ts';
+import type { Topology } from './map-model.ts';
 
 /** Parts of the topology that are as before keep their identity, so that only what changed is drawn again. */
 function shareTopology(before: Topology | null, after: Topology | null): Topology | null {

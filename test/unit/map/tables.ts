@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { MapTables } from '../../../renderer/features/map/topology.ts';
-import { deriveTopology, type Topology } from '../../../renderer/features/map/topology.ts';
+import { deriveTopology } from '../../../renderer/features/map/topology.ts';
+import type { Topology } from '../../../renderer/features/map/map-model.ts';
 import type { LabRows } from '../../fakes/rows.ts';
 
 const byId = <R extends { readonly id: string }>(rows: readonly R[]): ReadonlyMap<string, R> =>
