@@ -14,6 +14,20 @@ const checkout = join(dirname(fileURLToPath(import.meta.url)), '..');
 const source = (path) => join(checkout, 'electron', path);
 const target = (path) => join(checkout, 'dist', path);
 
+/**
+ * zod carries its messages in some fifty languages and no bundler can tell that we use one: 360 kB that every
+ * command would have to read.
+ * @type {import('esbuild').Plugin}
+ */
+const zodInEnglish = {
+  name: 'zod-in-english',
+  setup(bundle) {
+    bundle.onLoad({ filter: /[/\\]zod[/\\]v4[/\\]locales[/\\]index\.js$/ }, () => ({
+      contents: "export { default as en } from './en.js';",
+    }));
+  },
+};
+
 /** @type {import('esbuild').BuildOptions} */
 const common = {
   absWorkingDir: checkout,
@@ -21,6 +35,7 @@ const common = {
   platform: 'node',
   target: 'node20',
   external: ['node-pty', 'electron'],
+  plugins: [zodInEnglish],
   legalComments: 'none',
   logLevel: 'warning',
 };
