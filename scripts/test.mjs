@@ -12,6 +12,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { asItIs, rootWrapper } from './lib/root.mjs';
 import { endChildrenOnInterrupt, run } from './lib/run.mjs';
 import { duration } from './lib/step.mjs';
 import { setUp } from './setup/set-up.mjs';
@@ -68,25 +69,6 @@ function vitestSuite(name, deadline, needsRoot) {
     report,
     count: countVitest,
   };
-}
-
-const asItIs = (command) => command;
-
-/**
- * How a command is run as root: as it is, through sudo when that asks for no
- * password, or not at all.
- *
- * @returns {Promise<((command: string[]) => string[]) | undefined>}
- */
-async function rootWrapper() {
-  if (process.getuid() === 0) return asItIs;
-  const { code } = await run('sudo', ['-n', 'true'], { deadline: 5000 });
-  if (code !== 0) return undefined;
-  // sudo clears the environment; these few matter to the suites.
-  const kept = ['PATH', 'CI']
-    .filter((name) => process.env[name])
-    .map((name) => `${name}=${process.env[name]}`);
-  return (command) => ['sudo', '-n', 'env', ...kept, ...command];
 }
 
 /** @returns {Promise<import('./test/count.mjs').Count>} */

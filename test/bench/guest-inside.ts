@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What guest-bench.ts measures, run inside its world as the ordinary user beside a core that runs: a guest's
+ * start by the contract's call, by the whole command, and the bare QEMU command line. Prints samples as JSON.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect } from '../../electron/contract/connect.ts';
+import { coreSocketPath } from '../../electron/core/host/election.ts';
+import { guestDir } from '../../electron/core/host/runtime-dir.ts';
+import { connectSocket } from '../../electron/core/host/socket-channel.ts';
+import { Qmp } from '../../electron/core/guest/qmp.ts';
+import { readStateFile } from '../../electron/core/guest/state-file.ts';
+import { byTurns } from './figures.ts';
+import { type GuestSamples, type StartSample, tapOfBareQemu } from './guest-samples.ts';
+
+const lab = 'seed';
+const guest = 'guest';
+const rounds = 20;
+/** A guest under TCG on a busy machine says something within seconds. */
+const patience = 30_000;
+
+const [cli = ''] = process.argv.slice(2);
+
+/** Looks every 2 ms, which is far under what a start varies by. */
+async function until<T>(what: string, look: () => T | undefined): Promise<T> {
+  for (const end = performance.now() + patience; performance.now() < end; await delay(2)) {
+    const seen = look();
+    if (seen !== undefined) return seen;
+  }
+  throw new Error(`${what}: not within ${patience} ms`);
+}
+
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+
+const connection = await connect(await connectSocket(coreSocketPath(), 5000), {
+  role: 'cli',
+  deadlineMs: 5000,
+});
+const { client } = connection;
+
+const running = readStateFile(guestDir(lab, guest));
+if (running === undefined) throw new Error('the guest does not run');
+const serialLog = optionIn(running.argv, /,logfile=([^,]+),/);
+const runtime = guestDir(lab, guest);
+
+/** A guest's own line with other sockets and log, and a tap that is there already instead of netd's descriptor. */
+const bareDir = join(process.env['HOME'] ?? '/tmp', 'bare');
+mkdirSync(bareDir, { recursive: true });
+const bareLog = join(bareDir, 'serial.log');
+const bareLine = running.argv.map((word) =>
+  word
+    .replace(/^tap,id=net0,fd=\d+$/, `tap,id=net0,ifname=${tapOfBareQemu},script=no,downscript=no`)
+    .replace(serialLog, bareLog)
+    .replaceAll(runtime, bareDir),
+);
+
+function optionIn(argv: readonly string[], pattern: RegExp): string {
+  const found = argv.map((word) => pattern.exec(word)?.[1]).find((value) => value !== undefined);
+  if (found === undefined) throw new Error(`QEMU's line has no ${pattern}`);
+  return found;
+}
+
+async function forceOff(): Promise<void> {
+  await client.guest.forceOff({ lab, guest });
+}
+
+/** Starts by `start` and waits for the serial port's first byte; the guest is off again afterwards. */
+async function timeGuest(start: () => Promise<void>): Promise<StartSample> {
+  const before = sizeOf(serialLog);
+  const began = performance.now();
+  let monitor = Number.NaN;
+  const started = start().then(() => (monitor = performance.now() - began));
+  await until('the first serial byte', () => (sizeOf(serialLog) > before ? true : undefined));
+  const serial = performance.now() - began;
+  await started;
+  await forceOff();
+  await delay(100);
+  return { monitor, serial };
+}
+
+/** Until QEMU says its status: what a start by the core waits for as well. */
+async function monitorAnswers(path: string): Promise<void> {
+  for (const end = performance.now() + patience; ; await delay(3)) {
+    try {
+      const qmp = await Qmp.connect(path);
+      await qmp.execute('query-status');
+      qmp.close();
+      return;
+    } catch (error) {
+      // It does not listen yet.
+      if (performance.now() > end) throw error;
+    }
+  }
+}
+
+async function timeBare(): Promise<StartSample> {
+  rmSync(bareLog, { force: true });
+  const [program = '', ...args] = bareLine;
+  const began = performance.now();
+  const qemu: ChildProcess = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  let monitor = Number.NaN;
+  const answered = monitorAnswers(join(bareDir, 'qmp.sock')).then(
+    () => (monitor = performance.now() - began),
+  );
+  await until('the first serial byte', () => (sizeOf(bareLog) > 0 ? true : undefined));
+  const serial = performance.now() - began;
+  await answered;
+  const ended = once(qemu, 'exit');
+  qemu.kill('SIGKILL');
+  await ended;
+  await delay(100);
+  return { monitor, serial };
+}
+
+async function command(program: string, args: readonly string[]): Promise<number> {
+  const began = performance.now();
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const ended = once(child, 'exit');
+  const [code]: unknown[] = await ended;
+  if (code !== 0) throw new Error(`${[program, ...args].join(' ')} ended with ${String(code)}`);
+  return performance.now() - began;
+}
+
+await forceOff();
+const starts = await byTurns(rounds, [
+  timeBare,
+  () => timeGuest(async () => void (await client.guest.start({ lab, guest }))),
+  () => timeGuest(async () => void (await command(process.execPath, [cli, 'start', guest]))),
+]);
+const commands = await byTurns(rounds, [
+  () => command(process.execPath, ['-e', '0']),
+  () => command(process.execPath, [cli, 'ls']),
+]);
+const samples: GuestSamples = {
+  bare: starts(0),
+  call: starts(1),
+  command: starts(2),
+  node: commands(0),
+  ls: commands(1),
+};
+process.stdout.write(`${JSON.stringify(samples)}\n`);
+connection.close();
+process.exit(0);

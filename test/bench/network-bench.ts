@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What netd takes for a network, a tap and a toggle of NAT, beside the tutorial's commands run by sh. All in a
+ * world of namespaces; ours and theirs by turns.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { checkoutInside, World } from '../world/world.ts';
+import { byTurns, compared, type Figure, median, percentile, report, rounded } from './figures.ts';
+import type { Answer, Order } from './network-orders.ts';
+
+const pairs = 15;
+const toggles = 400;
+/** The longest order: a private network up and down. */
+const orderDeadline = 60_000;
+
+/** A process inside the world that does the measuring, so that no process start of ours is in the figures. */
+class Inside {
+  readonly #child: ChildProcess;
+  readonly #answers: AsyncIterator<string>;
+
+  constructor(world: World, as: 'user' | 'root') {
+    this.#child = world.start([process.execPath, `${checkoutInside}/dist/bench/network-inside.mjs`], { as });
+    this.#child.stderr?.pipe(process.stderr);
+    if (this.#child.stdout === null) throw new Error('the measuring process has no output');
+    this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  async ask(order: Order): Promise<Answer> {
+    this.#child.stdin?.write(`${JSON.stringify(order)}\n`);
+    const deadline = setTimeout(() => this.#child.kill('SIGKILL'), orderDeadline);
+    const line = await this.#answers.next();
+    clearTimeout(deadline);
+    if (line.done === true) throw new Error(`the measuring process ended at "${order.do}"`);
+    const answer: Answer | { error: string } = JSON.parse(line.value);
+    if ('error' in answer) throw new Error(answer.error);
+    return answer;
+  }
+
+  async time(order: Order): Promise<number> {
+    return (await this.ask(order)).ms;
+  }
+}
+
+const world = World.create();
+try {
+  const insides = { private: new Inside(world, 'user'), host: new Inside(world, 'root') };
+  const root = insides.host;
+
+  /** The medians of the parts, for the note. */
+  const partsOf = (answers: readonly Answer[]): string =>
+    Object.keys(answers[0]?.parts ?? {})
+      .map((name) => `${name} ${rounded(median(answers.map(({ parts }) => parts?.[name] ?? 0)))}`)
+      .join(', ');
+
+  const networkUp = async (): Promise<Figure[]> => {
+    const samples = await byTurns(pairs, [
+      () => insides.host.ask({ do: 'network up', scope: 'host' }),
+      () => root.ask({ do: 'tutorial network up', scope: 'host' }),
+      () => insides.private.ask({ do: 'network up', scope: 'private' }),
+    ]);
+    const ms = (side: number): number[] => samples(side).map((sample) => sample.ms);
+    const tutorial = { what: 'tutorial by sh, without DHCP', samples: ms(1) };
+    return [
+      compared('network up, host', ms(0), tutorial, 0.5, partsOf(samples(0))),
+      compared('network up, private', ms(2), tutorial, 1.5, partsOf(samples(2))),
+    ];
+  };
+
+  const oneTap = async (scope: 'private' | 'host'): Promise<Figure[]> => {
+    // The host scope's bridge has the tutorial's name: there sh adds its tap to netd's bridge.
+    await insides[scope].ask({ do: 'stand', scope });
+    if (scope === 'private') await root.ask({ do: 'tutorial bridge', scope });
+    const samples = await byTurns(pairs, [
+      () => insides[scope].time({ do: 'tap', scope }),
+      () => root.time({ do: 'tutorial tap', scope }),
+    ]);
+    if (scope === 'private') await root.ask({ do: 'no tutorial bridge', scope });
+    await insides[scope].ask({ do: 'fall', scope });
+    const note = 'ours with the start of tapyard-tap, which receives the descriptor';
+    return [
+      compared(
+        `one tap, ${scope}`,
+        samples(0),
+        { what: 'ip tuntap, ip link', samples: samples(1) },
+        0.3,
+        note,
+      ),
+    ];
+  };
+
+  const toggleNat = async (scope: 'private' | 'host'): Promise<Figure[]> => {
+    await insides[scope].ask({ do: 'stand', scope });
+    const samples: number[] = [];
+    for (let toggle = 0; toggle < toggles; toggle += 1)
+      samples.push(await insides[scope].time({ do: 'toggle NAT', scope, nat: toggle % 2 === 1 }));
+    await insides[scope].ask({ do: 'fall', scope });
+    const [p50, p95, p99] = [median(samples), percentile(samples, 0.95), percentile(samples, 0.99)];
+    return [
+      {
+        what: `NAT toggle, ${scope}, p50`,
+        unit: 'ms',
+        figure: rounded(p50),
+        p95: rounded(p95),
+        aim: '< 3 ms',
+        met: p50 < 3,
+      },
+      { what: `NAT toggle, ${scope}, p99`, unit: 'ms', figure: rounded(p99), aim: '< 10 ms', met: p99 < 10 },
+    ];
+  };
+
+  await report([
+    ['network up', networkUp],
+    ['one tap, host', () => oneTap('host')],
+    ['one tap, private', () => oneTap('private')],
+    ['NAT toggle, host', () => toggleNat('host')],
+    ['NAT toggle, private', () => toggleNat('private')],
+  ]);
+} finally {
+  world.close();
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What network-bench.ts measures, run inside its world: by the ordinary user for the private scope, by root for
+ * the host scope and for the tutorial's commands. Reads one order a line (JSON) and answers each with one line.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { ownProgram } from '../../electron/core/host/programs.ts';
+import { NetdClient } from '../../electron/core/net/netd-client.ts';
+import { NetdReady } from '../../electron/core/net/netd-protocol.ts';
+import type { Order, Answer } from './network-orders.ts';
+
+const lab = 'seed';
+const mac = '52:54:00:12:34:02';
+const network = {
+  name: 'br0',
+  subnet: '192.168.57.0/24',
+  address: '192.168.57.1',
+  mac: '52:54:00:12:34:01',
+  mtu: 1500,
+  nat: true,
+  dhcp: {
+    from: '192.168.57.128',
+    to: '192.168.57.254',
+    reservations: [{ mac, address: '192.168.57.2', guest: 'guest' }],
+  },
+  domain: 'lab',
+} as const;
+
+/** The tutorial's own steps in today's iproute2; its tap is persistent, as sh can hold no descriptor. */
+const tutorialTap = `set -e
+ip tuntap add dev tap0 mode tap
+ip link set tap0 up
+ip link set tap0 master br0`;
+const tutorialNetwork = `set -e
+ip link add br0 type bridge
+ip link set br0 up
+${tutorialTap}
+ip addr add 192.168.57.1/24 dev br0
+sysctl -qw net.ipv4.ip_forward=1
+iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE`;
+const tutorialUndone = `ip link del tap0; ip link del br0; sysctl -qw net.ipv4.ip_forward=0
+iptables -t nat -F POSTROUTING; nft flush ruleset`;
+
+/** Runs a script by sh to its end, ms. Throws with its words when it fails. */
+async function timeShell(script: string): Promise<number> {
+  const began = performance.now();
+  const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let words = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (words += chunk));
+  const ended = once(child, 'exit');
+  const [code]: unknown[] = await ended;
+  const ms = performance.now() - began;
+  if (code !== 0) throw new Error(`sh ended with ${String(code)}: ${words.trim()}`);
+  return ms;
+}
+
+interface Netd {
+  readonly dir: string;
+  readonly client: NetdClient;
+}
+
+async function firstLine(child: ChildProcess, stream: NodeJS.ReadableStream): Promise<string> {
+  const deadline = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  try {
+    for await (const line of createInterface({ input: stream })) return line;
+    return '';
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+async function startNetd(scope: 'private' | 'host'): Promise<Netd> {
+  const dir = mkdtempSync(join(process.env['XDG_RUNTIME_DIR'] ?? '/tmp', 'netd-'));
+  const args = ['--scope', scope, ...(scope === 'private' ? ['--lab', lab] : []), '--dir', dir];
+  const child = spawn(ownProgram('tapyard-netd'), args, { stdio: ['ignore', 'pipe', 'ignore'], cwd: '/' });
+  const ready = NetdReady.parse(JSON.parse(await firstLine(child, child.stdout)));
+  if ('error' in ready) throw new Error(`netd did not start: ${JSON.stringify(ready.error)}`);
+  return { dir, client: await NetdClient.connect(ready.socket) };
+}
+
+async function endNetd({ dir, client }: Netd): Promise<void> {
+  await client.request('shutdown', {});
+  await client.closed;
+  client.close();
+  rmSync(dir, { recursive: true, force: true });
+}
+
+/** A tap as a guest gets it: tapyard-tap asks netd, holds the descriptor, reports, and becomes `sleep`. */
+async function openTap({ dir }: Netd): Promise<ChildProcess> {
+  const child = spawn(
+    ownProgram('tapyard-tap'),
+    [
+      ['exec', '--netd', join(dir, 'netd.sock'), '--lab', lab, '--guest', 'guest'],
+      ['--tap', `10:0:br0:${mac}:tap0`, '--report', '3', '--', 'sleep', '60'],
+    ].flat(),
+    { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] },
+  );
+  const pipe = child.stdio[3];
+  if (pipe === null || pipe === undefined || !('read' in pipe)) throw new Error('there is no report pipe');
+  const report = await firstLine(child, pipe);
+  if (!report.startsWith('{"taps"')) throw new Error(`tapyard-tap reported ${report || 'nothing'}`);
+  return child;
+}
+
+/** Ends the tap's holder and waits until the kernel has let the tap go, which is when the process is over. */
+async function closeTap(holder: ChildProcess): Promise<void> {
+  const ended = once(holder, 'exit');
+  holder.kill('SIGKILL');
+  await ended;
+}
+
+/** Until the scope's way out can be used: of the private one, that pasta's up0 has its address and route. */
+async function uplinkReady({ client }: Netd): Promise<void> {
+  const used = new Promise<void>((resolve, reject) => {
+    const deadline = setTimeout(() => reject(new Error('no uplink within 20 s')), 20_000);
+    const look = (device: string | null): void => {
+      if (device === null) return;
+      clearTimeout(deadline);
+      resolve();
+    };
+    client.onEvent = (event) => {
+      if (event.event === 'uplink') look(event.uplink.device);
+    };
+    client.request('observe', {}).then(({ uplink }) => look(uplink.device), reject);
+  });
+  await used;
+}
+
+async function networkUp(scope: 'private' | 'host'): Promise<Answer> {
+  const began = performance.now();
+  const netd = await startNetd(scope);
+  const ready = performance.now();
+  await netd.client.request('apply_network', { lab, network });
+  const applied = performance.now();
+  const tap = await openTap(netd);
+  const tapped = performance.now();
+  await uplinkReady(netd);
+  const usable = performance.now();
+  await closeTap(tap);
+  await endNetd(netd);
+  return {
+    ms: usable - began,
+    parts: {
+      'netd ready': ready - began,
+      apply_network: applied - ready,
+      tap: tapped - applied,
+      uplink: usable - tapped,
+    },
+  };
+}
+
+/** A network that stays up for the smaller measurements. */
+let standing: Netd | undefined;
+const stood = (): Netd => {
+  if (standing === undefined) throw new Error('no network stands');
+  return standing;
+};
+
+const acts: Readonly<Record<Order['do'], (order: Order) => Promise<Answer>>> = {
+  'network up': ({ scope }) => networkUp(scope),
+  'tutorial network up': async () => {
+    const ms = await timeShell(tutorialNetwork);
+    await timeShell(tutorialUndone);
+    return { ms };
+  },
+  'tutorial bridge': async () => ({ ms: await timeShell('ip link add br0 type bridge; ip link set br0 up') }),
+  'tutorial tap': async () => {
+    const ms = await timeShell(tutorialTap);
+    await timeShell('ip link del tap0');
+    return { ms };
+  },
+  'no tutorial bridge': async () => ({ ms: await timeShell('ip link del br0') }),
+  stand: async ({ scope }) => {
+    const began = performance.now();
+    standing = await startNetd(scope);
+    await standing.client.request('apply_network', { lab, network });
+    await uplinkReady(standing);
+    return { ms: performance.now() - began };
+  },
+  tap: async () => {
+    const began = performance.now();
+    const holder = await openTap(stood());
+    const ms = performance.now() - began;
+    await closeTap(holder);
+    return { ms };
+  },
+  'toggle NAT': async ({ nat }) => {
+    const began = performance.now();
+    const done = await stood().client.request('set_nat', { lab, network: 'br0', nat: nat ?? true });
+    const ms = performance.now() - began;
+    if (done.nat !== nat || !done.changed) throw new Error(`NAT was not switched ${nat ? 'on' : 'off'}`);
+    return { ms };
+  },
+  fall: async () => {
+    const began = performance.now();
+    await endNetd(stood());
+    standing = undefined;
+    return { ms: performance.now() - began };
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const order: Order = JSON.parse(line);
+  const answer = await acts[order.do](order).catch((error: unknown) => ({ error: String(error) }));
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+process.exit(0);
