@@ -50,7 +50,7 @@ const PortChip = memo(({ port, box, selected, level }: PortProps) => (
     data-level={level}
     data-key={port.key}
     tabIndex={-1}
-    title={`${port.name}: ${port.note}`}
+    title={level === 'card' ? `${port.name}: ${port.note}` : undefined}
     aria-label={`Port ${port.name}, ${port.note}`}
     style={{ left: box.x, top: box.y, width: box.width, height: box.height }}
     onClick={() => select(port.selection)}

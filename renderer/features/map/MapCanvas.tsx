@@ -27,7 +27,7 @@ import type { Cable, MapNode, Topology } from './map-model.ts';
 import { TrafficCanvas } from './TrafficCanvas.tsx';
 import { useFlowNodes } from './useFlowNodes.ts';
 import { useTidyLayout } from './useTopology.ts';
-import { useFit, useWindow } from './useView.ts';
+import { useFit, useLaterCull, useWindow } from './useView.ts';
 import { zoomLimits } from './view.ts';
 
 interface Props {
@@ -55,6 +55,7 @@ export function MapCanvas({ topology, onList }: Props) {
   const [menu, setMenu] = useState<MenuRequest | null>(null);
   const root = useRef<HTMLDivElement>(null);
   const window = useWindow(layout);
+  const groundCull = useLaterCull(window.cull);
   const { fit, zoomBy, onMoveStart, reveal } = useFit(layout, noticeOf(topology) !== null);
   const byKey = useMemo(() => new Map(allNodes(topology).map((node) => [node.key, node])), [topology]);
   const selectedKey = selection ? `${selection.kind}:${selection.id}` : null;
@@ -177,7 +178,7 @@ export function MapCanvas({ topology, onList }: Props) {
               topology={topology}
               layout={layout}
               routes={routes}
-              cull={window.cull}
+              cull={groundCull}
               level={window.level}
               selection={selection}
               hovered={hovered}
@@ -188,7 +189,7 @@ export function MapCanvas({ topology, onList }: Props) {
       {window.level === 'far' ? (
         <FarCanvas topology={topology} layout={layout} routes={routes} selection={selection} />
       ) : (
-        <TrafficCanvas cables={topology.cables} routes={routes} cull={window.cull} />
+        <TrafficCanvas cables={topology.cables} routes={routes} cull={groundCull} />
       )}
       <div className="map-controls">
         <button type="button" className="map-control" aria-label="Zoom in" onClick={() => zoomBy(1.25)}>

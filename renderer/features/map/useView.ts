@@ -60,6 +60,20 @@ export function useWindow(layout: Layout): Window {
   return useStore(useCallback((state: Look) => watch(state, layout), [watch, layout]));
 }
 
+/**
+ * The same part of the map, a frame later. Nodes come into the DOM first, ports and cables in the next frame: all
+ * of it lies outside the view still, and two short frames are better than a long one. Where the zoom has changed
+ * nothing waits.
+ */
+export function useLaterCull(cull: Cull): Cull {
+  const [late, setLate] = useState(cull);
+  useEffect(() => {
+    // The first of the two is still in the frame that has just brought the nodes in.
+    requestAnimationFrame(() => requestAnimationFrame(() => setLate(cull)));
+  }, [cull]);
+  return late.step === cull.step ? late : cull;
+}
+
 const plainPadding: Padding = { top: 16, right: 16, bottom: 46, left: 16 };
 const noticePadding: Padding = { ...plainPadding, top: 68 };
 
