@@ -10,6 +10,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
+import { contractHashDefine } from './lib/contract-hash.mjs';
+
 const checkout = join(dirname(fileURLToPath(import.meta.url)), '..');
 const source = (path) => join(checkout, 'electron', path);
 const target = (path) => join(checkout, 'dist', path);
@@ -28,6 +30,8 @@ const zodInEnglish = {
   },
 };
 
+const contractHash = await contractHashDefine();
+
 /** @type {import('esbuild').BuildOptions} */
 const common = {
   absWorkingDir: checkout,
@@ -36,6 +40,7 @@ const common = {
   target: 'node20',
   external: ['node-pty', 'electron'],
   plugins: [zodInEnglish],
+  define: contractHash,
   legalComments: 'none',
   logLevel: 'warning',
 };
@@ -66,7 +71,7 @@ if (existsSync(source('shell/main.ts'))) {
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
     // What a CommonJS bundle has instead.
-    define: { 'import.meta': '__meta' },
+    define: { ...contractHash, 'import.meta': '__meta' },
     banner: {
       js: "const __meta = { dirname: __dirname, filename: __filename, url: require('node:url').pathToFileURL(__filename).href };",
     },

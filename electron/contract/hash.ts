@@ -41,7 +41,13 @@ function fnv1a(text: string, basis: number): number {
   return hash >>> 0;
 }
 
-let known: string | undefined;
+/**
+ * Put in its place by the build (scripts/lib/contract-hash.mjs): to work it out takes some 20 ms, which every
+ * command would pay. Sources that run as they are have none.
+ */
+declare const TAPYARD_CONTRACT_HASH: string | undefined;
+
+let known = typeof TAPYARD_CONTRACT_HASH === 'undefined' ? undefined : TAPYARD_CONTRACT_HASH;
 
 /** Hash of the contract that this build was made with, 16 hex digits; two builds that fit have the same. */
 export function contractHash(): string {

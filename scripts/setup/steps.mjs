@@ -117,7 +117,14 @@ export function rustStep() {
 export function coreStep() {
   return stamped({
     title: 'core and command',
-    inputs: ['electron', 'scripts/build.mjs', 'tsconfig.base.json', 'package.json', 'package-lock.json'],
+    inputs: [
+      'electron',
+      'scripts/build.mjs',
+      'scripts/lib/contract-hash.mjs',
+      'tsconfig.base.json',
+      'package.json',
+      'package-lock.json',
+    ],
     outputs: ['dist/cli/tapyard.mjs'],
     command: 'npm run -s build:core',
     act: () => must('npm', ['run', '-s', 'build:core'], { deadline: 5 * MINUTE }),
