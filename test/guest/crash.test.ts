@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { GuestShell } from '../world/guest-shell.ts';
 import { kernelState } from '../world/kernel.ts';
+import { type ListedGuest, listGuests, theRunningGuest } from '../world/listed.ts';
 import { checkout, finish, until, wanAddress, World } from '../world/world.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
@@ -12,14 +13,7 @@ let world: World;
 let before: Awaited<ReturnType<typeof kernelState>>;
 let file: string;
 
-interface Listed {
-  name: string;
-  state: string;
-  pid: number | null;
-}
-
-const list = async (): Promise<Listed[]> =>
-  JSON.parse((await world.tapyard(['ls', '--json'])).stdout) as Listed[];
+const list = (): Promise<ListedGuest[]> => listGuests(world);
 const leftFiles = (): string[] => world.leftFiles().filter((left) => !/\/tapyard(\/core\.lock)?$/.test(left));
 
 /** `tapyard serve`, which hosts the core until it is killed. */
@@ -76,8 +70,7 @@ describe('while the lab is up', () => {
 
   test('kill -9 of QEMU: the tap is gone from the kernel, and the guest is crashed within 1 s', async () => {
     const core = await hostCore();
-    const [guest] = await list();
-    if (guest?.pid == null) throw new Error('the guest does not run');
+    const guest = await theRunningGuest(world);
     process.kill(guest.pid, 'SIGKILL');
     const killed = Date.now();
     await new Promise((resolve) => setTimeout(resolve, 500)); // the look itself takes some hundred ms

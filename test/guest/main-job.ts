@@ -2,20 +2,22 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from '../../electron/contract/zod.ts';
 import { GuestShell } from '../world/guest-shell.ts';
 import { kernelState } from '../world/kernel.ts';
+import { listGuests } from '../world/listed.ts';
 import { checkout, finish, hostAddress, until, wanAddress, type Who, World } from '../world/world.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
 
-interface ListedGuest {
-  name: string;
-  state: string;
-  pid: number | null;
-  accelerator: string | null;
-  nics: { network: string; tap: string | null; mac: string; address: string | null }[];
-  sockets: { serial: string; vnc: string; qmp: string };
-}
+const Links = z.array(
+  z.looseObject({
+    ifname: z.string(),
+    master: z.string().optional(),
+    operstate: z.string(),
+    linkinfo: z.looseObject({ info_kind: z.string().optional() }).optional(),
+  }),
+);
 
 /** The main job on the tutorial's lab, in one scope; the same promises in both. */
 export function mainJob(scope: 'private' | 'host'): void {
@@ -25,8 +27,6 @@ export function mainJob(scope: 'private' | 'host'): void {
   let file: string;
   let before: Awaited<ReturnType<typeof kernelState>>;
 
-  const list = async (): Promise<ListedGuest[]> =>
-    JSON.parse((await world.tapyard(['ls', '--json'], { as: who })).stdout) as ListedGuest[];
   const nat = async (to: 'on' | 'off'): Promise<void> => {
     const done = await world.tapyard(['nat', 'br0', to], { as: who });
     expect(done, `nat br0 ${to}`).toMatchObject({ code: 0 });
@@ -56,7 +56,7 @@ export function mainJob(scope: 'private' | 'host'): void {
   });
 
   test('the guest runs, and ls says all that a script needs', async () => {
-    const [guest, ...others] = await list();
+    const [guest, ...others] = await listGuests(world, who);
     expect(others).toEqual([]);
     expect(guest).toMatchObject({ name: 'guest', state: 'running', accelerator: 'tcg' });
     expect(guest?.nics).toMatchObject([{ network: 'br0', tap: 'tap0', address: '192.168.57.2' }]);
@@ -192,12 +192,7 @@ export function mainJob(scope: 'private' | 'host'): void {
     });
   } else {
     test('bridge and tap are on the host, which reaches the guest', async () => {
-      const links = JSON.parse(await world.must(['ip', '-j', '-d', 'link'], { as: 'root' })) as {
-        ifname: string;
-        master?: string;
-        operstate: string;
-        linkinfo?: { info_kind?: string };
-      }[];
+      const links = Links.parse(JSON.parse(await world.must(['ip', '-j', '-d', 'link'], { as: 'root' })));
       expect(links.find((link) => link.ifname === 'br0')).toMatchObject({
         linkinfo: { info_kind: 'bridge' },
         operstate: 'UP',

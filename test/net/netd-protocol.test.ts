@@ -2,6 +2,7 @@
 import net from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from '../../electron/contract/zod.ts';
 import { kernelState } from '../world/kernel.ts';
 import { checkoutInside, until, World } from '../world/world.ts';
 
@@ -15,11 +16,15 @@ let socketPath: string;
 let before: Awaited<ReturnType<typeof kernelState>>;
 let netdPid: number;
 
-interface Reply {
-  id: number | null;
-  ok?: unknown;
-  error?: { code: string; message: string };
-}
+const Reply = z.strictObject({
+  id: z.number().nullable(),
+  ok: z.unknown().optional(),
+  error: z.looseObject({ code: z.string(), message: z.string() }).optional(),
+});
+type Reply = z.infer<typeof Reply>;
+
+const Ready = z.looseObject({ ready: z.literal(true), pid: z.number() });
+const Steps = z.looseObject({ steps: z.array(z.looseObject({ id: z.string(), changed: z.boolean() })) });
 
 /** Sends raw bytes and gathers reply lines until `count` came or the socket closed. */
 function raw(
@@ -34,7 +39,7 @@ function raw(
       clearTimeout(timer);
       socket.destroy();
       const lines = text.split('\n').filter((line) => line !== '');
-      resolve({ replies: lines.map((line) => JSON.parse(line) as Reply), closed });
+      resolve({ replies: lines.map((line) => Reply.parse(JSON.parse(line))), closed });
     };
     const timer = setTimeout(
       () => reject(new Error(`no answer to ${String(bytes).slice(0, 80)}: ${text}`)),
@@ -80,8 +85,7 @@ beforeAll(async () => {
     netd.stdout?.setEncoding('utf8').once('data', resolve);
     netd.once('close', () => reject(new Error('netd did not start')));
   });
-  expect(JSON.parse(ready)).toMatchObject({ ready: true });
-  netdPid = (JSON.parse(ready) as { pid: number }).pid;
+  netdPid = Ready.parse(JSON.parse(ready)).pid;
   socketPath = `${dir}/netd.sock`;
 });
 afterAll(() => world?.close());
@@ -345,8 +349,7 @@ test('a whole life on one connection: apply twice, tap refused twice, NAT, remov
     expect.objectContaining({ code: 'SUBNET_OVERLAP' }),
     undefined,
   ]);
-  const steps = (reply: Reply | undefined): { id: string; changed: boolean }[] =>
-    (reply?.ok as { steps: { id: string; changed: boolean }[] }).steps;
+  const steps = (reply: Reply | undefined) => Steps.parse(reply?.ok).steps;
   expect(steps(replies[1]).map(({ id }) => id)).toEqual([
     'bridge',
     'bridge_address',

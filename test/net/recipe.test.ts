@@ -44,7 +44,7 @@ function without(value: Json): Json {
   if (value === null || typeof value !== 'object') return value;
   return Object.fromEntries(
     Object.entries(value)
-      .filter(([key]) => !dropped.has(key) && !/^(gso|tso|gro)_/.test(key) && !/_timer$/.test(key))
+      .filter(([key]) => !dropped.has(key) && !/^(gso|tso|gro)_/.test(key) && !key.endsWith('_timer'))
       .map(([key, inner]) => [key, without(inner)]),
   );
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, expect, test } from 'vitest';
+import { z } from '../../electron/contract/zod.ts';
 import { hostAddress, wanAddress, World } from '../world/world.ts';
 
 const world = World.create();
 afterAll(() => world.close());
 
 test('the world is two hosts that reach each other and nothing else', async () => {
-  const links = JSON.parse(await world.must(['ip', '-j', 'link'])) as { ifname: string }[];
+  const links = z
+    .array(z.looseObject({ ifname: z.string() }))
+    .parse(JSON.parse(await world.must(['ip', '-j', 'link'])));
   expect(links.map((link) => link.ifname).sort()).toEqual(['eth0', 'lo']);
   const ping = await world.run(['busybox', 'ping', '-c1', '-W2', wanAddress], { as: 'root' });
   expect(ping.stdout).toContain(`64 bytes from ${wanAddress}`);

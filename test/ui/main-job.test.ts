@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openBrowser } from '../world/browser.ts';
+import { theRunningGuest } from '../world/listed.ts';
 import { checkout, until, wanAddress, World } from '../world/world.ts';
 
 /*
@@ -158,9 +159,9 @@ test('pictures in dark and light, large and small', async () => {
 });
 
 test('kill -9 of QEMU: the map shows the guest crashed within 1 s, without its tap', async () => {
-  const [guest] = JSON.parse((await world.tapyard(['ls', '--json'])).stdout) as { pid: number }[];
+  const guest = await theRunningGuest(world);
   const crashed = page.getByRole('group', { name: /^Guest guest, crashed/ }).waitFor({ timeout: 1000 });
-  process.kill(guest?.pid ?? Number.NaN, 'SIGKILL');
+  process.kill(guest.pid, 'SIGKILL');
   await crashed;
   await page
     .getByRole('button', { name: 'Port tap0, eth0 of guest', exact: true })

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { z } from '../../electron/contract/zod.ts';
 import type { World } from './world.ts';
 
-type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+/** Any JSON, parsed. */
+export const Json = z.json();
+export type Json = z.infer<typeof Json>;
 
 /** Keys whose values differ from run to run without meaning anything: counters, lifetimes, handles. */
 const volatile = new Set([
@@ -44,7 +47,7 @@ function ruleset(listing: Json): Json {
     if (item === null || typeof item !== 'object' || Array.isArray(item)) continue;
     const rule = item['rule'];
     if (rule !== null && typeof rule === 'object' && !Array.isArray(rule)) {
-      (rules[`${String(rule['family'])} ${String(rule['table'])} ${String(rule['chain'])}`] ??= []).push(
+      (rules[JSON.stringify([rule['family'], rule['table'], rule['chain']])] ??= []).push(
         rule['expr'] ?? null,
       );
     } else if (Object.keys(item).length > 0) {
@@ -57,7 +60,7 @@ function ruleset(listing: Json): Json {
 /** What the kernel holds in host1: links, addresses, routes, rules, forwarding sysctls. */
 export async function kernelState(world: World): Promise<Record<string, Json>> {
   const json = async (...command: string[]): Promise<Json> =>
-    normalised(JSON.parse((await world.must(command, { as: 'root' })) || '[]') as Json);
+    normalised(Json.parse(JSON.parse((await world.must(command, { as: 'root' })) || '[]')));
   const sysctls = await world.must(
     [
       'sh',

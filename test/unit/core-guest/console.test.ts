@@ -11,6 +11,9 @@ import { openScreen } from '../../../electron/core/console/screen.ts';
 import { keptFrom, SerialRecord } from '../../../electron/core/console/serial-record.ts';
 import { SerialConsole } from '../../../electron/core/console/serial.ts';
 
+/** Waits for what comes soon; a busy machine takes its time. */
+const soon = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 15_000 });
+
 const MiB = 1024 * 1024;
 let box: string;
 let log: string;
@@ -109,13 +112,13 @@ describe('a serial viewer', () => {
     writeFileSync(log, 'old line\nlast');
     const viewer = new Viewer();
     const intake = await serialConsole().open({ from: -1, tail: 4 }, viewer);
-    await vi.waitFor(() => expect(viewer.text).toBe('last'));
+    await soon(() => expect(viewer.text).toBe('last'));
     for (let line = 0; line < 50; line++) {
       appendFileSync(log, `line ${line}\n`);
       if (line % 10 === 0) await delay(5);
     }
     const all = `last${Array.from({ length: 50 }, (_, line) => `line ${line}\n`).join('')}`;
-    await vi.waitFor(() => expect(viewer.text).toBe(all));
+    await soon(() => expect(viewer.text).toBe(all));
     expect(viewer.next).toBe('old line\n'.length + all.length);
     intake.close();
   });
@@ -125,12 +128,12 @@ describe('a serial viewer', () => {
     const first = new Viewer();
     const intake = await serial.open({ from: 0, tail: 0 }, first);
     appendFileSync(log, 'hello ');
-    await vi.waitFor(() => expect(first.text).toBe('hello '));
+    await soon(() => expect(first.text).toBe('hello '));
     intake.close();
     appendFileSync(log, 'world');
     const second = new Viewer();
     await serial.open({ from: 6, tail: 0 }, second);
-    await vi.waitFor(() => expect(second.text).toBe('world'));
+    await soon(() => expect(second.text).toBe('world'));
     expect(first.text).toBe('hello ');
   });
 
@@ -138,18 +141,18 @@ describe('a serial viewer', () => {
     writeFileSync(log, 'abcdefghij');
     const viewer = new Viewer(3);
     await serialConsole().open({ from: 0, tail: 0 }, viewer);
-    await vi.waitFor(() => expect(viewer.text).toBe('abc'));
+    await soon(() => expect(viewer.text).toBe('abc'));
     await delay(30);
     expect(viewer.text).toBe('abc');
     viewer.grant(100);
-    await vi.waitFor(() => expect(viewer.text).toBe('abcdefghij'));
+    await soon(() => expect(viewer.text).toBe('abcdefghij'));
   });
 
   it('that fell behind the cap is told where it goes on', async () => {
     writeFileSync(log, Buffer.alloc(6 * MiB, 'x'));
     const viewer = new Viewer();
     await serialConsole().open({ from: 10, tail: 0 }, viewer);
-    await vi.waitFor(() => expect(viewer.next).toBe(6 * MiB));
+    await soon(() => expect(viewer.next).toBe(6 * MiB));
     expect(viewer.skips).toEqual([2 * MiB]);
     expect(viewer.bytes.length).toBe(4 * MiB);
   });
@@ -159,7 +162,7 @@ describe('a serial viewer', () => {
     const viewer = new Viewer();
     await serialConsole().open({ from: 1_000_000, tail: 0 }, viewer);
     appendFileSync(log, '!');
-    await vi.waitFor(() => expect(viewer.text).toBe('!'));
+    await soon(() => expect(viewer.text).toBe('!'));
   });
 
   it('ends when the guest is removed, and no new one begins', async () => {
@@ -188,14 +191,14 @@ describe('a serial viewer', () => {
     await serial.open({ from: 0, tail: 0 }, slow);
     const intake = await serial.open({ from: 0, tail: 0 }, quick);
     intake.write(Buffer.from('ls\n'));
-    await vi.waitFor(() => expect(typed).toBe('ls\n'));
+    await soon(() => expect(typed).toBe('ls\n'));
     // As QEMU does it: first to the socket, then to the log.
     const piece = Buffer.alloc(100_000, 'y');
     for (let round = 0; round < 30; round++) {
       await new Promise((resolve) => qemu?.write(piece, resolve));
       appendFileSync(log, piece);
     }
-    await vi.waitFor(() => expect(quick.bytes.length).toBe(3_000_000));
+    await soon(() => expect(quick.bytes.length).toBe(3_000_000));
     expect(slow.bytes.length).toBe(0);
     expect(qemu?.writableLength).toBe(0);
   });
@@ -206,7 +209,7 @@ describe('a serial viewer', () => {
     await listen(path, (socket) => (qemu = socket));
     const serial = serialConsole();
     await serial.attach(path);
-    await vi.waitFor(() => expect(qemu).toBeDefined());
+    await soon(() => expect(qemu).toBeDefined());
     const viewer = new Viewer();
     await serial.open({ from: 0, tail: 0 }, viewer);
     const piece = Buffer.alloc(MiB / 2, 'z');
@@ -215,11 +218,9 @@ describe('a serial viewer', () => {
       await new Promise((resolve) => qemu?.write(piece, resolve));
       await delay(5);
     }
-    await vi.waitFor(() => expect(statSync(log).blocks * 512).toBeLessThanOrEqual(5 * MiB), {
-      timeout: 5000,
-    });
+    await soon(() => expect(statSync(log).blocks * 512).toBeLessThanOrEqual(5 * MiB));
     expect(statSync(log).size).toBe(12 * MiB);
-    await vi.waitFor(() => expect(viewer.next).toBe(12 * MiB));
+    await soon(() => expect(viewer.next).toBe(12 * MiB));
     // Not one zero of a hole was taken for what the guest said.
     expect(viewer.bytes.includes(0)).toBe(false);
   });
@@ -251,12 +252,12 @@ describe('the screen', () => {
     const [one, two] = [new Viewer(), new Viewer()];
     const intake = await openScreen(path, one);
     await openScreen(path, two);
-    await vi.waitFor(() => expect([one.text, two.text]).toEqual(['RFB 003.008\n', 'RFB 003.008\n']));
+    await soon(() => expect([one.text, two.text]).toEqual(['RFB 003.008\n', 'RFB 003.008\n']));
     intake.write(Buffer.from('RFB 003.008\n'));
-    await vi.waitFor(() => expect(heard).toBe('RFB 003.008\n'));
+    await soon(() => expect(heard).toBe('RFB 003.008\n'));
     intake.close();
     sockets[1]?.end('bye');
-    await vi.waitFor(() => expect(two.ended).toBe(true));
+    await soon(() => expect(two.ended).toBe(true));
     expect(two.text).toBe('RFB 003.008\nbye');
     expect(one.ended).toBe(false);
   });
@@ -267,15 +268,15 @@ describe('the screen', () => {
     await listen(path, (socket) => (qemu = socket));
     const viewer = new Viewer(1000);
     await openScreen(path, viewer);
-    await vi.waitFor(() => expect(qemu).toBeDefined());
+    await soon(() => expect(qemu).toBeDefined());
     qemu?.write(Buffer.alloc(4 * MiB, 'p'));
-    await vi.waitFor(() => expect(viewer.bytes.length).toBe(1000));
+    await soon(() => expect(viewer.bytes.length).toBe(1000));
     await delay(50);
     expect(viewer.bytes.length).toBe(1000);
     // The kernel's socket buffer and one chunk; the rest waits in QEMU.
     expect(qemu?.writableLength).toBeGreaterThan(2 * MiB);
     viewer.grant(10 * MiB);
-    await vi.waitFor(() => expect(viewer.bytes.length).toBe(4 * MiB));
+    await soon(() => expect(viewer.bytes.length).toBe(4 * MiB));
   });
 
   it('of a guest that is off is refused', async () => {
