@@ -24,6 +24,7 @@ import { recipeScript } from './recipe-script.ts';
 import { type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { guestRow, stepRows } from './rows.ts';
 import { StepRecords } from './step-records.ts';
+import { readStepTimes, removeStepTimes, writeStepTimes } from './step-times.ts';
 
 /** The tables that a lab puts its rows into. */
 export interface LabTables {
@@ -96,7 +97,10 @@ export class Lab {
     }
     const [failure] = await lab.#guests.adopt(lab.#engine);
     if (failure) lab.#error ??= failure.toData();
-    if (lab.#state() === 'down') lab.#engine.tidy();
+    if (lab.#state() === 'down') {
+      removeStepTimes(lab.name);
+      lab.#engine.tidy();
+    } else lab.#records.recall(readStepTimes(lab.name) ?? { networks: {}, guests: {} });
     lab.publish();
     return lab;
   }
@@ -207,12 +211,18 @@ export class Lab {
 
   /** See {@link bringUp}. */
   async up(job: Job, waitReachable: number): Promise<void> {
-    await this.#working('starting', () => bringUp(this.#ground(), job, waitReachable));
+    await this.#working('starting', async () => {
+      // One that is cancelled or fails leaves nothing, these neither.
+      removeStepTimes(this.name);
+      await bringUp(this.#ground(), job, waitReachable);
+      writeStepTimes(this.name, this.#records.times(this.#statuses()));
+    });
   }
 
   /** See {@link bringDown}. */
   async down(job: Job, force: boolean): Promise<void> {
     await this.#working('stopping', async () => {
+      removeStepTimes(this.name);
       await bringDown(this.#ground(), job, force);
       this.#records.clear();
       this.#guests.dropGone();
@@ -362,6 +372,10 @@ export class Lab {
     this.publish();
   }
 
+  #statuses(): (readonly [string, GuestHandle['status']])[] {
+    return [...this.guests].map(([name, { status }]) => [name, status] as const);
+  }
+
   /** The recipe as a script. */
   script(): string {
     return recipeScript(this.#recipeInput());
@@ -411,7 +425,6 @@ export class Lab {
     const rows = [...this.guests].map(([name, handle]) =>
       guestRow(handle.spec, handle.status, wanted.get(name), picture),
     );
-    const statuses = [...this.guests].map(([name, { status }]) => [name, status] as const);
     const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
     const held: Held = { picture, guests: new Map(rows.map((row) => [row.name, row])) };
     tables.labs.put({
@@ -438,7 +451,7 @@ export class Lab {
     // In the host scope a lab that is down has nothing to show of a namespace that other labs use.
     tables.links.replace(this.#running() ? linkRows(this.name, picture) : [], mine);
     tables.steps.replace(
-      stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#records.with(statuses)),
+      stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#records.with(this.#statuses())),
       mine,
     );
   }

@@ -206,13 +206,14 @@ function netmask(prefix: number): string {
   return formatIpv4(2 ** 32 - 1 - (broadcast - network));
 }
 
+function isAlive(held: Held, guest: string): boolean {
+  const state = held.guests.get(guest)?.state;
+  return state === 'running' || state === 'paused' || state === 'shutting down';
+}
+
 function guestSteps(input: RecipeInput, guest: ResolvedGuest): RecipeStep[] {
   const { lab } = input;
   const id = `${lab.name}/${guest.name}`;
-  const alive = (held: Held): boolean => {
-    const state = held.guests.get(guest.name)?.state;
-    return state === 'running' || state === 'paused' || state === 'shutting down';
-  };
   return [
     ...guest.nics.flatMap((nic) => tapSteps(input, guest, nic)),
     {
@@ -223,7 +224,7 @@ function guestSteps(input: RecipeInput, guest: ResolvedGuest): RecipeStep[] {
       network: null,
       guest: id,
       by: null,
-      holds: alive,
+      holds: (held) => isAlive(held, guest.name),
     },
     ...guest.nics.flatMap((nic) => insideSteps(input, guest, nic)),
   ];
@@ -308,8 +309,10 @@ function insideSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic)
   const { lab } = input;
   const network = lab.networks.find((candidate) => candidate.name === nic.network);
   if (!network?.dhcp) return [];
+  // A lease outlives its guest; an address in a guest that is off is nobody's.
   const leased = (held: Held): boolean =>
-    networkIn(held.picture, lab.name, nic.network)?.leases.some((lease) => lease.mac === nic.mac) ?? false;
+    isAlive(held, guest.name) &&
+    (networkIn(held.picture, lab.name, nic.network)?.leases.some((lease) => lease.mac === nic.mac) ?? false);
   const step = (id: string, title: string, command: string, holds: RecipeStep['holds']): RecipeStep => ({
     id: `${lab.name}/${guest.name}/${nic.index}/${id}`,
     part: 'inside',

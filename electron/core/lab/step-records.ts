@@ -2,14 +2,23 @@
 import type { ErrorData } from '../../contract/error.ts';
 import type { GuestStatus } from '../guest/spec.ts';
 import type { StepRecord } from './rows.ts';
+import type { StepTimes } from './step-times.ts';
 
 /** How it goes with a step: under way, over (with its time where something was done), failed, or given up. */
 export type StepOutcome = { readonly ms?: number; readonly error?: ErrorData } | 'doing' | 'pending';
 
-/** What this core remembers of the recipe's steps that it did. Ids as in the recipe. */
+/** The steps that a guest's own start did, with their times. `id` without the lab. */
+function* guestSteps(name: string, { taps, startMs }: GuestStatus): Generator<readonly [string, number]> {
+  for (const tap of taps) for (const step of tap.steps) yield [`${name}/${tap.nic}/${step.id}`, step.ms];
+  if (startMs !== null) yield [`${name}/qemu`, startMs];
+}
+
+/** What is remembered of the recipe's steps that were done, by this core or the one before. Ids as in the recipe. */
 export class StepRecords {
   readonly #lab: string;
   readonly #records = new Map<string, StepRecord>();
+  /** Of guests that a core before started, by name; the guests themselves know their starts by this core. */
+  #before: StepTimes['guests'] = {};
 
   constructor(lab: string) {
     this.#lab = lab;
@@ -38,6 +47,30 @@ export class StepRecords {
 
   clear(): void {
     this.#records.clear();
+    this.#before = {};
+  }
+
+  /** Takes over what a core before has measured. */
+  recall({ networks, guests }: StepTimes): void {
+    for (const [id, ms] of Object.entries(networks)) this.put(id, { ms });
+    this.#before = guests;
+  }
+
+  /** What the next core can {@link recall}. */
+  times(guests: Iterable<readonly [string, GuestStatus]>): StepTimes {
+    const networks: Record<string, number> = {};
+    for (const [id, { state, ms }] of this.#records)
+      if (state === 'done' && ms !== null) networks[id.slice(this.#lab.length + 1)] = ms;
+    const running = [...guests].filter(([, { pid }]) => pid !== null);
+    return {
+      networks,
+      guests: Object.fromEntries(
+        running.map(([name, status]) => [
+          name,
+          { ...this.#before[name], ...Object.fromEntries(guestSteps(name, status)) },
+        ]),
+      ),
+    };
   }
 
   /** Why each of these networks could not be made the last time, by its name. */
@@ -56,9 +89,10 @@ export class StepRecords {
     const records = new Map(this.#records);
     const done = (id: string, ms: number): void =>
       void records.set(`${this.#lab}/${id}`, { state: 'done', ms, error: null });
-    for (const [name, { taps, startMs }] of guests) {
-      for (const tap of taps) for (const step of tap.steps) done(`${name}/${tap.nic}/${step.id}`, step.ms);
-      if (startMs !== null) done(`${name}/qemu`, startMs);
+    for (const [name, status] of guests) {
+      // Of a guest that has ended since, the times say nothing.
+      const before = status.pid === null ? {} : (this.#before[name] ?? {});
+      for (const [id, ms] of [...Object.entries(before), ...guestSteps(name, status)]) done(id, ms);
     }
     return records;
   }

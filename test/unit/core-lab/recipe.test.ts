@@ -6,6 +6,7 @@ import { recipeOf, type RecipeInput } from '../../../electron/core/lab/recipe.ts
 import { recipeScript } from '../../../electron/core/lab/recipe-script.ts';
 import { resolveLab } from '../../../electron/core/lab/resolve.ts';
 import { shellComment, shellLines, shellWord } from '../../../electron/core/lab/shell-quote.ts';
+import { guestRow } from '../../fakes/rows.ts';
 
 const hostile = `a b'c"d$(id)\`id\`;\\\n*`;
 
@@ -65,6 +66,41 @@ describe('the recipe', () => {
         /\/(route|resolver)$/.test(step.id) ? null : false,
       ]);
     }
+  });
+
+  it('holds an address in a guest while there is a lease and the guest runs', () => {
+    const { lab } = input(two);
+    const mac = lab.guests[0]?.nics[0]?.mac ?? '';
+    const network = {
+      lab: 'seed',
+      name: 'br0',
+      bridge: 2,
+      subnet: '192.168.57.0/24',
+      address: '192.168.57.1',
+      mac: '52:54:00:00:00:01',
+      mtu: 1500,
+      nat: true,
+      filter: true,
+      forwarding: true,
+      dns: null,
+      leases: [{ mac, address: '192.168.57.2', hostname: 'guest', expires: 0 }],
+    };
+    const uplink = {
+      provider: 'none' as const,
+      device: null,
+      host_device: null,
+      addresses: [],
+      gateway: null,
+      forwarding: false,
+      pid: null,
+      reason: null,
+    };
+    const picture = { links: new Map(), networks: new Map([['seed/br0', network]]), uplink };
+    const address = recipeOf(input(two)).find((step) => step.id === 'seed/guest/0/address');
+    const running = guestRow('seed', 'guest', []);
+    expect(address?.holds({ picture, guests: new Map([['guest', running]]) })).toBe(true);
+    const crashed = { ...running, state: 'crashed' as const };
+    expect(address?.holds({ picture, guests: new Map([['guest', crashed]]) })).toBe(false);
   });
 
   it('is a script that the shell accepts, whatever the image is called', () => {
