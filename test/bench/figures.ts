@@ -37,12 +37,12 @@ export function median(values: readonly number[]): number {
 /** Three significant digits: more would be noise. */
 export const rounded = (value: number): number => Number(value.toPrecision(3));
 
-/** Ours beside theirs with the ratio of the medians; met when that is under `limit`. */
+/** Ours beside theirs with the ratio of the medians; met when that is under `limit`, where there is one. */
 export function compared(
   what: string,
   ours: readonly number[],
   theirs: { readonly what: string; readonly samples: readonly number[] },
-  limit: number,
+  limit?: number,
   note?: string,
 ): Figure {
   const ratio = median(ours) / median(theirs.samples);
@@ -57,8 +57,8 @@ export function compared(
       p95: rounded(percentile(theirs.samples, 0.95)),
     },
     ratio: rounded(ratio),
-    aim: `< ${limit}×`,
-    met: ratio < limit,
+    aim: limit === undefined ? null : `< ${limit}×`,
+    met: limit === undefined ? null : ratio < limit,
     ...(note === undefined ? {} : { note }),
   };
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { BrowserContext, Page } from 'playwright-core';
 import { openBrowser } from '../world/browser.ts';
@@ -47,6 +49,9 @@ export async function labWorld(
     await page.getByRole('button').first().waitFor({ timeout: pageDeadline });
     for (const [name, content] of Object.entries(more)) world.file(name, content);
     await world.must(world.tapyardCommand(['up', world.file('tapyard.yaml', file)]), { timeout: 120_000 });
+    // A command that hosted the core itself would have taken its socket with it.
+    if (!existsSync(join(world.runtimeDir('user'), 'tapyard/core.sock')))
+      throw new Error('serve hosts no core');
     return { world, browser, page, close };
   } catch (error) {
     await close();

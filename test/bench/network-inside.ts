@@ -5,10 +5,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { ownProgram } from '../../electron/core/host/programs.ts';
+import { findProgram, ownProgram } from '../../electron/core/host/programs.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import { NetdReady } from '../../electron/core/net/netd-protocol.ts';
 import type { Order, Answer } from './network-orders.ts';
@@ -30,6 +31,12 @@ const network = {
   domain: 'lab',
 } as const;
 
+/** The tutorial's own rule; where iptables is not installed, what its successor has for it. */
+const masquerade =
+  findProgram('iptables') === undefined
+    ? `nft 'add table ip nat; add chain ip nat postrouting { type nat hook postrouting priority srcnat; }; add rule ip nat postrouting oifname eth0 masquerade'`
+    : 'iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE';
+
 /** The tutorial's own steps in today's iproute2; its tap is persistent, as sh can hold no descriptor. */
 const tutorialTap = `set -e
 ip tuntap add dev tap0 mode tap
@@ -41,9 +48,8 @@ ip link set br0 up
 ${tutorialTap}
 ip addr add 192.168.57.1/24 dev br0
 sysctl -qw net.ipv4.ip_forward=1
-iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE`;
-const tutorialUndone = `ip link del tap0; ip link del br0; sysctl -qw net.ipv4.ip_forward=0
-iptables -t nat -F POSTROUTING; nft flush ruleset`;
+${masquerade}`;
+const tutorialUndone = `ip link del tap0; ip link del br0; sysctl -qw net.ipv4.ip_forward=0; nft flush ruleset`;
 
 /** Runs a script by sh to its end, ms. Throws with its words when it fails. */
 async function timeShell(script: string): Promise<number> {
@@ -73,8 +79,11 @@ async function firstLine(child: ChildProcess, stream: NodeJS.ReadableStream): Pr
   }
 }
 
+/** netd's directory is in $XDG_RUNTIME_DIR, which is in memory on a real machine; a world's is on a disk. */
+const memory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
 async function startNetd(scope: 'private' | 'host'): Promise<Netd> {
-  const dir = mkdtempSync(join(process.env['XDG_RUNTIME_DIR'] ?? '/tmp', 'netd-'));
+  const dir = mkdtempSync(join(memory, 'tyb-'));
   const args = ['--scope', scope, ...(scope === 'private' ? ['--lab', lab] : []), '--dir', dir];
   const child = spawn(ownProgram('tapyard-netd'), args, { stdio: ['ignore', 'pipe', 'ignore'], cwd: '/' });
   const ready = NetdReady.parse(JSON.parse(await firstLine(child, child.stdout)));
@@ -89,13 +98,18 @@ async function endNetd({ dir, client }: Netd): Promise<void> {
   rmSync(dir, { recursive: true, force: true });
 }
 
-/** A tap as a guest gets it: tapyard-tap asks netd, holds the descriptor, reports, and becomes `sleep`. */
-async function openTap({ dir }: Netd): Promise<ChildProcess> {
+/** Taps as a guest gets them: tapyard-tap asks netd, holds the descriptors, reports, and becomes `sleep`. */
+async function openTaps({ dir }: Netd, count: number): Promise<ChildProcess> {
+  const taps = Array.from({ length: count }, (_, nic) => [
+    '--tap',
+    `${10 + nic}:${nic}:br0:52:54:00:12:34:${String(nic + 10)}:tap${nic}`,
+  ]);
   const child = spawn(
     ownProgram('tapyard-tap'),
     [
       ['exec', '--netd', join(dir, 'netd.sock'), '--lab', lab, '--guest', 'guest'],
-      ['--tap', `10:0:br0:${mac}:tap0`, '--report', '3', '--', 'sleep', '60'],
+      ...taps,
+      ['--report', '3', '--', 'sleep', '60'],
     ].flat(),
     { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] },
   );
@@ -106,8 +120,8 @@ async function openTap({ dir }: Netd): Promise<ChildProcess> {
   return child;
 }
 
-/** Ends the tap's holder and waits until the kernel has let the tap go, which is when the process is over. */
-async function closeTap(holder: ChildProcess): Promise<void> {
+/** Ends the taps' holder and waits until the kernel has let them go, which is when the process is over. */
+async function closeTaps(holder: ChildProcess): Promise<void> {
   const ended = once(holder, 'exit');
   holder.kill('SIGKILL');
   await ended;
@@ -134,20 +148,22 @@ async function networkUp(scope: 'private' | 'host'): Promise<Answer> {
   const began = performance.now();
   const netd = await startNetd(scope);
   const ready = performance.now();
-  await netd.client.request('apply_network', { lab, network });
+  const { steps } = await netd.client.request('apply_network', { lab, network });
   const applied = performance.now();
-  const tap = await openTap(netd);
+  const tap = await openTaps(netd, 1);
   const tapped = performance.now();
-  await uplinkReady(netd);
+  // The host's own uplink was there before; the private one is pasta's and comes by itself.
+  if (scope === 'private') await uplinkReady(netd);
   const usable = performance.now();
-  await closeTap(tap);
+  await closeTaps(tap);
   await endNetd(netd);
   return {
     ms: usable - began,
     parts: {
       'netd ready': ready - began,
       apply_network: applied - ready,
-      tap: tapped - applied,
+      'of it waiting for dnsmasq': steps.find(({ id }) => id === 'dns')?.ms ?? 0,
+      'tap with tapyard-tap': tapped - applied,
       uplink: usable - tapped,
     },
   };
@@ -181,11 +197,11 @@ const acts: Readonly<Record<Order['do'], (order: Order) => Promise<Answer>>> = {
     await uplinkReady(standing);
     return { ms: performance.now() - began };
   },
-  tap: async () => {
+  taps: async ({ count }) => {
     const began = performance.now();
-    const holder = await openTap(stood());
+    const holder = await openTaps(stood(), count ?? 1);
     const ms = performance.now() - began;
-    await closeTap(holder);
+    await closeTaps(holder);
     return { ms };
   },
   'toggle NAT': async ({ nat }) => {
@@ -193,6 +209,16 @@ const acts: Readonly<Record<Order['do'], (order: Order) => Promise<Answer>>> = {
     const done = await stood().client.request('set_nat', { lab, network: 'br0', nat: nat ?? true });
     const ms = performance.now() - began;
     if (done.nat !== nat || !done.changed) throw new Error(`NAT was not switched ${nat ? 'on' : 'off'}`);
+    return { ms };
+  },
+  'network again': async () => {
+    const { client } = stood();
+    await client.request('remove_network', { lab, network: network.name });
+    const began = performance.now();
+    await client.request('apply_network', { lab, network: { ...network, dhcp: null } });
+    const holder = await openTaps(stood(), 1);
+    const ms = performance.now() - began;
+    await closeTaps(holder);
     return { ms };
   },
   fall: async () => {

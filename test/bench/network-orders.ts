@@ -4,16 +4,20 @@
 export interface Order {
   readonly do:
     | 'network up'
+    /** The same by a netd that runs, without DHCP: what the tutorial's commands do, and no more. */
+    | 'network again'
     | 'tutorial network up'
     | 'tutorial bridge'
     | 'tutorial tap'
     | 'no tutorial bridge'
     | 'stand'
-    | 'tap'
+    | 'taps'
     | 'toggle NAT'
     | 'fall';
   readonly scope: 'private' | 'host';
   readonly nat?: boolean;
+  /** Of taps; 1 by default. */
+  readonly count?: number;
 }
 
 /** How long that took, and its parts. */
