@@ -36,6 +36,15 @@ const SUITES = [
   { name: 'lint', deadline: 5, command: ['npm', 'run', '-s', 'check:lint'], count: countChecks },
   { name: 'format', deadline: 5, command: ['npm', 'run', '-s', 'check:format'], count: countChecks },
   {
+    name: 'clippy',
+    deadline: 15,
+    command: ['npm', 'run', '-s', 'check:rust'],
+    env: cargoEnvironment,
+    // Debian's cargo comes without them.
+    needs: ['cargo-clippy', 'cargo-fmt'],
+    count: countChecks,
+  },
+  {
     name: 'rust',
     deadline: 20,
     cwd: 'native',
@@ -71,8 +80,15 @@ function vitestSuite(name, deadline, needsRoot) {
   };
 }
 
+/** Whether PATH of an environment has a program. */
+function onPath(program, environment) {
+  return (environment.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)));
+}
+
 /** @returns {Promise<import('./test/count.mjs').Count>} */
 async function runSuite(suite, filters, asRoot, remaining) {
+  const missing = (suite.needs ?? []).filter((program) => !onPath(program, suite.env?.() ?? process.env));
+  if (missing.length > 0) return { ...NOTHING, note: `not run: no ${missing.join(', ')}` };
   const wrap = suite.needsRoot ? asRoot : asItIs;
   if (!wrap) return { ...NOTHING, note: 'not run: it needs root, or sudo without a password' };
   const deadline = Math.min(suite.deadline * MINUTE, remaining);

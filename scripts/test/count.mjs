@@ -27,7 +27,8 @@ export function countChecks({ code }) {
 }
 
 /**
- * `cargo test` prints one summary for each test program.
+ * `cargo test` prints one summary for each test program. A test that runs its own program again, in a
+ * namespace, prints that one's summary too: it names what it left out.
  *
  * @param {Ended} ended
  * @returns {Count}
@@ -36,7 +37,9 @@ export function countRust({ code, output }) {
   let passed = 0;
   let failed = 0;
   let ignored = 0;
-  for (const match of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm)) {
+  for (const match of output.matchAll(
+    /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored; \d+ measured; 0 filtered out/gm,
+  )) {
     passed += Number(match[1]);
     failed += Number(match[2]);
     ignored += Number(match[3]);

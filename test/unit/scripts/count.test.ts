@@ -16,6 +16,14 @@ describe('countRust', () => {
     expect(countRust({ code: 101, output })).toMatchObject({ passed: 15, failed: 2, ran: true });
   });
 
+  it('leaves out the summary of a test that runs its own program again', () => {
+    const output = [
+      'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 4 filtered out; finished in 0.19s',
+      'test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.79s',
+    ].join('\n');
+    expect(countRust({ code: 0, output })).toMatchObject({ passed: 5, failed: 0 });
+  });
+
   it('counts an ignored test as failed: it proves nothing', () => {
     const output = 'test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out';
     expect(countRust({ code: 0, output })).toMatchObject({ passed: 5, failed: 1, note: '1 skipped' });
