@@ -42,35 +42,37 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
       <div className={styles.main}>
         <NavRail />
         <div className={styles.work}>
-          <main className={cx(styles.view, !live && styles.stale)} aria-label={titles[view]}>
-            {view === 'map' ? <LabMap lab={lab.id} /> : null}
-            {view === 'guests' ? <Guests lab={lab} /> : null}
-            <Boundary key={view}>
-              <Suspense fallback={null}>
-                {view === 'checks' ? <Checks /> : null}
-                {view === 'settings' ? <Settings /> : null}
-              </Suspense>
-            </Boundary>
-            <Failures lab={lab} />
-          </main>
+          <div className={styles.stage}>
+            <main className={cx(styles.view, !live && styles.stale)} aria-label={titles[view]}>
+              {view === 'map' ? <LabMap lab={lab.id} /> : null}
+              {view === 'guests' ? <Guests lab={lab} /> : null}
+              <Boundary key={view}>
+                <Suspense fallback={null}>
+                  {view === 'checks' ? <Checks /> : null}
+                  {view === 'settings' ? <Settings /> : null}
+                </Suspense>
+              </Boundary>
+              <Failures lab={lab} />
+            </main>
+            {/* With little room it takes its part of the map, which fits itself beside it; the consoles keep theirs. */}
+            {inspector && !wide ? <Inspector lab={lab} width={inspectorWidth} overlay /> : null}
+          </div>
           {ofLab ? <Dock lab={lab} /> : null}
         </div>
-        {inspector ? (
+        {inspector && wide ? (
           <>
-            {wide ? (
-              <Splitter
-                label="Width of the inspector"
-                orientation="vertical"
-                value={inspectorWidth}
-                min={280}
-                max={720}
-                step={16}
-                grows={false}
-                toValue={(start, delta) => start - delta}
-                onChange={(width) => useUi.getState().keep({ inspectorWidth: width })}
-              />
-            ) : null}
-            <Inspector lab={lab} width={inspectorWidth} overlay={!wide} />
+            <Splitter
+              label="Width of the inspector"
+              orientation="vertical"
+              value={inspectorWidth}
+              min={280}
+              max={720}
+              step={16}
+              grows={false}
+              toValue={(start, delta) => start - delta}
+              onChange={(width) => useUi.getState().keep({ inspectorWidth: width })}
+            />
+            <Inspector lab={lab} width={inspectorWidth} overlay={false} />
           </>
         ) : null}
       </div>

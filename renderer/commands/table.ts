@@ -2,8 +2,9 @@
 import { addCommands } from './command.ts';
 import { guestCommands } from './guest.ts';
 import { labCommands } from './lab.ts';
+import { mapCommands } from './map.ts';
 import { networkCommands } from './network.ts';
 import { windowCommands } from './window.ts';
 
 // The one table of commands, in the order of the palette and the shortcuts sheet.
-addCommands([...labCommands, ...guestCommands, ...networkCommands, ...windowCommands]);
+addCommands([...labCommands, ...guestCommands, ...networkCommands, ...mapCommands, ...windowCommands]);

@@ -13,7 +13,7 @@ export function useMedia(query: string): boolean {
   );
 }
 
-/** Room for an inspector beside the map; below, it lies over it. */
+/** Room for an inspector beside the map; below, it comes and goes. */
 export const wideQuery = '(min-width: 1200px)';
 /** Room for a dock of two panes; below, it has one. */
 export const tallQuery = '(min-height: 800px)';

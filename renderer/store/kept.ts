@@ -14,6 +14,8 @@ export const Kept = z.object({
   lab: z.string().nullable().default(null),
   inspectorOpen: z.boolean().default(true),
   inspectorWidth: z.number().min(280).max(720).default(344),
+  /** The map as a list. */
+  mapAsList: z.boolean().default(false),
   dockOpen: z.boolean().default(true),
   dockHeight: z.number().min(120).max(1200).default(236),
   /** The share of the dock's width that the left pane has when it is split. */

@@ -33,7 +33,7 @@ export interface Question {
 export interface UiState extends Kept {
   view: View;
   selection: Selection | null;
-  /** Whether the inspector is open where it lies over the map, for want of room beside it. */
+  /** Whether the inspector is open where there is no room for it at all times: it opens with a selection. */
   overlayOpen: boolean;
   palette: boolean;
   shortcuts: boolean;

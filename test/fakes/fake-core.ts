@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { connect } from '../../electron/contract/connect.ts';
-import type { Connection } from '../../electron/contract/client.ts';
+import type { Channel, Connection } from '../../electron/contract/client.ts';
 import { serveChannel } from '../../electron/contract/dispatch.ts';
 import { TapyardError } from '../../electron/contract/error.ts';
 import { memoryChannelPair } from '../../electron/contract/memory-channel.ts';
@@ -57,6 +57,8 @@ export class FakeCore {
   readonly server: Server;
   readonly #up: LabRows;
   readonly #options: Required<Omit<FakeOptions, 'rate'>> & Pick<FakeOptions, 'rate'>;
+  readonly #channels = new Set<Channel>();
+  #gone = false;
   #jobCount = 0;
 
   constructor(rows: LabRows, options: FakeOptions = {}, up: LabRows = rows) {
@@ -70,11 +72,22 @@ export class FakeCore {
     this.server = this.#makeServer(rows);
   }
 
-  /** A client of this core over a pair of channels in memory: the real wire, the real dispatcher. */
+  /**
+   * A client of this core over a pair of channels in memory: the real wire, the real dispatcher. Rejects with
+   * CORE_UNREACHABLE after {@link quit}.
+   */
   async connect(): Promise<Connection> {
+    if (this.#gone) throw new TapyardError('CORE_UNREACHABLE', 'There is no core any more.');
     const [near, far] = memoryChannelPair();
+    this.#channels.add(far);
     serveChannel(far, this.server, { audience: 'user' });
     return connect(near, { role: 'window', deadlineMs: 5000 });
+  }
+
+  /** What a kill -9 of the core looks like. */
+  quit(): void {
+    this.#gone = true;
+    for (const channel of this.#channels) channel.close();
   }
 
   /** Changes one guest's row. */

@@ -68,7 +68,9 @@ export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): Re
           const network = networks.find((other) => other.name === nic.network);
           const tap = nic.tap ?? nic.wantedTap;
           const link = links.find((other) => other.name === nic.tap);
-          const gateway = network?.observed?.addresses[0]?.split('/')[0] ?? network?.wanted?.address;
+          const gateway =
+            network?.observed?.addresses.find((address) => !address.includes(':'))?.split('/')[0] ??
+            network?.wanted?.address;
           return (
             <Facts key={nic.index}>
               <Fact

@@ -14,7 +14,7 @@ import { NetworkInspector } from './NetworkInspector.tsx';
 interface InspectorProps {
   readonly lab: Row<'labs'>;
   readonly width: number;
-  /** Whether it lies over the map, for want of room beside it. */
+  /** Whether it takes its room from the map for as long as it is needed, for want of more: Escape closes it. */
   readonly overlay: boolean;
 }
 
@@ -38,7 +38,7 @@ export function Inspector({ lab, width, overlay }: InspectorProps): ReactElement
     <aside
       className={cx(styles.inspector, overlay && styles.overlay)}
       aria-label="Inspector"
-      style={{ width: overlay ? 'min(344px, calc(100% - 64px))' : width }}
+      {...(overlay ? {} : { style: { width } })}
     >
       <Button
         variant="ghost"

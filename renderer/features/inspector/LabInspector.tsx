@@ -6,7 +6,7 @@ import { useGuests, useLinks, useNetworks, useSteps } from '../../store/select.t
 import type { Row } from '../../store/tables.ts';
 import { Head } from './Head.tsx';
 import { Recipe } from './Recipe.tsx';
-import { Fact, Facts, Section } from './Section.tsx';
+import { Addresses, Fact, Facts, Section } from './Section.tsx';
 import { Traffic } from './Traffic.tsx';
 
 const providers = {
@@ -24,9 +24,7 @@ function UplinkFacts({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         <Fact name="Through" value={providers[uplink.provider]} words />
         <Fact name="Device" value={uplink.device} />
         <Fact name="Leaves by" value={uplink.hostDevice} />
-        {uplink.addresses.map((address) => (
-          <Fact key={address} name="Address" value={address} copy />
-        ))}
+        <Addresses of={uplink.addresses} />
         <Fact name="Gateway" value={uplink.gateway} />
       </Facts>
       {uplink.reason ? <ErrorNote error={uplink.reason} tone="warn" /> : null}

@@ -4,7 +4,7 @@ import { Button } from '../../lib/Button.tsx';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { Head } from './Head.tsx';
-import { Fact, Facts, Section } from './Section.tsx';
+import { Addresses, Fact, Facts, Section } from './Section.tsx';
 import { Traffic } from './Traffic.tsx';
 
 /** One interface as the kernel reports it: a port, or something that Tapyard did not make. */
@@ -42,9 +42,7 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
           ) : null}
           <Fact name="Bridge" value={link.master} />
           <Fact name="MAC" value={link.mac} copy />
-          {link.addresses.map((address) => (
-            <Fact key={address} name="Address" value={address} copy />
-          ))}
+          <Addresses of={link.addresses} />
           <Fact name="MTU" value={String(link.mtu)} />
           <Fact name="State" value={link.operstate} />
           <Fact name="ifindex" value={String(link.ifindex)} />

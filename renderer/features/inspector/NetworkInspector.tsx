@@ -10,7 +10,7 @@ import { useUi } from '../../store/ui.ts';
 import { Head } from './Head.tsx';
 import styles from './NetworkInspector.module.css';
 import { Recipe } from './Recipe.tsx';
-import { Fact, Facts, Section } from './Section.tsx';
+import { Addresses, Fact, Facts, Section } from './Section.tsx';
 import { Traffic } from './Traffic.tsx';
 import { stepsOfNetwork } from './recipe-words.ts';
 
@@ -67,7 +67,7 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
         <Facts>
           <Fact name="Subnet" value={wanted?.subnet} />
           {observed ? (
-            observed.addresses.map((address) => <Fact key={address} name="Address" value={address} copy />)
+            <Addresses of={observed.addresses} />
           ) : (
             <Fact name="Address" value={wanted?.address} note="not there yet" />
           )}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useId, type ReactElement, type ReactNode } from 'react';
 import { CopyButton } from '../../lib/CopyButton.tsx';
+import { isLinkLocal } from '../../lib/address.ts';
+import { cx } from '../../lib/class-names.ts';
 import styles from './Section.module.css';
 
 interface SectionProps {
@@ -36,16 +38,29 @@ interface FactProps {
   readonly note?: string | undefined;
   readonly copy?: boolean;
   readonly words?: boolean;
+  readonly faint?: boolean;
+}
+
+/** Addresses, one a line. Link-local ones come last and faint. */
+export function Addresses({ of }: { readonly of: readonly string[] }): ReactElement {
+  const sorted = [...of].sort((a, b) => Number(isLinkLocal(a)) - Number(isLinkLocal(b)));
+  return (
+    <>
+      {sorted.map((address) => (
+        <Fact key={address} name="Address" value={address} copy faint={isLinkLocal(address)} />
+      ))}
+    </>
+  );
 }
 
 /** One fact; in mono unless it is made of words. */
-export function Fact({ name, value, note, copy, words }: FactProps): ReactElement | null {
+export function Fact({ name, value, note, copy, words, faint }: FactProps): ReactElement | null {
   if (value === null || value === undefined || value === '') return null;
   return (
     <>
       <dt>{name}</dt>
       <dd className={words ? undefined : styles.mono}>
-        <span className={styles.value}>
+        <span className={cx(styles.value, faint && styles.note)}>
           {value}
           {note === undefined ? null : <span className={styles.note}> {note}</span>}
         </span>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ReactFlowProvider } from '@xyflow/react';
-import { lazy, Suspense, useState } from 'react';
+import { lazy, Suspense } from 'react';
+import { runCommand } from '../../commands/run.ts';
+import { useUi } from '../../store/ui.ts';
 import './map.css';
 import { MapCanvas } from './MapCanvas.tsx';
 import { Notice } from './Notice.tsx';
@@ -10,7 +12,7 @@ const LabTree = lazy(() => import('./LabTree.tsx').then((module) => ({ default: 
 
 /** The map of a lab, with the switch to the same things as a list. `lab` is the id of its row. */
 export function LabMap({ lab }: { readonly lab: string }) {
-  const [asList, setAsList] = useState(false);
+  const asList = useUi((ui) => ui.mapAsList);
   const topology = useTopology(lab);
   if (!topology) return null;
   if (asList) {
@@ -20,7 +22,12 @@ export function LabMap({ lab }: { readonly lab: string }) {
           <LabTree lab={lab} />
         </Suspense>
         <div className="map-controls">
-          <button type="button" className="map-control" onClick={() => setAsList(false)}>
+          <button
+            type="button"
+            className="map-control"
+            title="Show the list as a map (Alt+L)"
+            onClick={() => void runCommand('map.list')}
+          >
             As map
           </button>
         </div>
@@ -30,7 +37,7 @@ export function LabMap({ lab }: { readonly lab: string }) {
   return (
     <div className="map-root">
       <ReactFlowProvider key={lab}>
-        <MapCanvas topology={topology} onList={() => setAsList(true)} />
+        <MapCanvas topology={topology} />
       </ReactFlowProvider>
       <Notice topology={topology} />
     </div>

@@ -10,7 +10,9 @@ import {
   type KeyboardEvent,
   type MouseEvent,
 } from 'react';
+import { offerMap } from '../../commands/map.ts';
 import { runCommand } from '../../commands/run.ts';
+import { useCommand } from '../../commands/use-command.ts';
 import type { Subject } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
 import { arrowKeys, neighbour } from './arrows.ts';
@@ -32,7 +34,6 @@ import { zoomLimits } from './view.ts';
 
 interface Props {
   readonly topology: Topology;
-  readonly onList: () => void;
 }
 
 const allNodes = (topology: Topology): readonly MapNode[] => [
@@ -43,7 +44,7 @@ const allNodes = (topology: Topology): readonly MapNode[] => [
 ];
 
 /** React Flow as the shell for pan, zoom and drag; what is drawn and how much of it is decided here. */
-export function MapCanvas({ topology, onList }: Props) {
+export function MapCanvas({ topology }: Props) {
   const { lab } = topology;
   const [moved, setMoved] = useState<Moved>(() => readMoved(lab));
   const [tidied, setTidied] = useState(0);
@@ -56,9 +57,11 @@ export function MapCanvas({ topology, onList }: Props) {
   const root = useRef<HTMLDivElement>(null);
   const window = useWindow(layout);
   const groundCull = useLaterCull(window.cull);
-  const { fit, zoomBy, onMoveStart, reveal } = useFit(layout, noticeOf(topology) !== null);
-  const byKey = useMemo(() => new Map(allNodes(topology).map((node) => [node.key, node])), [topology]);
   const selectedKey = selection ? `${selection.kind}:${selection.id}` : null;
+  const selectedBox =
+    selectedKey === null ? undefined : (layout.nodes.get(selectedKey) ?? layout.ports.get(selectedKey));
+  const { fit, zoomBy, onMoveStart, reveal } = useFit(layout, noticeOf(topology) !== null, selectedBox);
+  const byKey = useMemo(() => new Map(allNodes(topology).map((node) => [node.key, node])), [topology]);
   const nodes = useFlowNodes(byKey, layout, window, selectedKey);
 
   const onNodesChange = useCallback((changes: NodeChange<FlowNode>[]) => {
@@ -72,12 +75,13 @@ export function MapCanvas({ topology, onList }: Props) {
     latestMoved.current = moved;
   }, [moved]);
   const onNodeDragStop = useCallback(() => writeMoved(lab, latestMoved.current), [lab]);
-  const tidyUp = (): void => {
+  const tidyUp = useCallback((): void => {
     setMoved({});
     writeMoved(lab, {});
     setTidied((count) => count + 1);
     fit();
-  };
+  }, [lab, fit]);
+  useEffect(() => offerMap({ fit, tidy: tidyUp, zoomBy }), [fit, tidyUp, zoomBy]);
   const subjectAt = (key: string | null): Subject => {
     const port = key?.startsWith('link:') ? ({ kind: 'link', id: key.slice('link:'.length) } as const) : null;
     return port ?? (key === null ? undefined : byKey.get(key)?.selection) ?? { kind: 'lab', id: lab };
@@ -133,7 +137,7 @@ export function MapCanvas({ topology, onList }: Props) {
     const on = event.target instanceof Element && event.target.closest('.map-node, .map-port') !== null;
     const point = flow.screenToFlowPosition({ x: event.clientX, y: event.clientY }, { snapToGrid: false });
     const [, , zoom] = store.getState().transform;
-    setHovered(on ? null : cableAt(topology.cables, routes, point, 7 / zoom));
+    setHovered(on ? null : cableAt(topology.cables, routes, point, 12 / zoom));
   };
   const onPaneClick = (event: MouseEvent): void => {
     const key = window.level === 'far' ? nodeAt(event) : null;
@@ -192,29 +196,30 @@ export function MapCanvas({ topology, onList }: Props) {
         <TrafficCanvas cables={topology.cables} routes={routes} cull={groundCull} />
       )}
       <div className="map-controls">
-        <button type="button" className="map-control" aria-label="Zoom in" onClick={() => zoomBy(1.25)}>
-          +
-        </button>
-        <button type="button" className="map-control" aria-label="Zoom out" onClick={() => zoomBy(0.8)}>
-          −
-        </button>
-        <button type="button" className="map-control" title="Show the whole lab" onClick={fit}>
-          Fit
-        </button>
-        <button
-          type="button"
-          className="map-control"
-          title="Put every node back in its place"
-          onClick={tidyUp}
-        >
-          Tidy
-        </button>
-        <button type="button" className="map-control" title="The same things as a list" onClick={onList}>
-          As list
-        </button>
+        <Control command="map.zoomIn" text="+" />
+        <Control command="map.zoomOut" text="−" />
+        <Control command="map.fit" text="Fit" />
+        <Control command="map.tidy" text="Tidy" />
+        <Control command="map.list" text="As list" />
       </div>
       {menu && <ContextMenu request={menu} onClose={() => setMenu(null)} />}
     </div>
+  );
+}
+
+/** A button at the map's edge: a sign or a short word for a command of the table. */
+function Control({ command, text }: { readonly command: string; readonly text: string }) {
+  const { label, run, command: it } = useCommand(command, null);
+  return (
+    <button
+      type="button"
+      className="map-control"
+      title={it.shortcut === undefined ? label : `${label} (${it.shortcut})`}
+      {...(text.length === 1 ? { 'aria-label': label } : {})}
+      onClick={run}
+    >
+      {text}
+    </button>
   );
 }
 

@@ -7,7 +7,7 @@ export const shapePaths: Readonly<Record<Shape, string>> = {
   cut: 'M1 5h3v2H1zM8 5h3v2H8zM4.6 2l2.8 8-1.1.4L3.5 2.4z',
   paused: 'M2 1.5h3v9H2zM7 1.5h3v9H7z',
   off: 'M2 2h8v8H2zM3.4 3.4v5.2h5.2V3.4z',
-  starting: 'M1 6l4-4v2.7h6v2.6H5V10z',
+  starting: 'M6 1l4 4H7.3v6H4.7V5H2z',
   stopping: 'M6 11L2 7h2.7V1h2.6v6H10z',
   crashed: 'M2.6 1L6 4.4 9.4 1 11 2.6 7.6 6 11 9.4 9.4 11 6 7.6 2.6 11 1 9.4 4.4 6 1 2.6z',
 };

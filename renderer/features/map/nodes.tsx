@@ -32,11 +32,13 @@ export function Name({ name }: { readonly name: string }) {
   );
 }
 
-const Reason = ({ ghost }: { readonly ghost: Ghost }) => (
-  <p className={ghost.expected ? 'map-reason expected' : 'map-reason'} title={ghost.fix ?? undefined}>
-    {ghost.reason}
-  </p>
-);
+/** What is wrong. What is only not there yet says so by its dashes, and for the whole lab the notice does. */
+const Reason = ({ ghost }: { readonly ghost: Ghost }) =>
+  ghost.expected ? null : (
+    <p className="map-reason" title={ghost.fix ?? undefined}>
+      {ghost.reason}
+    </p>
+  );
 
 function GhostWords({ ghost }: { readonly ghost: Ghost }) {
   return (
@@ -143,10 +145,7 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
           />
         )}
       </div>
-      <p
-        id={describedBy}
-        className={level === 'card' && (!node.ghost || node.ghost.expected) ? '' : 'map-hidden'}
-      >
+      <p id={describedBy} className={level === 'card' ? '' : 'map-hidden'}>
         {node.sentence}
       </p>
       {level === 'card' && failure && (
@@ -160,7 +159,6 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
           {node.device !== null && ` → ${node.device}`}
         </p>
       )}
-      {level === 'card' && node.ghost && <Reason ghost={node.ghost} />}
     </Shell>
   );
 });

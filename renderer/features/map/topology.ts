@@ -8,6 +8,7 @@ import type {
   NicState,
   Uplink,
 } from '../../../electron/contract/rows.ts';
+import { isLinkLocal } from '../../lib/address.ts';
 import { count } from '../../lib/format.ts';
 import type { Tables } from '../../store/tables.ts';
 import type {
@@ -140,7 +141,7 @@ function uplinkNode(lab: LabRow, showFlows: boolean): UplinkNode {
     key: `uplink:${lab.id}`,
     selection: { kind: 'uplink', id: lab.id },
     device: uplink?.hostDevice ?? null,
-    addresses: uplink?.addresses ?? [],
+    addresses: (uplink?.addresses ?? []).filter((address) => !isLinkLocal(address)),
     through: uplink && !dead ? through[uplink.provider] : null,
     flows: showFlows ? lab.id : null,
     ghost: dead ? ghostOf(lab, uplink?.reason ?? null) : uplink.reason ? reasonWords(uplink.reason) : null,
@@ -153,10 +154,12 @@ const hasWayOut = (lab: LabRow): boolean => lab.uplink !== null && lab.uplink.pr
 function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode {
   const on = network.observed?.nat ?? null;
   const { name } = network;
+  const ghost = network.observed ? null : ghostOf(lab, network.reason);
   let sentence: string;
   if (on === null) {
-    sentence =
-      network.wanted?.nat === false
+    sentence = !ghost?.expected
+      ? `${name} is not there`
+      : network.wanted?.nat === false
         ? `${name} will be isolated`
         : `Guests of ${name} will reach the internet`;
   } else if (!on) sentence = `${name} is isolated`;
@@ -172,7 +175,7 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
     sentence,
     flows: showFlows && on === true ? lab.id : null,
     device: lab.uplink?.hostDevice ?? null,
-    ghost: network.observed ? null : ghostOf(lab, network.reason),
+    ghost,
   };
 }
 
@@ -286,7 +289,11 @@ function bridgeNode(lab: LabRow, network: NetworkRow, ports: readonly Port[]): B
     key: bridgeKey(network.id),
     selection: { kind: 'network', id: network.id },
     name: network.name,
-    addresses: observed ? observed.addresses : address === null ? [] : [address],
+    addresses: observed
+      ? observed.addresses.filter((each) => !isLinkLocal(each))
+      : address === null
+        ? []
+        : [address],
     services: observed && !observed.up ? 'set down' : services,
     portCount: observed ? count(observed.ports, 'port') : '',
     ports: [...ports].sort((a, b) => byName(a.name, b.name)),

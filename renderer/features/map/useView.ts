@@ -77,8 +77,11 @@ export function useLaterCull(cull: Cull): Cull {
 const plainPadding: Padding = { top: 16, right: 16, bottom: 46, left: 16 };
 const noticePadding: Padding = { ...plainPadding, top: 68 };
 
-/** Fits the map to its window until the user moves it, and again when asked. */
-export function useFit(layout: Layout, notice: boolean) {
+/**
+ * Fits the map to its window until the user moves it, and again when asked. What is selected is kept in sight:
+ * the palette selects from afar, and the inspector that opens may have taken the room where it stood.
+ */
+export function useFit(layout: Layout, notice: boolean, selected: Box | undefined) {
   const flow = useReactFlow();
   const store = useStoreApi();
   const width = useStore((state) => state.width);
@@ -124,5 +127,23 @@ export function useFit(layout: Layout, notice: boolean) {
     },
     [store, width, height, show],
   );
+  const latest = useRef(selected);
+  useEffect(() => {
+    latest.current = selected;
+  }, [selected]);
+  const where = selected && `${selected.x} ${selected.y}`;
+  useEffect(() => {
+    const [x, y, zoom] = store.getState().transform;
+    const box = latest.current;
+    // What is seen in part was perhaps just clicked, and must not move away from the pointer.
+    if (
+      where === undefined ||
+      !box ||
+      width === 0 ||
+      overlaps(box, visibleBox({ x, y, zoom, width, height }))
+    )
+      return;
+    reveal(box);
+  }, [where, width, height, store, reveal]);
   return { fit, zoomBy, onMoveStart, reveal };
 }

@@ -13,10 +13,12 @@ import { useUi } from '../../../renderer/store/ui.ts';
 import { TapyardError } from '../../../electron/contract/error.ts';
 import { FakeCore } from '../fake-core.ts';
 import { labByName } from './choose.ts';
+import { troubles } from './trouble.ts';
 
 // index.html?lab=mock|seed|down|states|long|forty|huge|empty & theme=dark|light & select=guest:seed/web & gauges=all
 // & window for the whole window instead of the map alone
-// & quiet & natMs=600 & failing=network.setNat
+// & quiet & natMs=600 & failing=network.setNat & trouble=crashed|gone|pasta|file|job|failed
+// & consoles (the first guest's, serial beside screen)
 const query = new URLSearchParams(location.search);
 const { rows, up } = labByName(query.get('lab') ?? 'mock');
 const refused = new TapyardError('KERNEL', 'The kernel refused it: Operation not permitted.', {
@@ -40,8 +42,16 @@ if (
   id &&
   (kind === 'guest' || kind === 'network' || kind === 'nat' || kind === 'link' || kind === 'uplink')
 ) {
-  useUi.setState({ selection: { kind, id }, inspectorOpen: true });
+  useUi.getState().select({ kind, id });
 }
+if (query.get('consoles') !== null) {
+  const [guest] = rows.guests;
+  if (guest) useUi.getState().openConsole({ guest: guest.id, kind: 'serial' });
+  useUi.setState({ split: true });
+}
+const trouble = troubles[query.get('trouble') ?? ''];
+// After the first picture: most of what goes wrong does so while somebody looks.
+if (trouble) setTimeout(() => trouble(core), 500);
 if (query.get('gauges') === 'all') for (const gauge of Object.values(gauges)) gauge.listenAll(() => {});
 
 function Page() {
