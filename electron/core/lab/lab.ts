@@ -64,6 +64,8 @@ export class Lab {
   #hash = '';
   #problems: readonly FileProblem[] = [];
   #busy: 'starting' | 'stopping' | undefined;
+  /** What the scope was before the `up` that has been admitted and not yet begun chose another. */
+  #formerScope: Scope | undefined;
   #error: ErrorData | null = null;
   #failed = false;
   #publishing = false;
@@ -188,6 +190,12 @@ export class Lab {
           subject: this.name,
         },
       );
+    this.#formerScope = this.scope;
+    this.#changeScope(scope);
+  }
+
+  /** The lab is down. Told at once: a core that is killed on the way leaves a lab to be found in that scope. */
+  #changeScope(scope: Scope): void {
     this.#engineSubscription.close();
     this.#engine.close();
     this.#engine = this.#options.engine(scope);
@@ -211,10 +219,18 @@ export class Lab {
 
   /** See {@link bringUp}. */
   async up(job: Job, waitReachable: number): Promise<void> {
+    const former = this.#formerScope;
+    this.#formerScope = undefined;
     await this.#working('starting', async () => {
       // One that is cancelled or fails leaves nothing, these neither.
       removeStepTimes(this.name);
-      await bringUp(this.#ground(), job, waitReachable);
+      try {
+        await bringUp(this.#ground(), job, waitReachable);
+      } catch (thrown) {
+        // Nor the scope that was asked for: the next up would be refused for what this one could not have.
+        if (former !== undefined && !this.#running()) this.#changeScope(former);
+        throw thrown;
+      }
       writeStepTimes(this.name, this.#records.times(this.#statuses()));
     });
   }

@@ -3,11 +3,22 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { TapyardError } from '../../../electron/contract/error.ts';
 import type { GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../../electron/contract/rows.ts';
 import { Table } from '../../../electron/core/host/table.ts';
 import { Jobs } from '../../../electron/core/host/jobs.ts';
 import { Lab } from '../../../electron/core/lab/lab.ts';
 import { LocalEngine } from '../../../electron/core/lab/local-engine.ts';
+
+/** An engine of the host scope for a user who may not have it. */
+class DeniedEngine extends LocalEngine {
+  override preflight(): Promise<void> {
+    return Promise.resolve();
+  }
+  override open(): Promise<never> {
+    return Promise.reject(new TapyardError('HOST_SCOPE_DENIED', 'netd may not'));
+  }
+}
 
 const seed = `name: seed
 networks:
@@ -22,6 +33,7 @@ describe('a lab that is down', () => {
   let file: string;
   let lab: Lab;
   let runtime: string | undefined;
+  let scopes: string[];
   const tables = {
     labs: new Table<LabRow>(),
     networks: new Table<NetworkRow>(),
@@ -38,6 +50,7 @@ describe('a lab that is down', () => {
   };
 
   beforeEach(async () => {
+    scopes = [];
     dir = mkdtempSync(join(tmpdir(), 'tyl-'));
     runtime = process.env['XDG_RUNTIME_DIR'];
     process.env['XDG_RUNTIME_DIR'] = dir;
@@ -48,8 +61,8 @@ describe('a lab that is down', () => {
       file,
       scope: 'private',
       tables,
-      engine: (scope) => new LocalEngine('seed', scope),
-      scopeChanged: () => {},
+      engine: (scope) => new (scope === 'host' ? DeniedEngine : LocalEngine)('seed', scope),
+      scopeChanged: () => scopes.push(lab.scope),
     });
   });
   afterEach(async () => {
@@ -125,6 +138,16 @@ describe('a lab that is down', () => {
     await expect(lab.setNat('br0', false)).rejects.toMatchObject({ code: 'LAB_NOT_UP' });
     await expect(lab.setNat('br9', false)).rejects.toMatchObject({ code: 'NO_SUCH_NETWORK' });
     expect(() => lab.guest('b')).toThrow(expect.objectContaining({ code: 'NO_SUCH_GUEST' }));
+  });
+
+  it('goes back to its scope when it cannot be had in another', async () => {
+    const jobs = new Jobs();
+    await lab.beforeUp('host');
+    expect(lab.scope).toBe('host');
+    const id = jobs.start('lab.up', 'seed', (job) => lab.up(job, 0));
+    await until(() => jobs.table.get(id)?.state === 'failed');
+    expect(row()).toMatchObject({ scope: 'private', error: { code: 'HOST_SCOPE_DENIED' } });
+    expect(scopes).toEqual(['host', 'private']);
   });
 
   it('does one thing at a time, and down leaves nothing', async () => {
