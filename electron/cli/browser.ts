@@ -37,6 +37,21 @@ export function untilSignalled(): Promise<NodeJS.Signals> {
   });
 }
 
+/**
+ * How to open the address from where the user sits, for one who has come by ssh; empty otherwise. Any name below
+ * .localhost is the browser's own computer, so the port must be the same there.
+ */
+export function tunnelText(
+  environment: Readonly<Record<string, string | undefined>>,
+  origin: string,
+): string {
+  const port = /:([0-9]+)$/.exec(origin)?.[1];
+  // SSH_CONNECTION: address and port of the client, then of the server (ssh(1)).
+  const server = environment['SSH_CONNECTION']?.split(' ')[2];
+  if (port === undefined || server === undefined || !/^[0-9a-fA-F.:]+$/.test(server)) return '';
+  return `You came by ssh. On your own computer run: ssh -N -L ${port}:127.0.0.1:${port} ${server}\nand open the address there.\n`;
+}
+
 /** On each Enter prints a new address, as each works only once. @returns what stops it */
 export function offerAddresses(terminal: Terminal, serving: Serving): () => void {
   if (!process.stdin.isTTY) return () => undefined;

@@ -96,8 +96,11 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     examples: [
-      ['tapyard up', 'the lab of ./tapyard.yaml'],
-      ['sudo tapyard up seed.yaml --scope host', 'its bridge on this computer'],
+      ['tapyard up', 'The lab of ./tapyard.yaml.'],
+      [
+        'sudo tapyard up seed.yaml --scope host',
+        'Its bridge on this computer. The lab is then root’s: sudo tapyard ls.',
+      ],
     ],
     load: async () => (await import('./run/up.ts')).run,
   },
@@ -106,7 +109,7 @@ export const commands: readonly CommandSpec[] = [
     arguments: [],
     summary: 'Shut the guests down, remove the network, leave nothing behind',
     description: [
-      'Asks the guests to shut down, then removes everything that up has made. Disks and the lab file stay.',
+      'Asks the guests to shut down, then removes everything that up has made. Disks, logs and the lab file stay.',
     ],
     options: [lab, { name: 'force', text: 'Power the guests off at once instead of asking them.' }],
     load: async () => (await import('./run/down.ts')).run,
@@ -144,7 +147,7 @@ export const commands: readonly CommandSpec[] = [
       'Off takes effect at once, for running connections too; the guests still reach the host’s address on their bridge. The lab file is changed with it.',
     ],
     options: [lab, json],
-    examples: [['tapyard nat br0 off', 'cut br0 off']],
+    examples: [['tapyard nat br0 off', 'Cut the guests of br0 off.']],
     load: async () => (await import('./run/nat.ts')).run,
   },
   {
@@ -169,19 +172,23 @@ export const commands: readonly CommandSpec[] = [
     name: 'recipe',
     arguments: [],
     summary: 'The steps that make the lab, each with the command that would do the same',
-    description: ['Shows for each step how long it took and whether the kernel holds it now.'],
+    description: [
+      'Shows for each step whether the kernel holds it now, and how long it took where the core that did it still runs.',
+    ],
     options: [
       lab,
       { name: 'shell', text: 'Print a script for sh that makes the same network, and nothing else.' },
     ],
-    examples: [['tapyard recipe --shell > seed.sh', 'keep it']],
+    examples: [['tapyard recipe --shell > seed.sh', 'Keep it.']],
     load: async () => (await import('./run/recipe.ts')).run,
   },
   {
     name: 'check',
     arguments: [],
     summary: 'What this computer can do, and the fix for what it cannot',
-    description: ['Exits 1 when something that labs need is missing.'],
+    description: [
+      'Looks and changes nothing. Exits 1 when something that labs need is missing; what is merely better to have is a warning.',
+    ],
     options: [json],
     load: async () => (await import('./run/check.ts')).run,
   },
@@ -197,7 +204,7 @@ export const commands: readonly CommandSpec[] = [
       { name: 'port', value: 'N', text: 'Listen on this port of 127.0.0.1.' },
       { name: 'socket', value: 'PATH', text: 'Listen on a unix socket with mode 0600 instead.' },
     ],
-    examples: [['ssh -L 8057:127.0.0.1:8057 lab tapyard serve --port 8057', 'from another computer']],
+    examples: [['ssh -L 8057:127.0.0.1:8057 lab tapyard serve --port 8057', 'From another computer.']],
     load: async () => (await import('./run/serve.ts')).run,
   },
   {

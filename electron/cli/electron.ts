@@ -40,12 +40,13 @@ export function electronProgram(
 
 /** Decides between the desktop window and the browser. */
 export function chooseOpening(environment: Environment, electron: string | undefined): Opening {
-  if (electron === undefined) {
-    return { kind: 'browser', why: 'there is no Electron runtime here (npx install-electron fetches one)' };
-  }
   const display = displays.find((name) => (environment[name] ?? '') !== '');
+  // First of all: without a display a runtime would not help, so nobody should be told to fetch one.
   if (display === undefined) {
     return { kind: 'browser', why: 'there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set)' };
+  }
+  if (electron === undefined) {
+    return { kind: 'browser', why: 'there is no Electron runtime here (npx install-electron fetches one)' };
   }
   return {
     kind: 'window',

@@ -37,7 +37,8 @@ export function synopsis(command: CommandSpec): string {
   ].join(' ');
 }
 
-const exitStatus = 'EXIT STATUS\n       0  done\n       1  failed\n       2  wrong usage\n';
+const exitStatus =
+  'EXIT STATUS\n       0  done\n       1  failed; stderr says what, why, and the error’s code\n       2  wrong usage\n';
 
 /** Help of the whole program. */
 export function programHelp(): string {
@@ -64,8 +65,14 @@ OPTIONS
 
 ${exitStatus}
 FILES
-       ./tapyard.yaml                The lab file that up takes.
-       $XDG_RUNTIME_DIR/tapyard/     Sockets of the core and of running guests.
+       ./tapyard.yaml            The lab file that up takes.
+       ~/.local/share/tapyard/   The guests' disks, and the labs' ssh keys.
+       ~/.local/state/tapyard/   Logs, and what guests said on their consoles.
+       $XDG_RUNTIME_DIR/tapyard/ Sockets; without the variable in /run/user/UID
+                                 or /tmp/tapyard-UID.
+
+ENVIRONMENT
+       TAPYARD_ACCEL  kvm or tcg: what guests run on, without the probe.
 `;
 }
 

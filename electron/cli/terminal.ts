@@ -55,10 +55,10 @@ export function columns(rows: readonly (readonly string[])[]): string {
     .join('');
 }
 
-/** An error for people: what happened, then what to do. */
+/** An error for people: what happened, its code to look it up by, then what to do. */
 export function errorText(error: TapyardError): string {
   const hint = error.hint === undefined ? '' : `  ${safe(error.hint).replaceAll('\n', '\n  ')}\n`;
-  return `tapyard: ${safe(error.message)}\n${hint}`;
+  return `tapyard: ${safe(error.message)} [${error.code}]\n${hint}`;
 }
 
 /** Writes an error; with `json` also as an object on stdout, so that a script has one thing to read. */

@@ -13,8 +13,14 @@ export const run: Run = (invocation) =>
       return 0;
     }
     const state = answer.nat ? 'on' : 'off';
-    const flows = answer.flowsRemoved === 0 ? '' : `, ${answer.flowsRemoved} flows cut`;
     const what = answer.changed ? `is ${state}` : `was ${state} already`;
-    invocation.terminal.out(`NAT of ${network} ${what} (${duration(answer.ms)}${flows}).\n`);
+    const cut = flowsText(answer.flowsRemoved);
+    invocation.terminal.out(`NAT of ${network} ${what} (${duration(answer.ms)}${cut}).\n`);
     return 0;
   });
+
+/** What became of connections that ran; empty where none did. */
+export function flowsText(removed: number): string {
+  if (removed === 0) return '';
+  return `, ${removed} ${removed === 1 ? 'flow' : 'flows'} cut`;
+}

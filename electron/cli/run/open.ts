@@ -10,7 +10,7 @@ import { errnoOf } from '../../core/host/atomic-write.ts';
 import { applicationDirectory, demoLabFile, findProgram } from '../../core/host/programs.ts';
 import { dataDir } from '../../core/host/runtime-dir.ts';
 import { redirectFile } from '../../serve/redirect.ts';
-import { offerAddresses, serveHere, untilSignalled } from '../browser.ts';
+import { offerAddresses, serveHere, tunnelText, untilSignalled } from '../browser.ts';
 import type { Invocation, Run } from '../commands.ts';
 import { chooseOpening, electronProgram } from '../electron.ts';
 import { rowsOf } from '../mirror.ts';
@@ -63,7 +63,9 @@ async function partFromLabs({ core, terminal }: Invocation): Promise<void> {
       .map((lab) => lab.name);
     if (labs.length === 0) return;
     if (await keepGuests(labs)) {
-      terminal.err(`Guests keep running: ${labs.join(', ')}. tapyard down brings a lab down.\n`);
+      // In a checkout nobody has a `tapyard` on the PATH: npm says which script it runs (npm-run-script).
+      const call = process.env['npm_lifecycle_event'] === undefined ? 'tapyard' : 'npm run -s tapyard --';
+      terminal.err(`Guests keep running: ${labs.join(', ')}. To bring a lab down: ${call} down\n`);
       return;
     }
     for (const lab of labs) await bringDown(connection, terminal, lab, false);
@@ -100,6 +102,7 @@ async function openBrowser({ terminal }: Invocation): Promise<void> {
   const stopOffering = offerAddresses(terminal, serving);
   terminal.out(`${serving.address()}\n`);
   terminal.err('The address works once, within 60 s. Enter prints a new one; Ctrl+C ends.\n');
+  terminal.err(tunnelText(process.env, serving.origin));
   await signalled;
   stopOffering();
   file?.remove();
@@ -127,7 +130,7 @@ export const run: Run = async (invocation) => {
   terminal.err(
     opening.kind === 'window'
       ? `Opening the desktop window: ${opening.why}.\n`
-      : `Opening in the browser: ${opening.why}.\n`,
+      : `No desktop window: ${opening.why}. Open this address in a browser on this computer:\n`,
   );
   await (opening.kind === 'window' ? openWindow(opening.program) : openBrowser(invocation));
   await partFromLabs(invocation);

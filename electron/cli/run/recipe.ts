@@ -10,7 +10,8 @@ const marks: Record<StepRow['state'], string> = { pending: '·', doing: '…', d
 /** One step for people: mark, title, time, what holds, the command, the error. */
 export function stepText(step: StepRow): string {
   const facts = [
-    step.state === 'done' ? undefined : step.state,
+    // What the guest does by itself is not seen from here, so it is not said to be pending.
+    step.state === 'done' || (step.by !== null && step.holds === null) ? undefined : step.state,
     step.ms === null ? undefined : duration(step.ms),
     step.by ?? undefined,
     step.holds === null ? undefined : step.holds ? 'holds now' : 'does not hold now',

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { resolve } from 'node:path';
+import process from 'node:process';
 import { TapyardError } from '../../contract/error.ts';
-import { offerAddresses, portOf, serveHere, untilSignalled } from '../browser.ts';
+import { offerAddresses, portOf, serveHere, tunnelText, untilSignalled } from '../browser.ts';
 import type { Run } from '../commands.ts';
 
 export const run: Run = async ({ options, terminal }) => {
@@ -20,6 +21,7 @@ export const run: Run = async ({ options, terminal }) => {
   terminal.err(
     'The address works once, within 60 s. Enter prints a new one; Ctrl+C ends, guests keep running.\n',
   );
+  terminal.err(tunnelText(process.env, serving.origin));
   await signalled;
   stopOffering();
   await serving.close();

@@ -4,7 +4,9 @@ import { TapyardError } from '../../../electron/contract/error.ts';
 import type { StepRow } from '../../../electron/contract/rows.ts';
 import { chooseOpening, electronProgram } from '../../../electron/cli/electron.ts';
 import { Progress } from '../../../electron/cli/job.ts';
+import { tunnelText } from '../../../electron/cli/browser.ts';
 import { withoutQuestions } from '../../../electron/cli/replay.ts';
+import { flowsText } from '../../../electron/cli/run/nat.ts';
 import { listText } from '../../../electron/cli/run/ls.ts';
 import { stepText } from '../../../electron/cli/run/recipe.ts';
 import { topologyText } from '../../../electron/cli/run/topology.ts';
@@ -60,7 +62,9 @@ describe('errors, columns and times', () => {
     const error = new TapyardError('QEMU_MISSING', 'qemu is not installed.', {
       hint: 'Install it.\nOr not.',
     });
-    expect(errorText(error)).toBe('tapyard: qemu is not installed.\n  Install it.\n  Or not.\n');
+    expect(errorText(error)).toBe(
+      'tapyard: qemu is not installed. [QEMU_MISSING]\n  Install it.\n  Or not.\n',
+    );
     expect(
       columns([
         ['A', 'BB'],
@@ -68,6 +72,12 @@ describe('errors, columns and times', () => {
       ]),
     ).toBe('A    BB\nccc\n');
     expect([0.31, 9.96, 240.4, 4230].map(duration)).toEqual(['0.3 ms', '10.0 ms', '240 ms', '4.2 s']);
+  });
+});
+
+describe('flows that were cut', () => {
+  it('are counted in words', () => {
+    expect([0, 1, 2].map(flowsText)).toEqual(['', ', 1 flow cut', ', 2 flows cut']);
   });
 });
 
@@ -166,6 +176,8 @@ describe('progress', () => {
     expect(stepText({ ...step('bridge br0', 'done', 0.3), holds: true })).toBe(
       '✓ bridge br0  (0.3 ms, holds now)\n    true\n',
     );
+    const inGuest = { ...step('its route', 'pending'), by: 'by DHCP' };
+    expect(stepText(inGuest)).toBe('· its route  (by DHCP)\n    true\n');
   });
 });
 
@@ -192,11 +204,26 @@ describe('what keeps a lab that is up from being usable', () => {
   });
 });
 
+describe('an address for who came by ssh', () => {
+  it('says how to reach it, by the same port', () => {
+    const origin = 'http://tapyard-1.localhost:4321';
+    expect(tunnelText({ SSH_CONNECTION: '203.0.113.7 50000 203.0.113.2 22' }, origin)).toContain(
+      'ssh -N -L 4321:127.0.0.1:4321 203.0.113.2\n',
+    );
+    expect(tunnelText({}, origin)).toBe('');
+    expect(tunnelText({ SSH_CONNECTION: 'a b $(id) 22' }, origin)).toBe('');
+    // Behind a unix socket there is no port to tell.
+    expect(tunnelText({ SSH_CONNECTION: '::1 1 ::1 22' }, 'http://tapyard-1.localhost')).toBe('');
+  });
+});
+
 describe('window or browser', () => {
   it('is decided by a runtime and a display, and says why', () => {
     expect(electronProgram({}, '/nowhere/dist/cli/tapyard.mjs')).toBeUndefined();
     expect(chooseOpening({ DISPLAY: ':0' }, undefined)).toMatchObject({ kind: 'browser' });
     expect(chooseOpening({}, '/electron').why).toContain('no display');
+    // Where both are missing, a runtime would not help.
+    expect(chooseOpening({}, undefined).why).toContain('no display');
     expect(chooseOpening({ WAYLAND_DISPLAY: 'wayland-0' }, '/electron')).toEqual({
       kind: 'window',
       program: '/electron',

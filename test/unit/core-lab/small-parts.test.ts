@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { runChecks } from '../../../electron/core/check/checks.ts';
+import { fixOf } from '../../../electron/core/check/kvm.ts';
 import { groupsInRange } from '../../../electron/core/check/ping.ts';
 import { nameServers } from '../../../electron/core/check/resolver.ts';
 import { strayOf } from '../../../electron/core/lab/strays.ts';
@@ -102,6 +103,13 @@ it('knows a guest that left the file by its QEMU', () => {
 });
 
 describe('checks', () => {
+  it('has a fix for guests without KVM that fits the reason', () => {
+    expect(fixOf('TAPYARD_ACCEL says so').command).toBe('unset TAPYARD_ACCEL');
+    expect(fixOf('no permission on /dev/kvm: add yourself').command).toContain('usermod');
+    expect(fixOf('KVM is present but does not run guests here; using TCG').command).toContain('dmesg');
+    expect(fixOf('there is no /dev/kvm (no hardware virtualization)').command).toContain('cpuinfo');
+  });
+
   it('know whose pings the kernel allows', () => {
     expect(groupsInRange('1\t0', [0, 1, 1000])).toBe(false);
     expect(groupsInRange('0\t2147483647', [1000])).toBe(true);
