@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What a frame costs the main thread while the map of 500 nodes, 800 cables and 1300 live gauges is panned, at
- * zoom 1, 0.5 and fit. Build the page first (`npx vite build test/fakes/page`), then bundle and run this file:
- * `npx esbuild test/bench/map-bench.ts --bundle --platform=node --packages=external --format=esm --outfile=dist/bench/map-bench.mjs`.
+ * zoom 1, 0.5 and fit. `npm run bench -- renderer` builds the page, bundles this file and runs it.
  * Prints a table, and JSON to the file named by --json. Exits 1 over budget.
  */
 import { readFile, rm, writeFile } from 'node:fs/promises';

@@ -164,7 +164,7 @@ async function networkUp(scope: 'private' | 'host'): Promise<Answer> {
       apply_network: applied - ready,
       'of it waiting for dnsmasq': steps.find(({ id }) => id === 'dns')?.ms ?? 0,
       'tap with tapyard-tap': tapped - applied,
-      uplink: usable - tapped,
+      ...(scope === 'private' ? { uplink: usable - tapped } : {}),
     },
   };
 }
