@@ -5,6 +5,7 @@ import { CopyButton } from '../lib/CopyButton.tsx';
 import { count } from '../lib/format.ts';
 import { useCore } from '../store/core.ts';
 import type { Row } from '../store/tables.ts';
+import { useUi } from '../store/ui.ts';
 import styles from './Banners.module.css';
 import { cx } from '../lib/class-names.ts';
 
@@ -38,6 +39,11 @@ export function Banners({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
           <span>{lab.error.message}</span>
           {lab.error.hint === undefined ? null : <span className={styles.muted}>{lab.error.hint}</span>}
           <code>{lab.error.code}</code>
+          <span className={styles.actions}>
+            <Button size="small" onPress={() => useUi.getState().show('checks')}>
+              Check this computer
+            </Button>
+          </span>
         </div>
       ) : null}
     </div>

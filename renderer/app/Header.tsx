@@ -8,7 +8,7 @@ import { LabPicker } from '../features/labs/LabPicker.tsx';
 import { Button } from '../lib/Button.tsx';
 import { Pill } from '../lib/Pill.tsx';
 import { StateIcon } from '../lib/StateIcon.tsx';
-import { useGuests } from '../store/select.ts';
+import { useGuests, useNetworks } from '../store/select.ts';
 import type { Row } from '../store/tables.ts';
 import styles from './Header.module.css';
 
@@ -16,7 +16,8 @@ import styles from './Header.module.css';
 export function Header({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const search = useCommand('window.palette', null);
   const down = lab.state === 'up' || lab.state === 'stopping';
-  const incomplete = useCommand('lab.up', null).unavailable === undefined;
+  // A guest that is off has a button of its own; what else is missing only the whole lab can mend.
+  const missing = useNetworks(lab.id).some((network) => network.wanted && !network.observed);
   return (
     <header className={styles.header}>
       <LabPicker lab={lab} />
@@ -34,8 +35,12 @@ export function Header({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         <span className={styles.searchText}>Search or run a command</span>
         <kbd className={styles.kbd}>Ctrl K</kbd>
       </Button>
-      {!down || incomplete ? (
-        <CommandButton id="lab.up" text="Bring up" variant={down ? 'plain' : 'primary'} />
+      {lab.state === 'down' || lab.state === 'failed' || (lab.state === 'up' && missing) ? (
+        <CommandButton
+          id="lab.up"
+          text={lab.state === 'failed' ? 'Try again' : 'Bring up'}
+          variant={down ? 'plain' : 'primary'}
+        />
       ) : null}
       {lab.state === 'down' || lab.state === 'starting' ? null : (
         <CommandButton id="lab.down" text="Bring down" />
@@ -45,6 +50,14 @@ export function Header({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
     </header>
   );
 }
+
+const labIcons = {
+  up: 'shut off',
+  down: 'shut off',
+  failed: 'failed',
+  starting: 'starting',
+  stopping: 'shutting down',
+} as const;
 
 /** "3 running", or the lab's own state while nothing runs. */
 function Running({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
@@ -65,7 +78,7 @@ function Running({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         </Pill>
       ) : (
         <Pill>
-          <StateIcon state="shut off" />
+          <StateIcon state={labIcons[lab.state]} />
           {lab.state === 'up' ? 'none running' : lab.state}
         </Pill>
       )}

@@ -205,3 +205,92 @@ describe('the map', () => {
     expect(await framesAsked(lively)).toBeGreaterThan(20);
   });
 });
+
+/** The smallest side of what takes the pointer at an element, looked for from its middle outwards, CSS pixels. */
+const targetSize = (page: Page, selector: string): Promise<number> =>
+  page.evaluate((wanted) => {
+    const element = document.querySelector(wanted);
+    if (!element) return 0;
+    const box = element.getBoundingClientRect();
+    const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    const reach = (dx: number, dy: number): number => {
+      let steps = 0;
+      const hit = (): boolean =>
+        document.elementFromPoint(x + dx * (steps + 1), y + dy * (steps + 1)) === element;
+      while (steps < 200 && hit()) steps++;
+      return steps;
+    };
+    return Math.min(reach(1, 0) + reach(-1, 0), reach(0, 1) + reach(0, -1)) + 1;
+  }, selector);
+
+describe('the window', () => {
+  it('leaves guests and consoles in sight beside the inspector of a small window', async () => {
+    const page = await open('window&lab=mock&consoles', 1024, 700);
+    const guests = page.locator('.map-guest');
+    await guests.first().click();
+    const inspector = page.getByRole('complementary', { name: 'Inspector' });
+    await inspector.waitFor();
+    await expect
+      .poll(async () => {
+        const side = await inspector.boundingBox();
+        const boxes = await Promise.all((await guests.all()).map((guest) => guest.boundingBox()));
+        return boxes.every((box) => box && side && box.x >= 52 && box.x + box.width <= side.x);
+      })
+      .toBe(true);
+    const [side, consoles] = await Promise.all([
+      inspector.boundingBox(),
+      page.getByRole('region', { name: 'Consoles' }).boundingBox(),
+    ]);
+    expect(consoles?.width).toBe(1024 - 52);
+    expect((side?.y ?? 0) + (side?.height ?? 0)).toBeLessThanOrEqual(consoles?.y ?? 0);
+    await page.keyboard.press('Escape');
+    await inspector.waitFor({ state: 'detached' });
+  });
+
+  it('fits, tidies and becomes a list by key', async () => {
+    const page = await open('window&lab=mock');
+    const zoom = (): Promise<number> =>
+      page.evaluate(() => {
+        const viewport = document.querySelector('.react-flow__viewport');
+        return viewport ? new DOMMatrix(getComputedStyle(viewport).transform).a : 0;
+      });
+    const fitted = await zoom();
+    await page.getByRole('button', { name: 'Zoom in' }).click();
+    await expect.poll(zoom).toBeGreaterThan(fitted);
+    await page.keyboard.press('Alt+0');
+    await expect.poll(zoom).toBeCloseTo(fitted, 5);
+    await page.keyboard.press('Alt+l');
+    await page.getByRole('tree').waitFor();
+    await page.keyboard.press('Alt+l');
+    await page.locator('.map-guest').first().waitFor();
+  });
+
+  it('has targets of 24 pixels at every zoom that draws them', async () => {
+    for (const [width, height] of [
+      [1044, 542],
+      [760, 420],
+      [460, 300],
+    ] as const) {
+      const page = await open('lab=mock&quiet', width, height);
+      await page.locator('.map-switch').first().waitFor();
+      expect(await targetSize(page, '.map-switch')).toBeGreaterThanOrEqual(24);
+      const level = await page.locator('.map-port').first().getAttribute('data-level');
+      if (level === 'card') expect(await targetSize(page, '.map-port')).toBeGreaterThanOrEqual(24);
+      else expect(await targetSize(page, '.map-port')).toBe(1);
+    }
+  });
+
+  it('stands still while the core is gone', async () => {
+    const page = await open('window&lab=mock&trouble=gone');
+    await page.getByText('The core is gone').waitFor();
+    await page.waitForTimeout(300);
+    expect(await framesAsked(page)).toBeLessThan(20);
+  });
+
+  it('says once why a lab did not come up', async () => {
+    const page = await open('window&lab=mock&trouble=failed');
+    await page.getByText('QEMU ended while web was starting').waitFor();
+    expect(await page.getByText('QEMU ended while web was starting').count()).toBe(1);
+    await page.getByRole('button', { name: 'Check this computer' }).waitFor();
+  });
+});

@@ -17,7 +17,8 @@ const providers = {
 
 function UplinkFacts({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const { uplink } = lab;
-  if (!uplink) return <p>The lab is down: there is no uplink.</p>;
+  if (!uplink)
+    return <p>{lab.state === 'down' ? 'There is none while the lab is down.' : 'Not there yet.'}</p>;
   return (
     <>
       <Facts>

@@ -16,7 +16,7 @@ export function stepMark(step: Pick<Step, 'state' | 'holds' | 'by'>): StepMark {
   if (step.state === 'failed') return { mark: '✗', word: 'failed', tone: 'bad' };
   if (step.state === 'doing') return { mark: '…', word: 'being done', tone: 'busy' };
   if (step.holds === true) return { mark: '✓', word: 'holds now', tone: 'good' };
-  if (step.by !== null) return { mark: '○', word: `done ${step.by}`, tone: 'open' };
+  if (step.by !== null) return { mark: '○', word: step.by, tone: 'open' };
   if (step.state === 'pending') return { mark: '○', word: 'not done yet', tone: 'open' };
   if (step.holds === false) return { mark: '✗', word: 'was done, but does not hold now', tone: 'bad' };
   return { mark: '✓', word: 'done', tone: 'good' };

@@ -15,7 +15,7 @@ export function Failures({ lab }: { readonly lab: Row<'labs'> }): ReactElement |
   const dismissed = useUi((ui) => ui.dismissedJobs);
   const failures = useUi((ui) => ui.failures);
   const selection = useUi((ui) => ui.selection);
-  const failed = useMemo(() => failedJobs(jobs.values(), lab.id), [jobs, lab.id]);
+  const failed = useMemo(() => failedJobs(jobs.values(), lab), [jobs, lab]);
   const shownJobs = failed.filter((job) => !dismissed.has(job.id));
   const here = selection ? subjectKey(selection) : '';
   const shown = [...failures].filter(([key]) => key !== here);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useStoreApi } from '@xyflow/react';
 import { useEffect, useRef } from 'react';
-import { elideMiddle } from '../../lib/format.ts';
 import type { Selection } from '../../store/subject.ts';
 import { onTheme, token } from '../../store/theme.ts';
 import { cableSelected } from './cables.ts';
@@ -10,6 +9,7 @@ import type { Route } from './route.ts';
 import { shapeColours, shapePaths } from './StateShape.tsx';
 import type { MapNode, Topology } from './map-model.ts';
 import { visibleBox } from './view.ts';
+import { elideStart } from './words.ts';
 
 interface Props {
   readonly topology: Topology;
@@ -226,7 +226,7 @@ function drawWords(
     context.fillStyle = colours['--text'];
     const fits = Math.floor((box.x + box.width - left - size * 0.2) / character);
     const all = words(node);
-    const text = all.find((each) => each.length <= fits) ?? elideMiddle(all.at(-1) ?? '', fits);
+    const text = all.find((each) => each.length <= fits) ?? elideStart(all.at(-1) ?? '', fits);
     if (fits >= 2) context.fillText(text, left, middle);
   }
 }

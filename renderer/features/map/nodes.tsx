@@ -21,11 +21,17 @@ export interface NodeData<N extends MapNode = MapNode> extends Record<string, un
 export type FlowNode = Node<NodeData>;
 type Props<N extends MapNode> = NodeProps<Node<NodeData<N>>>;
 
+/** A name of more characters than these needs room of its own, or smaller letters. */
+const longName = 13;
+
 /** A name that loses its middle, never its end, where the room is short. */
 export function Name({ name }: { readonly name: string }) {
   const { head, tail } = elideParts(name);
   return (
-    <span className={tail ? 'map-name long' : 'map-name'} title={name}>
+    <span
+      className={`map-name${tail ? ' long' : ''}${name.length > longName ? ' longest' : ''}`}
+      title={name}
+    >
       <span>{head}</span>
       {tail && <span>{tail}</span>}
     </span>
@@ -247,7 +253,7 @@ function GuestFoot({ node }: { readonly node: GuestNode }) {
 const GuestCard = memo(({ data, selected }: Props<GuestNode>) => {
   const { node, level } = data;
   // A long name needs its line for itself: it tells a guest from its neighbours.
-  const longName = node.name.length > 13;
+  const ownLine = node.name.length > longName;
   const address = node.address !== null && (
     <span
       className={`mono map-address${node.addressSure ? '' : ' unsure'}`}
@@ -267,13 +273,13 @@ const GuestCard = memo(({ data, selected }: Props<GuestNode>) => {
       <h3>
         <StateShape shape={node.shape} />
         <Name name={node.name} />
-        {level === 'card' && !longName && address}
+        {level === 'card' && !ownLine && address}
       </h3>
       {level === 'card' ? (
         <>
-          <p className={node.line.length > 30 || longName ? 'map-line long' : 'map-line'}>
+          <p className={node.line.length > 30 || ownLine ? 'map-line long' : 'map-line'}>
             <span>{node.line}</span>
-            {longName && address}
+            {ownLine && address}
           </p>
           {node.nics.length > 0 && <NicLines node={node} />}
           <GuestFoot node={node} />

@@ -163,7 +163,7 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
         ? `${name} will be isolated`
         : `Guests of ${name} will reach the internet`;
   } else if (!on) sentence = `${name} is isolated`;
-  else if (!hasWayOut(lab)) sentence = `On, but ${name} has no way out`;
+  else if (!hasWayOut(lab)) sentence = `${name} has no way out`;
   else sentence = `Guests of ${name} reach the internet`;
   return {
     kind: 'nat',

@@ -27,3 +27,8 @@ export function elideParts(name: string): { head: string; tail: string } {
   const keep = Math.min(8, Math.floor(name.length / 3));
   return { head: name.slice(0, -keep), tail: name.slice(-keep) };
 }
+
+/** A name in very little room: its end, which tells it from its neighbours (`…-020`). */
+export function elideStart(name: string, max: number): string {
+  return name.length <= max ? name : `…${name.slice(name.length - Math.max(1, max - 1))}`;
+}

@@ -86,7 +86,7 @@ export function paletteEntries(state: CommandState): readonly Entry[] {
       thing(
         { kind: 'link', id: link.id },
         link.name,
-        `port · ${link.operstate}`,
+        `${link.master === null ? 'interface' : 'port'} · ${link.operstate}`,
         Cable,
         `${link.mac} ${link.addresses.join(' ')}`,
       );

@@ -32,6 +32,27 @@ describe('deriveTopology', () => {
     ]);
   });
 
+  it('leaves link-local addresses off the map', () => {
+    const rows = seedLab();
+    const local = 'fe80::5054:ff:fe12:3456/64';
+    const topology = topologyOf({
+      ...rows,
+      labs: rows.labs.map((lab) => ({
+        ...lab,
+        uplink: lab.uplink && { ...lab.uplink, addresses: [local, ...lab.uplink.addresses] },
+      })),
+      networks: rows.networks.map((network) => ({
+        ...network,
+        observed: network.observed && {
+          ...network.observed,
+          addresses: [...network.observed.addresses, local, '2001:db8::1/64'],
+        },
+      })),
+    });
+    expect(topology.uplink.addresses).toEqual(['10.0.4.23/24']);
+    expect(topology.bridges[0]?.addresses).toEqual(['192.168.57.1/24', '2001:db8::1/64']);
+  });
+
   it('says which cable is cut, and draws no way out of an isolated network', () => {
     const topology = topologyOf(mockLab());
     const router = topology.guests.find((guest) => guest.name === 'router');
@@ -70,7 +91,7 @@ describe('deriveTopology', () => {
     expect(topology.bridges[1]?.ghost).toMatchObject({
       reason: 'An interface br1 exists that Tapyard did not make.',
     });
-    expect(topology.nats[0]?.sentence).toBe('On, but br0 has no way out');
+    expect(topology.nats[0]?.sentence).toBe('br0 has no way out');
     expect(topology.guests.map((guest) => guest.shape)).toEqual([
       'running',
       'paused',
