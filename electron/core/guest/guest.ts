@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { AbortLike, Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { ByteIntake, ByteSink } from '../../contract/server.ts';
 import { openScreen } from '../console/screen.ts';
 import { SerialConsole } from '../console/serial.ts';
-import { isAlive, lookUp, uidOf } from '../host/process.ts';
+import { endProcess, isAlive, lookUp, type ProcessId, uidOf } from '../host/process.ts';
 import { makePrivateDir, ownUid } from '../host/runtime-dir.ts';
 import { launch, qemuFailed, type Launched } from './launch.ts';
 import {
@@ -26,8 +27,12 @@ import { nodeSignal, throwIfAborted, untilAborted, within } from './waiting.ts';
 
 /** A killed process is over within milliseconds; this is for one that hangs in the kernel. */
 const killDeadlineMs = 2000;
+/** QEMU flushes its disks on SIGTERM, as on `quit`. */
+const killGraceMs = 500;
 /** A guest that still boots has no ear for the power button; it is pressed again. */
 const pressAgainMs = 2000;
+/** How often a QEMU that is not heard any more is looked at: nothing else tells that it is over. */
+const lookAtLostMs = 500;
 
 /**
  * One guest, over all its starts: its QEMU process, monitor and consoles. Its state is what QEMU's events and the
@@ -39,6 +44,8 @@ export class Guest {
   #spec: GuestSpec;
   #status: GuestStatus;
   #machine: Machine | undefined;
+  /** A QEMU that runs and whose monitor nobody here speaks to: it hangs, says garbage, or another has it. */
+  #lost: ProcessId | undefined;
   #starting: Promise<void> | undefined;
   /** Settles after the status says how the last machine ended. */
   #settled: Promise<void> = Promise.resolve();
@@ -103,6 +110,7 @@ export class Guest {
    */
   async adopt(): Promise<boolean> {
     if (this.#starting !== undefined) await this.#starting;
+    if (this.#lost !== undefined) throw this.#notHeard(this.#lost);
     return this.#machine !== undefined || (await this.#adopt());
   }
 
@@ -215,17 +223,19 @@ export class Guest {
 
   async #command(verb: Verb, command: string): Promise<void> {
     if (this.#decide(verb) === 'holds') return;
+    if (this.#lost !== undefined) throw this.#notHeard(this.#lost);
     if (this.#machine === undefined) throw refusal(verb, this.id, this.#status.state);
     await this.#machine.execute(command);
   }
 
   async #quit(): Promise<void> {
     const machine = this.#machine;
-    if (machine === undefined) return;
-    if (!(await machine.quit())) {
+    const id = machine?.id ?? this.#lost;
+    if (id === undefined) return;
+    if (!(await (machine?.quit() ?? endProcess(id, killGraceMs)))) {
       throw new TapyardError(
         'QMP_FAILED',
-        `QEMU of ${this.id} (process ${machine.id.pid}) does not end, not even when killed.`,
+        `QEMU of ${this.id} (process ${id.pid}) does not end, not even when killed.`,
         {
           hint: 'It hangs in the kernel, often on a disk or network file system that does not answer.',
           subject: this.id,
@@ -233,6 +243,39 @@ export class Guest {
       );
     }
     await this.#settled;
+    // Its monitor may have gone before it did.
+    if (this.#lost === id) this.#lostEnded({ state: 'shut off', reason: 'forced off' });
+  }
+
+  /** From now on there is a QEMU that runs and is not heard; what is known of it is shown, with the error. */
+  #lose(id: ProcessId, known: Partial<GuestStatus>): void {
+    this.#lost = id;
+    this.#set({ ...known, error: this.#notHeard(id).toData() });
+    void this.#watchLost(id);
+  }
+
+  async #watchLost(id: ProcessId): Promise<void> {
+    while (this.#lost === id && !this.#released) {
+      if (!isAlive(id)) this.#lostEnded(afterEnd(this.#condition, false, { kind: 'unknown' }));
+      else await delay(lookAtLostMs, undefined, { ref: false });
+    }
+  }
+
+  #lostEnded(condition: Condition): void {
+    this.#lost = undefined;
+    this.#set({ error: null });
+    this.#ended(condition);
+  }
+
+  #notHeard({ pid }: ProcessId): TapyardError {
+    return new TapyardError(
+      'QMP_FAILED',
+      `QEMU of ${this.id} (process ${pid}) runs, and its monitor cannot be used.`,
+      {
+        hint: 'It may hang, or another program may hold its monitor. Start Tapyard again to try once more, or force it off.',
+        subject: this.id,
+      },
+    );
   }
 
   async #start(abort: AbortSignal): Promise<void> {
@@ -323,7 +366,15 @@ export class Guest {
       argv: file.argv,
       error: null,
     };
-    if (ours && (await this.#follow({ id, qmp: sockets.qmp }, undefined, known, file.since))) return true;
+    try {
+      if (ours && (await this.#follow({ id, qmp: sockets.qmp }, undefined, known, file.since))) return true;
+    } catch (thrown) {
+      this.#machine?.release();
+      this.#machine = undefined;
+      this.serial.detach();
+      this.#lose(id, { ...known, state: 'running', reason: null });
+      throw thrown;
+    }
     this.#ended(afterUnseenEnd(existsSync(sockets.qmp)));
     return false;
   }
@@ -370,15 +421,7 @@ export class Guest {
     this.#machine = undefined;
     this.serial.detach();
     if (!over) {
-      const error = new TapyardError(
-        'QMP_FAILED',
-        `The connection to QEMU of ${this.id} was lost, and QEMU still runs.`,
-        {
-          hint: `Start Tapyard again to take it over, or end it: kill ${machine.id.pid}`,
-          subject: this.id,
-        },
-      );
-      this.#set({ error: error.toData() });
+      this.#lose(machine.id, {});
       return;
     }
     this.#ended(afterEnd(this.#condition, announced, ending));

@@ -20,15 +20,15 @@ export type Ending =
 export const asleep = 'the guest sleeps (ACPI S3)';
 
 /** The reasons of QEMU's SHUTDOWN (QAPI: ShutdownCause) that are no crash, in words. */
-const shutdownReasons: Readonly<Record<string, string>> = {
-  'guest-shutdown': 'by the guest',
-  'guest-reset': 'by the guest',
-  'host-qmp-quit': 'forced off',
-  'host-qmp-system-reset': 'by user',
-  'host-signal': 'QEMU was told to end by a signal',
-  'host-ui': 'by user',
-  'snapshot-load': 'by user',
-};
+const shutdownReasons: ReadonlyMap<unknown, string> = new Map([
+  ['guest-shutdown', 'by the guest'],
+  ['guest-reset', 'by the guest'],
+  ['host-qmp-quit', 'forced off'],
+  ['host-qmp-system-reset', 'by user'],
+  ['host-signal', 'QEMU was told to end by a signal'],
+  ['host-ui', 'by user'],
+  ['snapshot-load', 'by user'],
+]);
 
 /** What QEMU's `query-status` says (QAPI: RunState) as a condition; `undefined` for a QEMU that is about to end. */
 export function conditionOf(runState: string): Condition {
@@ -95,10 +95,11 @@ export function afterEvent(now: Condition, { event, data }: QmpEvent): Condition
           }
         : now;
     case 'SHUTDOWN': {
-      const reason = String(data['reason']);
+      // A guest that has broken out of QEMU says what it likes: only words that are known are used.
+      const { reason } = data;
       if (reason === 'guest-panic') return { state: 'crashed', reason: 'panicked' };
       if (reason === 'host-error') return { state: 'crashed', reason: 'QEMU: internal error' };
-      return { state: 'shutting down', reason: shutdownReasons[reason] ?? reason };
+      return { state: 'shutting down', reason: shutdownReasons.get(reason) ?? 'QEMU ended' };
     }
     default:
       return now;

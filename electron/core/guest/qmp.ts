@@ -41,6 +41,8 @@ export interface QmpHandlers {
 
 /** The largest answer that is known (query-qmp-schema) has 200 kB. */
 const longestLine = 4 * 1024 * 1024;
+/** Events that are kept for who listens later; a QEMU that starts tells some ten. */
+const mostEarlyEvents = 1000;
 
 interface Waiting {
   readonly command: string;
@@ -126,7 +128,13 @@ export class Qmp {
       });
     });
     if (qmp === undefined) throw new TapyardError('INTERNAL', 'a QMP connection without a greeting');
-    await qmp.execute('qmp_capabilities');
+    try {
+      await qmp.execute('qmp_capabilities', {}, { deadlineMs });
+    } catch (thrown) {
+      // QEMU serves one client at a time: a connection that nobody holds would keep the next one out.
+      qmp.close();
+      throw thrown;
+    }
     return qmp;
   }
 
@@ -178,8 +186,8 @@ export class Qmp {
     const event = Event.safeParse(message);
     if (event.success) {
       const happened = { event: event.data.event, data: event.data.data };
-      if (this.#handlers === undefined) this.#early.push(happened);
-      else this.#handlers.event(happened);
+      if (this.#handlers !== undefined) this.#handlers.event(happened);
+      else if (this.#early.push(happened) > mostEarlyEvents) return 'events without end';
       return undefined;
     }
     const refusal = Refusal.safeParse(message);

@@ -50,6 +50,20 @@ describe('a guest’s story by QEMU’s events', () => {
     });
   });
 
+  it.each([
+    ['an object without a text', { toString: 1, valueOf: 1 }],
+    ['a member of every object', 'constructor'],
+    ['its prototype', '__proto__'],
+    ['an escape sequence', '\u001b]0;x\u0007'],
+    ['a very long word', 'x'.repeat(100_000)],
+    ['nothing', undefined],
+  ])('a QEMU that was taken over gives %s as its reason', (_, reason) => {
+    expect(story(['SHUTDOWN', { guest: true, reason }])[0]).toEqual({
+      state: 'shutting down',
+      reason: 'QEMU ended',
+    });
+  });
+
   it('killed', () => {
     expect(story()).toEqual([{ state: 'crashed', reason: 'killed by signal 9' }]);
     expect(afterEnd(running, false, off)).toEqual({ state: 'crashed', reason: 'QEMU is gone' });

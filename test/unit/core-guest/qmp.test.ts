@@ -160,3 +160,15 @@ it('reads a character that is cut in two, and many messages in one piece', async
   expect(await qmp.execute('cut')).toBe(name);
   qmp.close();
 });
+
+it('lets go of a monitor that greets and negotiates no further', async () => {
+  await fake(greeting, () => '');
+  await expect(Qmp.connect(path, { deadlineMs: 50 })).rejects.toMatchObject({ code: 'DEADLINE' });
+  await expect.poll(() => sockets[0]?.destroyed).toBe(true);
+});
+
+it('keeps no flood of events', async () => {
+  const event = '{"event":"STOP","timestamp":{"seconds":1,"microseconds":2}}\n';
+  await fake(`${greeting}${event.repeat(5000)}`, () => '');
+  await expect(Qmp.connect(path)).rejects.toMatchObject({ code: 'QMP_FAILED' });
+});
