@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:fs';
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import { TapyardError } from '../../contract/error.ts';
 import { z } from '../../contract/zod.ts';
@@ -172,7 +172,7 @@ const longestChain = 8;
  * directory or below it, with their format said, and no external data file (compare CVE-2024-32498).
  */
 async function checkChain(image: string): Promise<void> {
-  const root = dirname(image);
+  const root = await realpath(dirname(image));
   let path = image;
   for (let depth = 0; depth < longestChain; depth++) {
     const { head } = await readHead(path);
@@ -193,8 +193,11 @@ async function checkChain(image: string): Promise<void> {
     // QEMU takes what precedes a colon for a protocol (nbd:, json:, ssh:) unless a slash comes first.
     if (/^[^/]*:/.test(backing)) throw refuse(`its backing file is not a plain file (${backing})`);
     const next = isAbsolute(backing) ? resolve(backing) : resolve(dirname(path), backing);
-    if (!next.startsWith(root === sep ? sep : root + sep)) {
-      throw refuse(`its backing file ${next} is outside of the image's directory`);
+    // A link that came in an archive with the image may lead anywhere; one to nowhere is told below.
+    const real = await realpath(next).catch(() => next);
+    const inside = (place: string): boolean => real.startsWith(place === sep ? sep : place + sep);
+    if (!inside(root) && !(real === next && inside(dirname(image)))) {
+      throw refuse(`its backing file ${real} is outside of the image's directory`);
     }
     if (header.backingFormat === 'raw') {
       await readHead(next);

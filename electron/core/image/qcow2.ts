@@ -52,7 +52,12 @@ export function parseQcow2Header(head: Buffer): Qcow2Header | string {
   }
   return {
     backingFile,
-    backingFormat: extension(head, headerLength, backingFormatExtension),
+    // QEMU looks for extensions up to the backing file's name and not behind it (block/qcow2.c).
+    backingFormat: extension(
+      backingFile === undefined ? head : head.subarray(0, backingOffset),
+      headerLength,
+      backingFormatExtension,
+    ),
     externalData: (incompatible & externalDataBit) !== 0n,
     virtualSize,
   };
