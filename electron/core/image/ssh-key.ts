@@ -14,11 +14,11 @@ export interface LabKey {
 }
 
 /**
- * The lab's ed25519 key in `<labData>/ssh`, made when it is not there yet. The private half is 0600 and in OpenSSH's own
+ * The lab's ed25519 key in `<labData>/.ssh` (no guest's name, as their disks lie beside it), made when it is not there yet. The private half is 0600 and in OpenSSH's own
  * format, which is the only one in which ssh(1) reads ed25519. Throws DISK_FULL.
  */
 export async function labKey(labData: string, lab: string): Promise<LabKey> {
-  const directory = join(labData, 'ssh');
+  const directory = join(labData, '.ssh');
   const key = { privateKey: join(directory, 'id_ed25519'), publicKey: join(directory, 'id_ed25519.pub') };
   if (await exists(key.publicKey)) return key;
   try {

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as fc from 'fast-check';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { dirname, join, relative } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { GuestName } from '../../../electron/contract/names.ts';
+import { guestDirs } from '../../../electron/core/guest/spec.ts';
 import { detectFormat, inspectImage } from '../../../electron/core/image/inspect.ts';
 import { resolveImage } from '../../../electron/core/image/image.ts';
 import { parseQcow2Header } from '../../../electron/core/image/qcow2.ts';
@@ -12,8 +23,10 @@ import { labKey, publicLine } from '../../../electron/core/image/ssh-key.ts';
 let box: string;
 beforeEach(() => {
   box = mkdtempSync(join(tmpdir(), 'tapyard-image-'));
+  vi.stubEnv('XDG_RUNTIME_DIR', box);
 });
 afterEach(() => {
+  vi.unstubAllEnvs();
   rmSync(box, { recursive: true, force: true });
 });
 
@@ -151,6 +164,41 @@ describe('backing files', () => {
     });
   });
 
+  it('are refused where a link leads out of the directory, and followed where it does not', async () => {
+    const inside = join(box, 'images');
+    mkdirSync(inside);
+    file('secret', bootable());
+    symlinkSync(join(box, 'secret'), join(inside, 'base.raw'));
+    const top = file('images/top.qcow2', qcow2({ backing: 'base.raw', format: 'raw' }));
+    await expect(inspectImage(top)).rejects.toMatchObject({
+      code: 'IMAGE_UNSUPPORTED',
+      message: expect.stringContaining(join(box, 'secret')),
+    });
+    file('images/real.raw', bootable());
+    rmSync(join(inside, 'base.raw'));
+    symlinkSync('real.raw', join(inside, 'base.raw'));
+    expect(await inspectImage(top)).toMatchObject({ format: 'qcow2' });
+    // The directory itself may be reached by a link.
+    symlinkSync(inside, join(box, 'alias'));
+    expect(await inspectImage(resolveImage('alias/top.qcow2', box))).toMatchObject({ format: 'qcow2' });
+  });
+
+  it('whose format stands where QEMU does not look for it have none', async () => {
+    // QEMU reads extensions up to the backing file's name. Behind it "raw" is no word of QEMU's, which would
+    // guess the format, and the backing file could be a qcow2 that names /etc/shadow.
+    const head = qcow2();
+    head.writeBigUInt64BE(104n, 8);
+    head.writeUInt32BE(8, 16);
+    head.write('base.raw', 104);
+    head.writeUInt32BE(112, 100);
+    head.writeUInt32BE(0xe2792aca, 112);
+    head.writeUInt32BE(3, 116);
+    head.write('raw', 120);
+    expect(parseQcow2Header(head)).toMatchObject({ backingFile: 'base.raw', backingFormat: undefined });
+    file('base.raw', bootable());
+    await expect(inspectImage(file('top.qcow2', head))).rejects.toMatchObject({ code: 'IMAGE_UNSUPPORTED' });
+  });
+
   it('that go in a circle are refused', async () => {
     file('a.qcow2', qcow2({ backing: 'b.qcow2', format: 'qcow2' }));
     await expect(
@@ -174,11 +222,19 @@ describe('the lab’s ssh key', () => {
     expect(readFileSync(one.privateKey, 'utf8')).toBe(secret);
   });
 
+  it('lies where no guest can have its disk: one called ssh would take it along when it is removed', async () => {
+    const { labData } = guestDirs('seed', 'ssh');
+    const { privateKey } = await labKey(box, 'seed');
+    const place = relative(box, dirname(privateKey));
+    expect(GuestName.safeParse(place).success).toBe(false);
+    expect(join(labData, place)).not.toBe(guestDirs('seed', 'ssh').data);
+  });
+
   it('that is damaged is not overwritten', async () => {
-    mkdirSync(join(box, 'ssh'));
-    writeFileSync(join(box, 'ssh/id_ed25519'), 'mine');
+    mkdirSync(join(box, '.ssh'));
+    writeFileSync(join(box, '.ssh/id_ed25519'), 'mine');
     await expect(labKey(box, 'seed')).rejects.toMatchObject({ code: 'STATE_FILE_INVALID' });
-    expect(readFileSync(join(box, 'ssh/id_ed25519'), 'utf8')).toBe('mine');
+    expect(readFileSync(join(box, '.ssh/id_ed25519'), 'utf8')).toBe('mine');
     expect(publicLine('')).toBeUndefined();
   });
 });
