@@ -212,6 +212,10 @@ export class Lab {
     });
   }
 
+  #refuseWhileStopping(): void {
+    if (this.#busy === 'stopping') this.#refuseBusy();
+  }
+
   /** Throws LAB_BUSY. */
   beforeDown(): void {
     this.#refuseBusy();
@@ -280,9 +284,10 @@ export class Lab {
     };
   }
 
-  /** Starts one guest of a lab that is up. Throws LAB_NOT_UP, and as netd and the guest's `start`. */
+  /** Starts one guest of a lab that is up. Throws LAB_NOT_UP, LAB_BUSY, and as netd and the guest's `start`. */
   async startGuest(name: string, signal: Parameters<GuestHandle['start']>[0]): Promise<void> {
     const guest = this.guest(name);
+    this.#refuseWhileStopping();
     if (guest.spec.nics.length > 0) {
       if (!this.#running() || !this.#engine.picture)
         throw new TapyardError(
@@ -295,6 +300,8 @@ export class Lab {
         );
       await this.#prepareNetworks(new Set(guest.spec.nics.map((nic) => nic.network)));
     }
+    // `down` may have begun meanwhile, and would not wait for a guest that starts behind its back.
+    this.#refuseWhileStopping();
     await guest.start(signal);
   }
 

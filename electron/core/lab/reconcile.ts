@@ -63,8 +63,8 @@ export async function bringUp(ground: Ground, job: Job, waitReachable: number): 
   } catch (thrown) {
     const error = job.signal.aborted ? aborted(ground.lab.name) : TapyardError.from(thrown);
     job.progress(job.signal.aborted ? 'undoing what was begun' : 'undoing what was made', 0, 0);
-    await undo(ground, made);
-    throw error;
+    const left = await undo(ground, made);
+    throw left.length === 0 ? error : notUndone(error, ground.lab.name, left);
   }
 }
 
@@ -110,6 +110,8 @@ async function apply(ground: Ground, network: ResolvedNetwork, isNew: boolean, m
     for (const step of steps) ground.step(`${name}/${step.id}`, step.changed ? { ms: step.ms } : {});
   } catch (thrown) {
     const error = TapyardError.from(thrown).toData();
+    // It did not answer, and may have made it all the same, now or in a moment.
+    if (isNew && ['DEADLINE', 'NETD_FAILED'].includes(error.code)) made.networks.push(name);
     // netd undoes the whole network and does not say at which step it was; dnsmasq's failures name themselves.
     const failed = error.code.startsWith('DNSMASQ') ? 'dns' : 'bridge';
     for (const id of ids) ground.step(`${name}/${id}`, id === failed ? { error } : 'pending');
@@ -185,13 +187,32 @@ async function waitForLeases(
   stopIfAborted(job);
 }
 
-/** Takes back what one `up` made, in the reverse order, past errors: the first failure is what is told. */
-async function undo({ engine, applied }: Ground, made: Made): Promise<void> {
-  await Promise.allSettled(made.guests.map((guest) => guest.forceOff()));
+/** Takes back what one `up` made, in the reverse order, past errors; why something is left. */
+async function undo({ engine, applied }: Ground, made: Made): Promise<TapyardError[]> {
+  const left: TapyardError[] = [];
+  const past = async (work: Promise<void>): Promise<void> => {
+    await work.catch((thrown: unknown) => left.push(TapyardError.from(thrown)));
+  };
+  await Promise.all(made.guests.map((guest) => past(guest.forceOff())));
   for (const name of made.networks) applied.delete(name);
-  if (made.opened) await engine.release().catch(() => undefined);
-  else for (const name of made.networks.toReversed()) await engine.removeNetwork(name).catch(() => undefined);
+  if (made.opened) await past(engine.release());
+  else for (const name of made.networks.toReversed()) await past(engine.removeNetwork(name));
   if (!engine.picture) engine.tidy();
+  return left;
+}
+
+/** Why an `up` failed or was stopped, and that not all of it could be taken back. */
+function notUndone(error: TapyardError, lab: string, left: readonly TapyardError[]): TapyardError {
+  const { code, message, subject } = error.toData();
+  const what = code === 'ABORTED' ? `Bringing ${lab} up was stopped.` : message;
+  return TapyardError.fromData({
+    code,
+    message: [`${what} Not all that it had made could be undone:`, ...left.map((each) => each.message)].join(
+      '\n',
+    ),
+    hint: 'Remove what is left: tapyard down.',
+    ...(subject === undefined ? {} : { subject }),
+  });
 }
 
 /**
@@ -200,14 +221,15 @@ async function undo({ engine, applied }: Ground, made: Made): Promise<void> {
  */
 export async function bringDown(ground: Ground, job: Job, force: boolean): Promise<void> {
   const { engine, guests, applied } = ground;
-  const alive = [...guests.values()].filter(
-    (guest) => guest.status.pid !== null || guest.status.state === 'starting',
-  );
+  // All of them: one whose start has only begun shows nothing yet, and `stop` waits for it.
+  const all = [...guests.values()];
+  const alive = all.filter((guest) => guest.status.pid !== null || guest.status.state === 'starting');
   let off = 0;
   job.progress(alive.length === 0 ? 'removing the network' : 'shutting the guests down', 0, alive.length + 1);
   const results = await Promise.allSettled(
-    alive.map(async (guest) => {
+    all.map(async (guest) => {
       await guest.stop(force ? 0 : politeDeadline);
+      if (!alive.includes(guest)) return;
       job.progress('shutting the guests down', ++off, alive.length + 1);
     }),
   );

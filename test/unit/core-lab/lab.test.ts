@@ -155,6 +155,7 @@ describe('a lab that is down', () => {
     const id = jobs.start('lab.down', 'seed', (job) => lab.down(job, false));
     await Promise.resolve();
     expect(() => lab.beforeDown()).toThrow(expect.objectContaining({ code: 'LAB_BUSY' }));
+    await expect(lab.startGuest('a', {})).rejects.toMatchObject({ code: 'LAB_BUSY' });
     await until(() => jobs.table.get(id)?.state === 'done');
     expect(row()?.state).toBe('down');
   });

@@ -284,6 +284,59 @@ describe('up and down', () => {
     expect(log).toEqual([]);
   });
 
+  it.each([
+    ['fails', 'QEMU_FAILED'],
+    ['is stopped', 'ABORTED'],
+  ])('that %s and cannot be undone says what is left', async (how, code) => {
+    ground = {
+      ...ground,
+      engine: {
+        ...ground.engine,
+        picture: null,
+        release: () => Promise.reject(new TapyardError('KERNEL', 'br0 stays')),
+      },
+    };
+    const b = guests.get('b');
+    if (!b) throw new Error('no guest');
+    if (how === 'fails') b.startFails = new TapyardError('QEMU_FAILED', 'no QEMU today');
+    else setTimeout(() => abort.abort(), 2);
+    b.forceOff = () => Promise.reject(new TapyardError('QMP_FAILED', 'b runs on'));
+    await expect(up()).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(/b runs on\nbr0 stays$/),
+      hint: expect.stringContaining('tapyard down'),
+    });
+  });
+
+  it('whose network may have been made although netd did not answer takes it back', async () => {
+    picture = made(empty, 'br0');
+    const { applyNetwork } = ground.engine;
+    ground = {
+      ...ground,
+      engine: {
+        ...ground.engine,
+        picture,
+        applyNetwork: async (network) => {
+          if (network.name === 'br1') throw new TapyardError('DEADLINE', 'no answer');
+          return applyNetwork(network);
+        },
+      },
+    };
+    await expect(up()).rejects.toMatchObject({ code: 'DEADLINE' });
+    expect(log).toEqual(['apply br0', 'remove br1']);
+  });
+
+  it('down also ends a guest that has only begun to start', async () => {
+    await up();
+    const a = guests.get('a');
+    if (!a) throw new Error('no guest');
+    // What it is before its start has looked around: `stop` waits for it.
+    a.status = { state: 'shut off', pid: null };
+    log.length = 0;
+    await bringDown(ground, job(), true);
+    expect(log).toEqual(['stop a 0', 'stop b 0', 'release']);
+  });
+
   it('down asks the guests first, or with force not', async () => {
     await up();
     log.length = 0;
