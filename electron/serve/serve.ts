@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { TapyardError } from '../contract/error.ts';
 import { readPage, type PageFile } from '../core/host/page.ts';
+import { somebodyListens } from '../core/guest/machine.ts';
 import { ownUid } from '../core/host/runtime-dir.ts';
 import type { PausableChannel } from '../core/host/socket-channel.ts';
 import { admitSocket } from './admission.ts';
@@ -100,17 +101,23 @@ function ownPeer(socket: Socket): boolean {
 
 async function listen(listener: HttpServer, at: ServeOptions['at']): Promise<void> {
   const where: ListenOptions = 'port' in at ? { host: '127.0.0.1', port: at.port } : { path: at.socket };
-  if ('socket' in at) removeStaleSocket(at.socket);
-  // The socket must not be open to others for a moment before chmod.
-  const umask = process.umask(0o177);
   try {
+    if ('socket' in at) await removeStaleSocket(at.socket);
     await new Promise<void>((resolve, reject) => {
       listener.once('error', reject);
-      listener.listen(where, () => {
+      const listening = (): void => {
         listener.off('error', reject);
         listener.on('error', () => undefined);
         resolve();
-      });
+      };
+      // The socket must not be open to others for a moment before chmod. Node binds it at once; the umask is the
+      // whole process's, and the core may make directories in the next moment.
+      const umask = process.umask(0o177);
+      try {
+        listener.listen(where, listening);
+      } finally {
+        process.umask(umask);
+      }
     });
     if ('socket' in at) chmodSync(at.socket, 0o600);
   } catch (cause) {
@@ -122,17 +129,17 @@ async function listen(listener: HttpServer, at: ServeOptions['at']): Promise<voi
         hint:
           'port' in at
             ? 'Leave --port out to let the kernel pick one.'
-            : 'Choose a path that you can write to.',
+            : 'Choose a path that you can write to and that no other program uses.',
         cause,
       },
     );
-  } finally {
-    process.umask(umask);
   }
 }
 
 /** A socket file that nobody needs any more stays when its process is killed; anything else is not ours to remove. */
-function removeStaleSocket(path: string): void {
+async function removeStaleSocket(path: string): Promise<void> {
   const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (stats?.isSocket() === true && stats.uid === ownUid()) rmSync(path);
+  if (stats?.isSocket() !== true || stats.uid !== ownUid()) return;
+  if (await somebodyListens(path)) throw new Error(`a program listens on ${path}`);
+  rmSync(path);
 }

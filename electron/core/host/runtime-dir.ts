@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, type Stats } from 'node:fs';
-import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { lstatSync, mkdirSync, type Stats, statSync } from 'node:fs';
+import { homedir, userInfo } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
 import process from 'node:process';
 import { TapyardError } from '../../contract/error.ts';
 
@@ -89,6 +89,21 @@ function words(cause: unknown): string {
 }
 
 /**
+ * Throws RUNTIME_DIR_UNSAFE where somebody else could put another directory in the place of ours: the directory is
+ * another user's (`sudo -E` keeps XDG_RUNTIME_DIR), or all may write to it and it is not sticky as /tmp is.
+ */
+function refuseOthersPlace(path: string): void {
+  const { uid, mode } = statSync(path);
+  const open = (mode & 0o002) !== 0 && (mode & 0o1000) === 0;
+  if ((uid === ownUid() || uid === 0) && !open) return;
+  const whose = open ? 'can be written to by everybody' : `belongs to user ${uid}, not to you (${ownUid()})`;
+  throw new TapyardError('RUNTIME_DIR_UNSAFE', `XDG_RUNTIME_DIR names ${path}, which ${whose}.`, {
+    hint: 'With sudo, leave -E out or unset XDG_RUNTIME_DIR. Otherwise set it to a directory of yours.',
+    subject: path,
+  });
+}
+
+/**
  * The directory of all sockets and of what lives until the next boot: `$XDG_RUNTIME_DIR/tapyard`, else
  * `/run/user/<uid>/tapyard` where that is ours, else `/tmp/tapyard-<uid>`. It is made (0700) and checked.
  * Throws RUNTIME_DIR_UNSAFE, RUNTIME_DIR_MISSING.
@@ -103,6 +118,7 @@ export function runtimeDir(environment: Environment = process.env): string {
         subject: given,
       });
     }
+    refuseOthersPlace(given);
     return makePrivateDir(join(given, 'tapyard'));
   }
   const usual = `/run/user/${ownUid()}`;
@@ -137,9 +153,30 @@ export function socketPath(dir: string, name: string): string {
   return path;
 }
 
+/**
+ * A path, undefined where root would write into another user's directory (sudo may keep HOME): the user could have
+ * put a link there that leads root elsewhere, and could not remove what root leaves.
+ */
+function notAnothers(path: string | undefined): string | undefined {
+  if (path === undefined || ownUid() !== 0) return path;
+  let place = path;
+  while (statOf(place) === undefined && place !== dirname(place)) place = dirname(place);
+  return (statOf(place)?.uid ?? 0) === 0 ? path : undefined;
+}
+
+/** The home directory of the user database, where it has one. */
+function ownHome(): string {
+  try {
+    return userInfo().homedir;
+  } catch {
+    // A uid without a name.
+    return homedir();
+  }
+}
+
 function xdg(environment: Environment, variable: string, fallback: string): string {
-  const home = absolute(environment['HOME']) ?? homedir();
-  return join(absolute(environment[variable]) ?? join(home, fallback), 'tapyard');
+  const home = notAnothers(absolute(environment['HOME'])) ?? ownHome();
+  return join(notAnothers(absolute(environment[variable])) ?? join(home, fallback), 'tapyard');
 }
 
 /** Settings: `$XDG_CONFIG_HOME/tapyard`. Not made here, as the three below. */

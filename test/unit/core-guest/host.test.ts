@@ -15,7 +15,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { diskFull, writeFileAtomic } from '../../../electron/core/host/atomic-write.ts';
@@ -52,6 +52,26 @@ afterEach(() => {
 });
 
 const code = (wanted: string) => expect.objectContaining({ code: wanted });
+
+describe('directories of data and state', () => {
+  it.runIf(ownUid() === 0)(
+    'of root are never in a user’s home, where links could lead root elsewhere',
+    () => {
+      const home = join(box, 'home');
+      mkdirSync(home);
+      chownSync(home, 12345, 12345);
+      const { homedir } = userInfo();
+      for (const environment of [
+        { HOME: home },
+        { HOME: homedir, XDG_STATE_HOME: join(home, '.local/state'), XDG_DATA_HOME: join(home, 'x/y') },
+      ]) {
+        expect(stateDir(environment)).toBe(join(homedir, '.local/state/tapyard'));
+        expect(dataDir(environment)).toBe(join(homedir, '.local/share/tapyard'));
+      }
+      expect(stateDir({ HOME: box })).toBe(join(box, '.local/state/tapyard'));
+    },
+  );
+});
 
 describe('runtime directory', () => {
   it('is made 0700 below XDG_RUNTIME_DIR', () => {
@@ -90,6 +110,26 @@ describe('runtime directory', () => {
     chownSync(dir, 12345, 12345);
     expect(() => runtimeDir({ XDG_RUNTIME_DIR: box })).toThrow(code('RUNTIME_DIR_UNSAFE'));
   });
+
+  it('refuses an XDG_RUNTIME_DIR in which others can put something else in its place', () => {
+    const open = join(box, 'open');
+    mkdirSync(open);
+    chmodSync(open, 0o777);
+    expect(() => runtimeDir({ XDG_RUNTIME_DIR: open })).toThrow(code('RUNTIME_DIR_UNSAFE'));
+    expect(existsSync(join(open, 'tapyard'))).toBe(false);
+    // As /tmp: what is ours there nobody else can move.
+    chmodSync(open, 0o1777);
+    expect(runtimeDir({ XDG_RUNTIME_DIR: open })).toBe(join(open, 'tapyard'));
+  });
+
+  it.runIf(ownUid() === 0)(
+    'is not made by root in the directory of a user, which sudo -E leaves to it',
+    () => {
+      chownSync(box, 12345, 12345);
+      expect(() => runtimeDir({ XDG_RUNTIME_DIR: box })).toThrow(code('RUNTIME_DIR_UNSAFE'));
+      expect(existsSync(join(box, 'tapyard'))).toBe(false);
+    },
+  );
 
   it('shortens long names the same way every time, and different ones differently', () => {
     expect(shortName('a'.repeat(24))).toBe('a'.repeat(24));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -102,6 +104,19 @@ describe('the page', () => {
     await expect(serve({ at: { port: port() }, page: dir, attach })).rejects.toMatchObject({
       code: 'SERVE_FAILED',
     });
+  });
+
+  it('takes no socket away from a program that listens on it', async () => {
+    const path = join(dir, 'agent.sock');
+    const agent = createServer((socket) => socket.on('error', () => undefined).end('mine')).listen(path);
+    await once(agent, 'listening');
+    await expect(serve({ at: { socket: path }, page: dir, attach })).rejects.toMatchObject({
+      code: 'SERVE_FAILED',
+      message: expect.stringContaining(path),
+    });
+    const [words] = await once(createConnection({ path }), 'data');
+    expect(String(words)).toBe('mine');
+    agent.close();
   });
 
   it('can be served on a unix socket that is closed to others', async () => {
