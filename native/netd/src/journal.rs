@@ -189,6 +189,8 @@ pub struct Journal {
     file: File,
     /// Bytes appended since it was last written anew.
     grown: u64,
+    /// The file lacks what [`Journal::note`] could not write.
+    behind: bool,
     state: State,
 }
 
@@ -211,6 +213,7 @@ impl Journal {
             boot,
             file,
             grown: 0,
+            behind: false,
             state,
         })
     }
@@ -223,23 +226,41 @@ impl Journal {
     /// Records something. `JOURNAL_FAILED`, and then it is not recorded.
     pub fn append(&mut self, entry: Entry) -> Result<()> {
         let failed = failed(&self.path);
+        if self.behind {
+            self.write_anew().map_err(&failed)?;
+        }
         let mut line = serde_json::to_vec(&entry).map_err(|e| failed(e.into()))?;
         line.push(b'\n');
         // One write: half a line is left only by a full disk, and a reader stops there.
         if let Err(e) = self.file.write_all(&line) {
             // Away with the half line, or what is appended later is never read.
-            if let Ok(file) = write(&self.path, &self.state.entries(&self.boot)) {
-                self.file = file;
-                self.grown = 0;
-            }
+            self.behind = self.write_anew().is_err();
             return Err(failed(e));
         }
         self.grown += line.len() as u64;
         self.state.apply(entry);
         if self.grown > GROWTH_LIMIT {
-            self.file = write(&self.path, &self.state.entries(&self.boot)).map_err(failed)?;
-            self.grown = 0;
+            self.write_anew().map_err(failed)?;
         }
+        Ok(())
+    }
+
+    /// Records that something goes or is gone, which a full disk must not hold up: then it is
+    /// so for this netd, and the file learns of it as soon as there is room.
+    pub fn note(&mut self, entry: Entry) {
+        if let Err(error) = self.append(entry.clone()) {
+            self.state.apply(entry);
+            self.behind = self.write_anew().is_err();
+            if self.behind {
+                eprintln!("{error}");
+            }
+        }
+    }
+
+    fn write_anew(&mut self) -> io::Result<()> {
+        self.file = write(&self.path, &self.state.entries(&self.boot))?;
+        self.grown = 0;
+        self.behind = false;
         Ok(())
     }
 }
@@ -258,8 +279,14 @@ fn write(path: &Path, entries: &[Entry]) -> io::Result<File> {
         .write(true)
         .mode(0o600)
         .open(&new)?;
-    file.write_all(&text)?;
-    std::fs::rename(&new, path)?;
+    let written = file
+        .write_all(&text)
+        .and_then(|()| std::fs::rename(&new, path));
+    if let Err(e) = written {
+        // A part of one is of no use to anybody and takes room.
+        let _ = std::fs::remove_file(&new);
+        return Err(e);
+    }
     Ok(file)
 }
 

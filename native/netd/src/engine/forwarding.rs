@@ -11,8 +11,8 @@ use crate::sysctl;
 use std::time::{Duration, Instant};
 use tapyard_protocol::{Code, Error, Result};
 
-/// At most so many repairs in this time: whoever undoes them in a loop wins, and the observers
-/// are told how it is.
+/// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
+/// observers are told how it is.
 const REPAIRS: usize = 5;
 const REPAIR_WINDOW: Duration = Duration::from_secs(10);
 
@@ -32,6 +32,11 @@ impl Repairs {
         self.0
             .retain(|then| now.duration_since(*then) < REPAIR_WINDOW);
         self.0.len() < REPAIRS
+    }
+
+    /// When another one may be made at the latest.
+    pub fn next(&self, now: Instant) -> Instant {
+        self.0.first().map_or(now, |first| *first + REPAIR_WINDOW)
     }
 
     /// One was made.
@@ -54,17 +59,10 @@ impl Engine {
     pub(super) fn plan_uplink(&mut self) -> Result<()> {
         let wanted = self.wanted_uplink();
         let opened = self.journal.state().opened.clone();
-        if !opened.is_empty() && sysctl::is_router() {
-            // Somebody made the machine a router meanwhile: what we switched on is now theirs,
-            // not to be guarded nor to be switched off.
-            for device in opened {
-                self.journal.append(Entry::Closed { device })?;
-            }
-        } else {
-            for device in opened {
-                if Some(&device) != wanted.as_ref() {
-                    self.close(device)?;
-                }
+        let router = sysctl::is_router();
+        for device in opened {
+            if router || Some(&device) != wanted.as_ref() {
+                self.close(device)?;
             }
         }
         if let Some(device) = wanted {
@@ -76,10 +74,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts an interface back as it was found, if it is still as netd left it.
-    fn close(&mut self, device: String) -> Result<()> {
+    /// Puts an interface back as it was found, if it is still as netd left it. Where somebody made
+    /// the machine a router meanwhile, what netd switched on is theirs: neither to be guarded nor to
+    /// be switched off.
+    pub(super) fn close(&mut self, device: String) -> Result<()> {
         // The interface may be gone, and with it what was switched.
-        if sysctl::forwarding(&device).unwrap_or(false)
+        if !sysctl::is_router()
+            && sysctl::forwarding(&device).unwrap_or(false)
             && let Err(e) = sysctl::set_forwarding(&device, false)
         {
             return Err(
@@ -90,7 +91,8 @@ impl Engine {
                     .subject(device),
             );
         }
-        self.journal.append(Entry::Closed { device })
+        self.journal.note(Entry::Closed { device });
+        Ok(())
     }
 
     /// Makes the filter say what the journal does. True when it did not. Networks in our table
@@ -200,6 +202,7 @@ mod tests {
             repairs.count(now);
         }
         assert!(!repairs.allowed(now));
+        assert_eq!(repairs.next(now), now + REPAIR_WINDOW);
         assert!(repairs.allowed(now + REPAIR_WINDOW));
     }
 }

@@ -83,6 +83,8 @@ pub struct Engine {
     /// Those whose files were written since they last read them.
     reload: BTreeSet<NetworkName>,
     repairs: Repairs,
+    /// When to look again after repairs that were too many or failed.
+    repair_at: Option<Instant>,
     /// The filter may have been changed by somebody.
     filter_doubtful: bool,
     /// Observers may have something to be told.
@@ -133,6 +135,7 @@ impl Engine {
             dns: BTreeMap::new(),
             reload: BTreeSet::new(),
             repairs: Repairs::default(),
+            repair_at: None,
             filter_doubtful: false,
             dirty: false,
         };
@@ -222,12 +225,17 @@ impl Engine {
 
     /// When [`Engine::on_deadline`] has something to do by itself.
     pub fn deadline(&self) -> Option<Instant> {
-        self.dns_retry()
+        self.dns_retry().into_iter().chain(self.repair_at).min()
     }
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Instant) {
         self.dirty |= self.restart_dns(now);
+        if self.repair_at.is_some_and(|at| at <= now) {
+            self.repair_at = None;
+            self.dirty = true;
+            self.repair(Engine::hold_all);
+        }
     }
 
     /// Whether observers may have something to be told since last asked. Called when events
@@ -248,7 +256,12 @@ impl Engine {
     /// own changes come back as events as well.
     fn repair(&mut self, hold: impl FnOnce(&mut Engine) -> Result<bool>) {
         let now = Instant::now();
-        if self.journal.state().networks.is_empty() || !self.repairs.allowed(now) {
+        if self.journal.state().networks.is_empty() {
+            return;
+        }
+        if !self.repairs.allowed(now) {
+            // Nothing may tell of it again: without a filter traffic would go as it likes.
+            self.repair_at = Some(self.repairs.next(now));
             return;
         }
         match hold(self) {
@@ -256,6 +269,7 @@ impl Engine {
             Ok(true) => self.repairs.count(now),
             Err(error) => {
                 self.repairs.count(now);
+                self.repair_at = Some(self.repairs.next(now));
                 eprintln!("hold the filter and forwarding: {error}");
             }
         }

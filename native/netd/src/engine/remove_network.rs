@@ -26,9 +26,7 @@ impl Engine {
             return out;
         };
         self.dirty = true;
-        let removing = Entry::Removing { name: name.clone() };
-        // A full disk is no reason to leave things behind.
-        out.note(self.journal.append(removing), None);
+        self.journal.note(Entry::Removing { name: name.clone() });
         let ended = self.end_dns(name);
         out.note_if(ended, || format!("dnsmasq of {name}"));
         let deleted = self.remove_bridge(&recorded);
@@ -47,10 +45,7 @@ impl Engine {
         let files = files.map_err(|e| Error::kernel(format!("remove {name}'s lease files"), &e));
         out.note(files, None);
         if out.failed.is_empty() {
-            out.note(
-                self.journal.append(Entry::Removed { name: name.clone() }),
-                None,
-            );
+            self.journal.note(Entry::Removed { name: name.clone() });
         }
         if self.journal.state().networks.is_empty() {
             self.close_all(&mut out);
@@ -58,16 +53,15 @@ impl Engine {
         out
     }
 
-    /// With the last network the uplink is put back and the table goes.
+    /// With the last network the uplink is put back and the table goes. The table stays where an
+    /// interface could not be put back: it keeps the machine from being a router.
     pub(super) fn close_all(&mut self, out: &mut Removed) {
-        let opened = self.journal.state().opened.clone();
-        match self.plan_uplink() {
-            Ok(()) => out.removed.extend(
-                opened
-                    .into_iter()
-                    .map(|device| format!("forwarding of {device}")),
-            ),
-            Err(error) => out.failed.push(error),
+        for device in self.journal.state().opened.clone() {
+            let what = format!("forwarding of {device}");
+            out.note(self.close(device), Some(what));
+        }
+        if !self.journal.state().opened.is_empty() {
+            return;
         }
         let table = format!("table inet {}", self.table);
         let deleted = self.filter.delete();

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The host scope where things go wrong, in namespaces of the test's own (`unshare -Urnm`), which
+//! play the host: a full disk, and somebody who flushes the ruleset again and again.
+
+#![allow(clippy::unwrap_used)]
+#![allow(missing_docs)]
+
+use std::fs::{self, DirBuilder};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Code, SetNat, Shutdown};
+
+const INSIDE: &str = "TAPYARD_TEST_INSIDE";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs this test's body in fresh namespaces: true for the inner run, which does the work.
+fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["-Urnm", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare (util-linux) is needed for this test");
+    assert!(
+        status.success(),
+        "{test} failed inside `unshare -Urnm` ({status})"
+    );
+    false
+}
+
+fn sh(script: &str) -> String {
+    let out = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(
+        out.status.success(),
+        "{script}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// A host with an uplink that does not forward, and a netd in a directory on a small disk of its
+/// own. Both go with the namespaces; netd is ended here.
+struct Host {
+    disk: PathBuf,
+    netd: Child,
+}
+
+impl Host {
+    fn start(test: &str) -> Host {
+        let disk = std::env::temp_dir().join(format!("tapyard-host-{test}-{}", std::process::id()));
+        fs::create_dir(&disk).unwrap();
+        sh(&format!(
+            "mount -t tmpfs -o size=128k none {0}
+             ip link set lo up
+             ip link add eth0 type veth peer name wan0
+             ip link set wan0 up
+             ip addr add 203.0.113.2/24 dev eth0
+             ip link set eth0 up
+             ip route add default via 203.0.113.1
+             echo 0 > /proc/sys/net/ipv4/ip_forward",
+            disk.display()
+        ));
+        let directory = disk.join("netd");
+        DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
+            .args(["--scope", "host", "--dir"])
+            .arg(&directory)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let said = netd.stdout.take().unwrap();
+        BufReader::new(said).read_line(&mut line).unwrap();
+        assert!(line.contains("\"ready\":true"), "{line}");
+        Host { disk, netd }
+    }
+
+    fn client(&self) -> Client {
+        let socket = self.disk.join("netd/netd.sock");
+        Client::connect(&socket, ClientKind::Test, PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.netd.kill();
+        let _ = self.netd.wait();
+        let _ = Command::new("umount").arg(&self.disk).status();
+        let _ = fs::remove_dir(&self.disk);
+    }
+}
+
+fn apply() -> ApplyNetwork {
+    serde_json::from_value(serde_json::json!({"lab": "seed", "network": {
+        "name": "br0", "subnet": "192.168.57.0/24", "address": "192.168.57.1",
+        "mac": "52:54:00:00:00:01", "mtu": 1500, "nat": true, "domain": "lab", "dhcp": null,
+    }}))
+    .unwrap()
+}
+
+fn set_nat() -> SetNat {
+    serde_json::from_value(serde_json::json!({"lab": "seed", "network": "br0", "nat": true}))
+        .unwrap()
+}
+
+fn forwarding(device: &str) -> String {
+    let path = format!("/proc/sys/net/ipv4/conf/{device}/forwarding");
+    fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// Writes until there is no room.
+fn fill(disk: &Path) {
+    let mut file = fs::File::create(disk.join("filler")).unwrap();
+    while file.write_all(&[0; 512]).is_ok() {}
+    assert!(fs::write(disk.join("more"), [0; 512]).is_err());
+}
+
+#[test]
+fn on_a_full_disk_shutdown_leaves_no_router_behind() {
+    if !inside("on_a_full_disk_shutdown_leaves_no_router_behind") {
+        return;
+    }
+    let mut host = Host::start("full");
+    let mut client = host.client();
+    client.call(&apply(), PATIENCE).unwrap();
+    assert_eq!(forwarding("eth0"), "1");
+    fill(&host.disk);
+    // The page that the journal ends in has room for some more lines.
+    let mut nat = false;
+    let refused = loop {
+        let args = SetNat { nat, ..set_nat() };
+        match client.call(&args, PATIENCE) {
+            Ok(_) => nat = !nat,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code, Code::JournalFailed);
+
+    let (removed, _) = client.call(&Shutdown {}, PATIENCE).unwrap();
+    assert_eq!(forwarding("eth0"), "0");
+    assert_eq!(sh("nft list tables"), "");
+    assert!(!sh("ip -br link").contains("br0"));
+    assert_eq!(removed.failed, [], "all went, so nothing failed");
+    host.netd.wait().unwrap();
+    assert!(!host.disk.join("netd/journal").exists());
+}
+
+#[test]
+fn the_filter_comes_back_when_whoever_flushes_it_rests() {
+    if !inside("the_filter_comes_back_when_whoever_flushes_it_rests") {
+        return;
+    }
+    let host = Host::start("flush");
+    let mut client = host.client();
+    client.call(&apply(), PATIENCE).unwrap();
+    let holds = || sh("nft list tables").contains("tapyard");
+    let mut repairs = 0;
+    while holds() {
+        sh("nft flush ruleset");
+        std::thread::sleep(Duration::from_millis(150));
+        repairs += 1;
+        assert!(repairs < 20, "netd gives up for a while");
+    }
+    let begin = Instant::now();
+    while !holds() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(13),
+            "traffic goes unfiltered for ever"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
