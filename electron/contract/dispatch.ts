@@ -24,8 +24,6 @@ import {
 export const openLimit = 512;
 /** A client that says nothing is closed after this, ms. */
 const helloDeadline = 10_000;
-/** Characters of an error's message that fit its schema. */
-const messageLimit = 8192;
 
 type Implementation =
   | {
@@ -145,7 +143,7 @@ class Peer {
   }
 
   #refuse(error: TapyardError): void {
-    this.#send({ t: 'refused', error: clamped(error) });
+    this.#send({ t: 'refused', error: error.toData() });
     this.close();
   }
 
@@ -242,7 +240,7 @@ class Peer {
   }
 
   #error(id: number, error: TapyardError): void {
-    this.#send({ t: 'error', id, error: clamped(error) });
+    this.#send({ t: 'error', id, error: error.toData() });
   }
 
   #call(id: number, name: string, member: Implementation, input: unknown): boolean {
@@ -287,7 +285,7 @@ class Peer {
       }
       message = { t: 'ok', id, out };
     } catch (thrown) {
-      message = { t: 'error', id, error: clamped(TapyardError.from(thrown)) };
+      message = { t: 'error', id, error: TapyardError.from(thrown).toData() };
     }
     this.#calls.delete(id);
     // A caller that reads a table after the answer finds there what its call has done.
@@ -342,12 +340,4 @@ function badMessage(): TapyardError {
   return new TapyardError('BAD_MESSAGE', 'The core got a message that is none of the wire’s.', {
     hint: 'Please report this; closing and opening Tapyard connects anew.',
   });
-}
-
-/** An error as data whose texts fit the schema that the client parses them by. */
-function clamped(error: TapyardError): ReturnType<TapyardError['toData']> {
-  const data = error.toData();
-  return data.message.length > messageLimit
-    ? { ...data, message: data.message.slice(0, messageLimit) }
-    : data;
 }

@@ -53,6 +53,7 @@ export const errorCodes = [
   'SUBNET_OVERLAP',
   'DNSMASQ_MISSING',
   'DNSMASQ_FAILED',
+  'WRONG_LAB',
   'NO_SUCH_NETWORK',
   'NIC_IN_USE',
   'TUN_MISSING',
@@ -67,7 +68,10 @@ export const errorCodes = [
   'NETD_FAILED',
   'NETD_RUNNING',
   'HOST_SCOPE_DENIED',
+  'JOURNAL_FAILED',
   'KERNEL',
+  'UNREACHABLE',
+  'TIMED_OUT',
   // everything
   'USAGE',
   'NO_SUCH_CALL',
@@ -80,15 +84,19 @@ export const errorCodes = [
 export const ErrorCode = z.enum(errorCodes);
 export type ErrorCode = z.infer<typeof ErrorCode>;
 
+/** Characters of a message, and of a hint or a subject. */
+const messageLimit = 8192;
+const moreLimit = 4096;
+
 /**
  * A failure as data. `message` says what happened to what, `hint` what to do now, `subject` names the
  * thing (a lab, `seed/br0`, a path). A code from a newer core still renders: the reader shows the message.
  */
 export const ErrorData = z.strictObject({
   code: ErrorCode.or(z.string().regex(/^[A-Z][A-Z0-9_]{1,40}$/)),
-  message: z.string().max(8192),
-  hint: z.string().max(4096).optional(),
-  subject: z.string().max(4096).optional(),
+  message: z.string().max(messageLimit),
+  hint: z.string().max(moreLimit).optional(),
+  subject: z.string().max(moreLimit).optional(),
 });
 export type ErrorData = z.infer<typeof ErrorData>;
 
@@ -110,13 +118,13 @@ export class TapyardError extends Error {
     this.subject = more.subject;
   }
 
-  /** The error as it travels. */
+  /** The error as it travels, its texts cut to what {@link ErrorData} takes: the reader would refuse longer ones. */
   toData(): ErrorData {
     return {
       code: this.code,
-      message: this.message,
-      ...(this.hint === undefined ? {} : { hint: this.hint }),
-      ...(this.subject === undefined ? {} : { subject: this.subject }),
+      message: this.message.slice(0, messageLimit),
+      ...(this.hint === undefined ? {} : { hint: this.hint.slice(0, moreLimit) }),
+      ...(this.subject === undefined ? {} : { subject: this.subject.slice(0, moreLimit) }),
     };
   }
 

@@ -322,7 +322,8 @@ class LocalCore implements Core {
 
   async #rates(): Promise<ReadonlyMap<string, Rate>> {
     const rates = new Map<string, Rate>();
-    await Promise.all(
+    // A lab whose netd has just gone keeps no other lab's rates back.
+    await Promise.allSettled(
       this.#observed().map(async (lab) => {
         const { links } = await lab.engine.counters();
         const { picture } = lab.engine;
@@ -339,10 +340,11 @@ class LocalCore implements Core {
   }
 
   async #flows(): Promise<ReadonlyMap<string, number>> {
-    const flows = await Promise.all(
-      this.#observed().map(async (lab) => [lab.name, (await lab.engine.counters()).flows] as const),
+    const flows = new Map<string, number>();
+    await Promise.allSettled(
+      this.#observed().map(async (lab) => flows.set(lab.name, (await lab.engine.counters()).flows)),
     );
-    return new Map(flows);
+    return flows;
   }
 
   async #tails(): Promise<ReadonlyMap<string, string>> {

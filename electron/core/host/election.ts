@@ -13,6 +13,8 @@ import type { Server } from '../../contract/server.ts';
 import type { Role } from '../../contract/wire.ts';
 import { errnoOf } from './atomic-write.ts';
 import { listenOn } from './core-socket.ts';
+import { programEnvironment } from './process.ts';
+import { findProgram } from './programs.ts';
 import { runtimeDir, socketPath } from './runtime-dir.ts';
 import { connectSocket, type PausableChannel } from './socket-channel.ts';
 
@@ -115,7 +117,8 @@ export async function tryLock(path: string): Promise<FileHandle | undefined> {
   if (file === undefined) return undefined;
   try {
     const code = await new Promise<number | null>((resolve, reject) => {
-      const child = spawn('flock', ['-n', '3'], {
+      const child = spawn(findProgram('flock') ?? 'flock', ['-n', '3'], {
+        env: programEnvironment,
         stdio: ['ignore', 'ignore', 'ignore', file.fd],
         timeout: lockDeadline,
       });
