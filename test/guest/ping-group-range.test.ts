@@ -2,18 +2,15 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CheckResult } from '../../electron/contract/rows.ts';
+import { z } from '../../electron/contract/zod.ts';
 import { GuestShell } from '../world/guest-shell.ts';
 import { checkout, wanAddress, World } from '../world/world.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
 
 /** One result of `tapyard check --json`. */
-interface Check {
-  id: string;
-  state: string;
-  found: string;
-  fixes: { text: string; command?: string }[];
-}
+type Check = z.infer<typeof CheckResult>;
 
 describe('a host whose net.ipv4.ping_group_range is "1 0", the kernel’s default in a new namespace', () => {
   let world: World;
@@ -21,7 +18,10 @@ describe('a host whose net.ipv4.ping_group_range is "1 0", the kernel’s defaul
 
   const pingCheck = async (): Promise<Check | undefined> => {
     const { stdout } = await world.tapyard(['check', '--json']);
-    return (JSON.parse(stdout) as Check[]).find(({ id }) => id === 'ping');
+    return z
+      .array(CheckResult)
+      .parse(JSON.parse(stdout))
+      .find(({ id }) => id === 'ping');
   };
 
   beforeAll(async () => {
