@@ -158,7 +158,7 @@ describe('the machine', () => {
       { as: 'root', timeout: 90_000 },
     );
     expect(up.code, up.stderr).toBe(0);
-    expect(up.stdout + up.stderr).toMatch(/pasta/);
+    expect(up.stderr).toMatch(/no uplink: .*pasta.* \[PASTA_MISSING\]/);
     expect((await world.tapyard(['topology'])).stdout).toMatch(/pasta/);
     expect((await world.tapyard(['down', '--force'])).code).toBe(0);
     await nothingLeft();

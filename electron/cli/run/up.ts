@@ -92,7 +92,8 @@ export const run: Run = async (invocation) => {
       (row) => row.name === lab,
     )?.uplink;
     if (uplink?.provider === 'none' && uplink.reason !== null) {
-      terminal.err(`tapyard: the lab has no uplink: ${safeLine(uplink.reason.message)}\n`);
+      const { code, message } = uplink.reason;
+      terminal.err(`tapyard: the lab has no uplink: ${safeLine(message)} [${safeLine(code)}]\n`);
       if (uplink.reason.hint !== undefined) terminal.err(`  ${safeLine(uplink.reason.hint)}\n`);
     }
     if (options['json'] === true) printJson(terminal, { lab, guests: guests.map(guestEntry) });
