@@ -68,6 +68,7 @@ export const errorCodes = [
   'NETD_FAILED',
   'NETD_RUNNING',
   'HOST_SCOPE_DENIED',
+  'UNSAFE_PATH',
   'JOURNAL_FAILED',
   'KERNEL',
   'UNREACHABLE',

@@ -172,6 +172,8 @@ export class World {
       USER: who === 'root' ? 'root' : 'tester',
       XDG_RUNTIME_DIR: this.runtimeDir(who),
       TAPYARD_ACCEL: 'tcg',
+      // As sudo would tell: netd runs with privilege from nobody's checkout but root's and the caller's.
+      ...(who === 'root' ? { SUDO_UID: String(statSync(checkout).uid) } : {}),
       ...more,
     };
   }

@@ -11,6 +11,9 @@ const systemDirectories = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 /** What a shell would use without a PATH. */
 const defaultPath = '/usr/local/bin:/usr/bin:/bin';
 
+/** Where a package has Tapyard's own programs. */
+const installedDirectory = '/usr/libexec/tapyard';
+
 function isProgram(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -76,13 +79,28 @@ export function ownProgram(
   const candidates =
     given !== undefined && isAbsolute(given)
       ? [join(given, name)]
-      : [inCheckout(join('native/target/release', name)), join('/usr/libexec/tapyard', name)];
+      : [inCheckout(join('native/target/release', name)), join(installedDirectory, name)];
   const found = candidates.find((candidate) => candidate !== undefined && isProgram(candidate));
   if (found !== undefined) return found;
   throw new TapyardError('NETD_MISSING', `Tapyard's own program ${name} was not found.`, {
     hint: 'In a checkout run: npm run setup. In an installation, install the package again.',
     subject: name,
   });
+}
+
+/**
+ * Where an administrator puts the netd that one group may run with file capabilities. A copy of its own: the
+ * other, which serves the private scope, has no capability and is for everybody.
+ */
+export const installedNetd = join(installedDirectory, 'host', 'tapyard-netd');
+
+/**
+ * The netd for the host scope: for root the one of this copy of Tapyard; for anybody else the installed one, as
+ * only that can have the privilege (file capabilities). Undefined when there is none that this user may run.
+ */
+export function hostScopeNetd(root: boolean): string | undefined {
+  if (root) return ownProgram('tapyard-netd');
+  return isProgram(installedNetd) ? installedNetd : undefined;
 }
 
 /** The directory of the built micro guest (`micro.json` and what it names): of the checkout, else of the package. */

@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
-import { ownProgram } from '../host/programs.ts';
+import { hostScopeNetd, installedNetd, ownProgram } from '../host/programs.ts';
 import { labDir, makePrivateDir, runtimeDir, socketPath, stateDir } from '../host/runtime-dir.ts';
 import { NetdClient } from './netd-client.ts';
 import { NetdReady } from './netd-protocol.ts';
@@ -78,14 +78,20 @@ export async function ensureNetd(
 }
 
 async function startNetd(scope: Scope, lab: string): Promise<void> {
-  const program = ownProgram('tapyard-netd');
+  const program = scope === 'private' ? ownProgram('tapyard-netd') : hostScopeNetd(process.getuid?.() === 0);
+  if (program === undefined) throw hostScopeDenied();
   netdSocket(scope, lab); // too long a path is told here, in our words
   const dir = makePrivateDir(netdDir(scope, lab));
   const args = ['--scope', scope, ...(scope === 'private' ? ['--lab', lab] : []), '--dir', dir];
   const log = openLog(logFile(scope, lab));
   try {
     // Its own session, so that neither a Ctrl+C in our terminal nor our end reaches it.
-    const child = spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', log], env: {}, cwd: '/' });
+    const child = spawn(program, args, {
+      detached: true,
+      stdio: ['ignore', 'pipe', log],
+      env: netdEnvironment(),
+      cwd: '/',
+    });
     const line = await firstLine(child, scope, lab);
     const said = NetdReady.safeParse(parseJson(line));
     if (!said.success) throw failed(`it said "${line.slice(0, 200)}"`, scope, lab);
@@ -97,6 +103,12 @@ async function startNetd(scope: Scope, lab: string): Promise<void> {
   } finally {
     closeSync(log);
   }
+}
+
+/** netd reads one variable: who called sudo, whose checkout it may then be run from. */
+function netdEnvironment(): Record<string, string> {
+  const caller = process.env['SUDO_UID'];
+  return caller === undefined ? {} : { SUDO_UID: caller };
 }
 
 function firstLine(child: ReturnType<typeof spawn>, scope: Scope, lab: string): Promise<string> {
@@ -141,11 +153,37 @@ const startCodes: Readonly<Record<string, ErrorData['code']>> = {
 
 const startHints: Readonly<Record<string, string>> = {
   USERNS_DENIED: 'Run "tapyard check": it says which setting forbids user namespaces and how to allow them.',
-  HOST_SCOPE_DENIED: 'Run it as root, or use the private scope, which needs no privilege: --scope private.',
 };
+
+function hostScopeDenied(): TapyardError {
+  return new TapyardError(
+    'HOST_SCOPE_DENIED',
+    'The host scope changes the network of this computer, and you may not do that yet.',
+    { hint: hostScopeHint(), subject: installedNetd },
+  );
+}
+
+/** The ways to the host scope, as commands that an administrator can paste. */
+function hostScopeHint(): string {
+  let own: string;
+  try {
+    own = ownProgram('tapyard-netd');
+  } catch {
+    own = 'tapyard-netd';
+  }
+  return [
+    'The private scope needs no privilege: --scope private. For the host scope let one group run the network helper:',
+    'sudo groupadd -f tapyard',
+    `sudo install -D -o root -g tapyard -m 0750 ${own} ${installedNetd}`,
+    `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installedNetd}`,
+    'sudo usermod -aG tapyard "$USER"   # then log in again',
+    'Or, once only, as root: sudo tapyard up --scope host',
+  ].join('\n');
+}
 
 function startError(data: ErrorData): TapyardError {
   const code = startCodes[data.code] ?? data.code;
+  if (code === 'HOST_SCOPE_DENIED') return hostScopeDenied();
   const hint = data.hint ?? startHints[code];
   return TapyardError.fromData({ ...data, code, ...(hint === undefined ? {} : { hint }) });
 }

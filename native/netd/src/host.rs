@@ -2,6 +2,7 @@
 //! The host scope: netd works in the network namespace that it was started in.
 
 use crate::announce;
+use crate::confine;
 use crate::directory::Directory;
 use crate::engine::{Config, Engine, Identity};
 use crate::programs::may_change_networks;
@@ -18,6 +19,7 @@ pub fn run(directory: Directory) -> Result<()> {
         )
         .hint("Run it as root, or use the private scope, which needs no privilege."));
     }
+    confine::settle()?;
     outlive_the_caller();
     let uid = rustix::process::getuid().as_raw();
     let pid = std::process::id();

@@ -2,6 +2,7 @@
 //! netd: see `docs/netd-protocol.md`.
 pub mod announce;
 pub mod args;
+pub mod confine;
 pub mod conntrack;
 pub mod directory;
 pub mod dnsmasq;

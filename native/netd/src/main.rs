@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! tapyard-netd: reads its arguments, claims its directory, and serves.
+//! tapyard-netd: confines itself, reads its arguments, claims its directory, and serves.
 
 use std::process::ExitCode;
 use tapyard_netd::args::{self, Where};
 use tapyard_netd::directory::Directory;
-use tapyard_netd::{announce, host, private};
+use tapyard_netd::programs::may_change_networks;
+use tapyard_netd::{announce, confine, host, private};
 use tapyard_protocol::Result;
 
 fn main() -> ExitCode {
@@ -19,7 +20,16 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<()> {
+    let sudo_uid = std::env::var("SUDO_UID")
+        .ok()
+        .and_then(|uid| uid.parse().ok());
+    confine::begin()?;
     let args = args::parse(std::env::args_os().skip(1))?;
+    match args.place {
+        Where::Host if may_change_networks() => confine::check_path(sudo_uid)?,
+        Where::Host => {}
+        Where::Private(_) => confine::give_file_capabilities_back()?,
+    }
     let directory = Directory::open(&args.directory)?;
     match args.place {
         Where::Host => host::run(directory),

@@ -41,6 +41,7 @@ pub enum Code {
     PathTooLong,
     AlreadyRunning,
     NoPrivilege,
+    UnsafePath,
     NamespaceDenied,
     AnchorFailed,
     // A client's own: netd is not there, or did not answer in time.

@@ -5,6 +5,7 @@
 mod config;
 pub mod leases;
 
+use crate::confine;
 use crate::process::{Identity, Process};
 use crate::programs;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
@@ -95,7 +96,7 @@ impl Dnsmasq {
             command.pre_exec(move || {
                 rustix::process::setsid()?;
                 write_own_stat(BorrowedFd::borrow_raw(record_fd))?;
-                programs::keep_network_capabilities_only()
+                confine::hand_on_network()
             });
         }
         let child = command.spawn().map_err(failed)?;

@@ -24,7 +24,7 @@ use crate::directory::Directory;
 use crate::engine::{Config, Engine, Identity};
 use crate::host::outlive_the_caller;
 use crate::rtnl::{LinkChange, Rtnl};
-use crate::{announce, server};
+use crate::{announce, confine, server};
 use channel::Channel;
 use fork::{Fork, fork};
 use message::ToOuter;
@@ -43,6 +43,9 @@ pub fn run(directory: Directory, lab: LabName) -> Result<()> {
     // Inside the namespaces the owner is 0.
     let uid = rustix::process::geteuid().as_raw();
     let (namespaces, record, fresh) = find_or_make(&directory, &lab, uid)?;
+    // Where namespaces are for the privileged only, root's capabilities have made them. From here
+    // on owning them is enough: entering gives everything inside, and nothing outside.
+    confine::keep_capabilities(confine::NONE)?;
     let broken = |e: io::Error| Error::new(Code::AnchorFailed, format!("fork the inner half: {e}"));
     let (ours, theirs) = Channel::pair().map_err(broken)?;
     let mut outer = Outer::start(directory, lab, namespaces, record, uid)?;
@@ -140,6 +143,7 @@ fn run_inner(
             format!("enter the namespaces of the lab: {e}"),
         )
     })?;
+    confine::settle()?;
     Rtnl::open()?.change_link(
         LOOPBACK,
         "lo",

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from '../../electron/contract/zod.ts';
+import { NetdClient } from '../../electron/core/net/netd-client.ts';
+import { kernelState } from '../world/kernel.ts';
+import { checkout, checkoutInside, type RunOptions, type Who, World } from '../world/world.ts';
+
+/*
+ * What netd takes away from itself before it listens, as /proc/PID/status tells (capabilities(7), seccomp(2)),
+ * and from where it refuses to run with privilege.
+ */
+
+const netd = path.join(checkoutInside, 'native/target/release/tapyard-netd');
+/** CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW. */
+const network = '0000000000003400';
+const none = '0000000000000000';
+
+const Said = z.union([
+  z.looseObject({ ready: z.literal(true), pid: z.number(), socket: z.string() }),
+  z.looseObject({
+    error: z.looseObject({ code: z.string(), message: z.string(), subject: z.string().optional() }),
+  }),
+]);
+
+const br0 = {
+  name: 'br0',
+  subnet: '192.168.57.0/24',
+  address: '192.168.57.1',
+  mac: '52:54:00:00:00:01',
+  mtu: 1500,
+  nat: true,
+  dhcp: { from: '192.168.57.128', to: '192.168.57.254', reservations: [] },
+  domain: 'lab' as const,
+};
+
+let world: World;
+let before: Awaited<ReturnType<typeof kernelState>>;
+beforeAll(async () => {
+  world = World.create();
+  before = await kernelState(world);
+});
+afterAll(() => world?.close());
+
+let directories = 0;
+
+/** Starts netd and answers the line that it says. */
+async function start(
+  program: string,
+  scope: readonly string[],
+  options: RunOptions & { as: Who },
+): Promise<z.infer<typeof Said>> {
+  directories += 1;
+  const dir = `${world.runtimeDir(options.as)}/netd${directories}`;
+  const script = `mkdir -m 700 ${dir} && exec ${program} ${scope.join(' ')} --dir ${dir}`;
+  const child = world.start(['/bin/sh', '-c', script], options);
+  const line = await new Promise<string>((resolve, reject) => {
+    let words = '';
+    child.stdout?.setEncoding('utf8').once('data', resolve);
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (words += text));
+    child.once('close', () => reject(new Error(`netd said nothing: ${words}`)));
+  });
+  return Said.parse(JSON.parse(line));
+}
+
+async function ready(...how: Parameters<typeof start>): Promise<{ pid: number; socket: string }> {
+  const said = await start(...how);
+  if ('error' in said) throw new Error(JSON.stringify(said.error));
+  return { pid: said['pid'], socket: said['socket'] };
+}
+
+function status(pid: number): Record<string, string> {
+  const lines = readFileSync(`/proc/${pid}/status`, 'utf8').trim().split('\n');
+  return Object.fromEntries(lines.map((line) => line.split(/:\s*/, 2)));
+}
+
+const children = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+
+const confined = { NoNewPrivs: '1', Seccomp: '2', CapInh: none, CapAmb: none };
+
+/** A copy of netd in a directory that root made with this mode, with file capabilities if asked. */
+async function copy(name: string, mode: number, capabilities: boolean): Promise<string> {
+  const dir = path.join(world.dir, name);
+  mkdirSync(dir);
+  chmodSync(dir, mode);
+  const program = path.join(dir, 'tapyard-netd');
+  cpSync(path.join(checkout, 'native/target/release/tapyard-netd'), program);
+  chmodSync(program, 0o755);
+  const names = 'cap_net_admin,cap_net_raw,cap_net_bind_service+ep';
+  if (capabilities) await world.must(['setcap', names, program], { as: 'root' });
+  return program;
+}
+
+test('root: three capabilities, no more to gain, and a hostile environment changes nothing', async () => {
+  const trap = path.join(world.dir, 'trap');
+  mkdirSync(trap);
+  const sprung = path.join(trap, 'sprung');
+  for (const name of ['dnsmasq', 'nft', 'ip', 'sh', 'pasta'])
+    await world.must(
+      ['sh', '-c', `printf '#!/bin/sh\\ntouch ${sprung}\\n' > ${trap}/${name} && chmod 755 ${trap}/${name}`],
+      { as: 'root' },
+    );
+  const { pid, socket } = await ready(
+    `/usr/bin/env PATH=${trap} LD_PRELOAD=${trap}/no.so LD_LIBRARY_PATH=${trap} IFS=/ LC_ALL=tr_TR.UTF-8 ${netd}`,
+    ['--scope', 'host'],
+    { as: 'root' },
+  );
+  expect(status(pid)).toMatchObject({ ...confined, CapBnd: network, CapPrm: network, CapEff: network });
+  expect(status(pid)['Umask']).toBe('0077');
+  expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size\s+0\s+0\s/m);
+
+  const client = await NetdClient.connect(socket);
+  try {
+    const { network: made } = await client.request('apply_network', { lab: 'seed', network: br0 });
+    expect(made).toMatchObject({ nat: true, filter: true, forwarding: true });
+    const [dnsmasq] = children(pid);
+    if (dnsmasq === undefined) throw new Error('no dnsmasq');
+    expect(status(dnsmasq)).toMatchObject({ ...confined, CapBnd: network, CapEff: network });
+    expect(readFileSync(`/proc/${dnsmasq}/environ`, 'utf8')).toBe('');
+    for (const file of ['journal', 'dns/br0/hosts', 'dns/br0/servers'])
+      expect(statSync(path.join(path.dirname(socket), file)).mode & 0o777, file).toBe(0o600);
+    await client.request('shutdown', {});
+  } finally {
+    client.close();
+  }
+  expect(existsSync(sprung)).toBe(false);
+  expect(await kernelState(world)).toEqual(before);
+});
+
+test('the private scope: its outer half can do nothing, its inner half three things in its own namespaces', async () => {
+  const { pid } = await ready(netd, ['--scope', 'private', '--lab', 'seed'], { as: 'user' });
+  expect(status(pid)).toMatchObject({ ...confined, CapPrm: none, CapEff: none });
+  // Of its children one is the anchor, made before the inner half gave up namespaces and mounts: by that second
+  // filter on top of the first it is known.
+  expect(status(pid)['Seccomp_filters']).toBe('1');
+  const inner = children(pid)
+    .map(status)
+    .filter((child) => child['Seccomp_filters'] === '2');
+  expect(inner).toMatchObject([
+    { ...confined, Name: 'tapyard-netd', CapBnd: network, CapPrm: network, CapEff: network },
+  ]);
+});
+
+test('an ordinary user brings the host scope up with a netd that has file capabilities', async () => {
+  const program = await copy('installed', 0o755, true);
+  const { pid, socket } = await ready(program, ['--scope', 'host'], { as: 'user' });
+  expect(status(pid)).toMatchObject({ ...confined, CapPrm: network, CapEff: network });
+  expect(status(pid)['Uid']).toContain(String(world.uid));
+  const client = await NetdClient.connect(socket);
+  try {
+    expect(client.hello).toMatchObject({ scope: 'host', uid: world.uid });
+    const { network: made } = await client.request('apply_network', { lab: 'seed', network: br0 });
+    expect(made).toMatchObject({ nat: true, filter: true, forwarding: true });
+    expect(await world.must(['ip', '-br', 'addr', 'show', 'br0'])).toContain('192.168.57.1/24');
+    const [dnsmasq] = children(pid);
+    if (dnsmasq === undefined) throw new Error('no dnsmasq');
+    expect(status(dnsmasq)).toMatchObject({
+      NoNewPrivs: '1',
+      Seccomp: '2',
+      CapPrm: network,
+      CapEff: network,
+    });
+    await client.request('shutdown', {});
+  } finally {
+    client.close();
+  }
+  expect(await kernelState(world)).toEqual(before);
+});
+
+test('netd with privilege refuses a path that others can write', async () => {
+  const open = await copy('open', 0o777, false);
+  expect(await start(open, ['--scope', 'host'], { as: 'root' })).toMatchObject({
+    error: { code: 'UNSAFE_PATH', subject: path.dirname(open) },
+  });
+  const able = await copy('able', 0o777, true);
+  expect(await start(able, ['--scope', 'host'], { as: 'user' })).toMatchObject({
+    error: { code: 'UNSAFE_PATH', subject: path.dirname(able) },
+  });
+  const twice = await copy('twice', 0o755, true);
+  await world.must(['ln', twice, `${twice}.old`], { as: 'root' });
+  expect(await start(twice, ['--scope', 'host'], { as: 'user' })).toMatchObject({
+    error: { code: 'UNSAFE_PATH', subject: twice },
+  });
+  expect(await start(netd, ['--scope', 'host'], { as: 'user' })).toMatchObject({
+    error: { code: 'NO_PRIVILEGE' },
+  });
+  expect(await kernelState(world)).toEqual(before);
+});
+
+test('tapyard up --scope host: denied with the commands that allow it, and done once they were run', async () => {
+  const file = world.file(
+    'tapyard.yaml',
+    'name: seed\nnetworks:\n  br0: { subnet: 192.168.57.0/24, nat: true }\n',
+  );
+  const denied = await world.tapyard(['up', file, '--scope', 'host']);
+  expect(denied.code).toBe(1);
+  expect(denied.stderr).toContain('sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep');
+  expect(denied.stderr).toContain('--scope private');
+
+  // Their effect, in a /usr/libexec of this command's own mount namespace.
+  const installed = '/usr/libexec/tapyard/host/tapyard-netd';
+  const tapyard = `setpriv --reuid ${world.uid} --regid ${world.uid} --clear-groups -- ${world.tapyardCommand([]).join(' ')}`;
+  const script = `set -eu
+    mount -t tmpfs -o mode=755 none /usr/libexec
+    install -D -m 0755 ${netd} ${installed}
+    setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installed}
+    export HOME=${world.home('user')} XDG_RUNTIME_DIR=${world.runtimeDir('user')} USER=tester
+    ${tapyard} up ${file} --scope host
+    ip -br addr show br0
+    ${tapyard} down`;
+  const done = await world.run(['sh', '-c', script], { as: 'root' });
+  expect(done, done.stderr).toMatchObject({ code: 0 });
+  expect(done.stdout).toContain('192.168.57.1/24');
+  expect(await kernelState(world)).toEqual(before);
+});
