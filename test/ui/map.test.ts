@@ -247,6 +247,21 @@ describe('the window', () => {
     await inspector.waitFor({ state: 'detached' });
   });
 
+  it('brings what the palette finds into sight, however fast it is asked', async () => {
+    const page = await open('window&lab=mock');
+    for (let step = 0; step < 3; step++) await page.getByRole('button', { name: 'Zoom in' }).click();
+    await page.keyboard.press('Control+k');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.type('router');
+    await page.keyboard.press('Enter');
+    await expect
+      .poll(async () => {
+        const box = await page.locator('.map-guest.selected').boundingBox({ timeout: 2000 });
+        return box !== null && box.x >= 52 && box.x + box.width <= 1044;
+      })
+      .toBe(true);
+  });
+
   it('fits, tidies and becomes a list by key', async () => {
     const page = await open('window&lab=mock');
     const zoom = (): Promise<number> =>

@@ -7,9 +7,14 @@ import { MenuItem } from '../../lib/Menu.tsx';
 import { useTables } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import styles from './Palette.module.css';
-import { findEntries, paletteEntries } from './entries.ts';
+import { findEntries, paletteEntries, type Entry } from './entries.ts';
 
 const close = (): void => useUi.getState().openDialog('palette', false);
+
+const choose = (entry: Entry): void => {
+  close();
+  entry.run();
+};
 
 /** Finds every thing and runs every command. */
 export default function Palette(): ReactElement {
@@ -19,7 +24,6 @@ export default function Palette(): ReactElement {
   // The tables change many times a second at most; the list of what can be found follows them.
   const entries = useMemo(() => paletteEntries({ ...commandState(), tables }), [tables]);
   const found = useMemo(() => findEntries(entries, deferred), [entries, deferred]);
-
   return (
     <ModalOverlay
       isOpen
@@ -40,6 +44,15 @@ export default function Palette(): ReactElement {
               onKeyDown={(event) => {
                 // Escape first clears a search field; here it closes.
                 if (event.key === 'Escape') close();
+                // Typed faster than the list follows: the best answer to what was typed is meant.
+                if (
+                  event.key === 'Enter' &&
+                  event.target instanceof Element &&
+                  !event.target.getAttribute('aria-activedescendant')
+                ) {
+                  const best = findEntries(entries, query, 1)[0];
+                  if (best?.enabled) choose(best);
+                }
                 event.continuePropagation();
               }}
             >
@@ -53,9 +66,7 @@ export default function Palette(): ReactElement {
               renderEmptyState={() => <p className={styles.none}>Nothing here is called that.</p>}
               onAction={(id) => {
                 const entry = found.find((other) => other.id === id);
-                if (!entry) return;
-                close();
-                entry.run();
+                if (entry) choose(entry);
               }}
             >
               {(entry) => {
