@@ -29,6 +29,7 @@ export const errorCodes = [
   'QMP_FAILED',
   'DISK_FULL',
   'CONSOLE_CLOSED',
+  'SSH_MISSING',
   // the runtime directory and the core
   'RUNTIME_PATH_TOO_LONG',
   'RUNTIME_DIR_UNSAFE',
@@ -60,6 +61,7 @@ export const errorCodes = [
   'TUN_UNREADABLE',
   'VHOST_MISSING',
   'BRIDGE_FULL',
+  'GUEST_UNREACHABLE',
   'USERNS_DENIED',
   'PASTA_MISSING',
   'PASTA_FAILED',

@@ -103,7 +103,7 @@ export type NetdEvent = z.infer<typeof NetdEvent>;
 const Step = z.object({ id: z.string(), ms: z.number(), changed: z.boolean() });
 const Removed = z.object({ removed: z.array(z.string()), failed: z.array(ErrorData) });
 
-/** The replies of the verbs that the core uses (`open_tap` is `tapyard-tap`'s: its fd cannot come to Node). */
+/** The replies of the verbs that the core uses (`open_tap` and `dial` are `tapyard-tap`'s: their fds cannot come to Node). */
 const replies = {
   hello: z.object({
     protocol: z.number(),

@@ -24,6 +24,7 @@ pub enum Code {
     SubnetOverlap,
     NicInUse,
     BridgeFull,
+    GuestUnreachable,
     TunMissing,
     TunUnreadable,
     DnsmasqMissing,
@@ -44,6 +45,8 @@ pub enum Code {
     UnsafePath,
     NamespaceDenied,
     AnchorFailed,
+    // `tapyard-tap forward`.
+    PortTaken,
     // A client's own: netd is not there, or did not answer in time.
     Unreachable,
     TimedOut,

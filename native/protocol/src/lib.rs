@@ -17,14 +17,14 @@ pub use client::{Client, Event};
 pub use error::{Code, Error, Result};
 pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
-pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Subnet, TapName};
+pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, TapName};
 pub use types::{
     Dns, Lease, Link, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Uplink,
 };
 pub use verbs::{
-    ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Domain, Hello,
-    HelloReply, LinkCounters, NetworkSpec, Observe, OpenTap, OpenTapReply, RemoveNetwork, Removed,
-    Reply, Request, Reservation, SetNat, SetNatReply, Shutdown, Verb,
+    ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Dial, DialReply,
+    Domain, Hello, HelloReply, LinkCounters, NetworkSpec, Observe, OpenTap, OpenTapReply,
+    RemoveNetwork, Removed, Reply, Request, Reservation, SetNat, SetNatReply, Shutdown, Verb,
 };
 
 /// The number that `hello` carries; it changes when a message changes its meaning.

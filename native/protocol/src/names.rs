@@ -298,6 +298,10 @@ number! {
     /// (65 535 less the Ethernet header, drivers/net/tun.c).
     Mtu, u32, 576..=65_521
 }
+number! {
+    /// A TCP port, 1 to 65 535.
+    Port, u16, 1..=65_535
+}
 
 #[cfg(test)]
 mod tests {

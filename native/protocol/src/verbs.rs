@@ -2,8 +2,8 @@
 //! The verbs: their arguments and replies ("Verbs" in the protocol page).
 
 use crate::{
-    Code, Error, GuestName, LabName, Mac, Mtu, Network, NetworkName, Nic, Scope, Snapshot, Step,
-    Subnet, TapName,
+    Code, Error, GuestName, LabName, Mac, Mtu, Network, NetworkName, Nic, Port, Scope, Snapshot,
+    Step, Subnet, TapName,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,7 @@ verb!(ApplyNetwork, "apply_network", ApplyNetworkReply);
 verb!(RemoveNetwork, "remove_network", Removed);
 verb!(OpenTap, "open_tap", OpenTapReply);
 verb!(SetNat, "set_nat", SetNatReply);
+verb!(Dial, "dial", DialReply);
 verb!(Observe, "observe", Snapshot);
 verb!(Counters, "counters", CountersReply);
 verb!(Shutdown, "shutdown", Removed);
@@ -310,6 +311,28 @@ pub struct SetNatReply {
     /// Conntrack entries of the subnet that were removed.
     pub flows_removed: u64,
     /// Milliseconds in netd.
+    pub ms: f64,
+}
+
+/// `dial`: a TCP connection to a guest; its socket comes with the reply.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dial {
+    /// The lab.
+    pub lab: LabName,
+    /// The guest's, in one of the lab's networks and none of the host's own.
+    pub address: Ipv4Addr,
+    /// TCP.
+    pub port: Port,
+}
+
+/// What `dial` answers, with one fd.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DialReply {
+    /// The network that it goes over.
+    pub network: NetworkName,
+    /// Milliseconds until the guest accepted.
     pub ms: f64,
 }
 

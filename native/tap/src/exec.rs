@@ -2,6 +2,7 @@
 //! `tapyard-tap exec`: taps at their promised numbers, then the program in this process's place.
 
 use crate::args::{Args, parse};
+use crate::fail;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::File;
@@ -36,20 +37,12 @@ enum Report<'a> {
 pub fn run(words: &[OsString]) -> ExitCode {
     let args = match parse(words) {
         Ok(args) => args,
-        Err(sentence) => {
-            eprintln!("tapyard-tap: {sentence}\nTry: tapyard-tap --help");
-            return ExitCode::from(2);
-        }
+        Err(sentence) => return fail::usage(&sentence),
     };
-    let error = match become_program(&args) {
+    match become_program(&args) {
         Ok(never) => match never {},
-        Err(error) => error,
-    };
-    eprintln!("tapyard-tap: {error}");
-    if let Some(hint) = &error.hint {
-        eprintln!("{hint}");
+        Err(error) => fail::error(&error),
     }
-    ExitCode::from(1)
 }
 
 enum Never {}

@@ -3,17 +3,21 @@
 //! socket, which Node cannot. A verb a file.
 
 mod args;
+mod copy;
+mod dial;
 mod exec;
+mod fail;
 
 use std::process::ExitCode;
 
 const HELP: &str = "\
-tapyard-tap - get taps from netd and become the program that uses them
+tapyard-tap - get taps and connections to guests from netd
 
 Usage:
   tapyard-tap exec --netd SOCKET --lab LAB --guest GUEST
                    [--tap FD:NIC:NETWORK:MAC:TAP]... [--vhost FD]... [--report FD]
                    -- PROGRAM [ARGUMENT]...
+  tapyard-tap dial --netd SOCKET --lab LAB ADDRESS PORT
   tapyard-tap --help | --version
 
 exec
@@ -32,10 +36,15 @@ exec
   --report FD     write one line of JSON there before PROGRAM is executed:
                   {\"taps\":[{\"nic\",\"tap\",\"ifindex\",\"fd\",\"steps\"}]} or {\"error\":{...}}
 
+dial
+  Connects standard input and output to PORT of the guest at ADDRESS, which must be in one of
+  the lab's networks. No route to the guest is needed: netd makes the connection. For ssh:
+  ssh -o ProxyCommand='tapyard-tap dial --netd SOCKET --lab LAB %h %p' root@ADDRESS
+
 PROGRAM is looked for in PATH unless it has a slash.
 
-Exit status: that of PROGRAM; 1 when a tap could not be had or PROGRAM could not be executed,
-with the reason on standard error and in the report; 2 for a wrong command line.
+Exit status: that of PROGRAM; 1 when a tap or a connection could not be had or PROGRAM could
+not be executed, with the reason on standard error and in the report; 2 for a wrong command line.
 
 See also: docs/netd-protocol.md, qemu(1) -netdev tap,fd=N, unix(7) SCM_RIGHTS.
 ";
@@ -44,6 +53,7 @@ fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|first| first.to_str()) {
         Some("exec") => exec::run(&arguments[1..]),
+        Some("dial") => dial::run(&arguments[1..]),
         Some("--help" | "-h" | "help") => {
             print!("{HELP}");
             ExitCode::SUCCESS

@@ -6,6 +6,7 @@ mod apply_network;
 mod bridge;
 mod check;
 mod counters;
+mod dial;
 mod forwarding;
 mod label;
 mod observe;
@@ -16,6 +17,7 @@ mod shutdown;
 mod supervise;
 mod watch;
 
+pub use dial::Dialling;
 pub use observe::changes;
 
 use crate::directory::Directory;
@@ -304,6 +306,7 @@ impl Engine {
 }
 
 /// Times steps.
+#[derive(Debug)]
 struct Stopwatch(Instant);
 
 impl Stopwatch {

@@ -51,6 +51,8 @@ pub struct Connection {
     pub greeted: bool,
     /// It gets events.
     pub observing: bool,
+    /// Its last request is not answered yet, so the next ones have to wait.
+    pub waits: bool,
     /// Set when it is to end: by then at the latest. Until then what waits is sent and what it
     /// says is thrown away, because a socket that is closed with unread bytes resets the client
     /// before it has read why.
@@ -71,6 +73,7 @@ impl Connection {
             waiting: 0,
             greeted: false,
             observing: false,
+            waits: false,
             closing: None,
             broken: false,
             ended: false,
@@ -97,7 +100,7 @@ impl Connection {
 
     /// Whether to read from it now.
     pub fn wants_input(&self) -> bool {
-        !self.ended && (self.closing.is_some() || self.waiting < PATIENCE)
+        !self.ended && (self.closing.is_some() || (!self.waits && self.waiting < PATIENCE))
     }
 
     /// Whether something waits to be sent.
@@ -131,7 +134,7 @@ impl Connection {
 
     /// The next request among what has come.
     pub fn next_input(&mut self) -> Option<Input> {
-        if self.closing.is_some() || self.broken || self.waiting >= PATIENCE {
+        if self.closing.is_some() || self.broken || self.waits || self.waiting >= PATIENCE {
             return None;
         }
         let line = self.reader.next_line();

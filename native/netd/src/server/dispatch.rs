@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a line to a verb, and from its result to a line.
 
-use crate::engine::Engine;
+use crate::engine::{Dialling, Engine};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub enum Outcome {
     Answer(Vec<u8>, Option<OwnedFd>),
     /// Send this line; the client has said hello.
     Greeted(Vec<u8>),
+    /// Answer when the connection to the guest is there, or will not be.
+    Dial(Box<Dialling>),
     /// Answer with the snapshot and send events from now on.
     Observe,
     /// Remove everything, answer, and end.
@@ -89,6 +91,10 @@ pub fn dispatch(engine: &mut Engine, greeted: bool, asked: Asked) -> Outcome {
         "counters" => answer(id, read(args).and_then(|Counters {}| engine.counters())),
         "open_tap" => match read(args).and_then(|args| engine.open_tap(&args)) {
             Ok((reply, fd)) => return Outcome::Answer(answer(id, Ok(reply)), Some(fd)),
+            Err(error) => refuse(Some(id), error),
+        },
+        "dial" => match read(args).and_then(|args| engine.dial(&args)) {
+            Ok(dialling) => return Outcome::Dial(Box::new(dialling)),
             Err(error) => refuse(Some(id), error),
         },
         "observe" => match read(args) {

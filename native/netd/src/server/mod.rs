@@ -4,7 +4,7 @@
 mod connection;
 mod dispatch;
 
-use crate::engine::{Engine, Source, changes};
+use crate::engine::{Dialling, Engine, Source, changes};
 use connection::{Connection, Input};
 use dispatch::{Outcome, answer, dispatch, parse, refuse};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,6 +32,7 @@ pub fn run(listener: UnixListener, engine: Engine) -> Result<()> {
     let mut server = Server {
         engine,
         connections: BTreeMap::new(),
+        dials: BTreeMap::new(),
         next: 0,
         told: None,
         tell_at: None,
@@ -47,6 +48,9 @@ pub fn run(listener: UnixListener, engine: Engine) -> Result<()> {
 struct Server {
     engine: Engine,
     connections: BTreeMap<u64, Connection>,
+    /// Connections to guests on their way, by the client that waits: one each, as its requests
+    /// are answered in order. With the request's number.
+    dials: BTreeMap<u64, (u32, Dialling)>,
     /// The next connection's number.
     next: u64,
     /// What all observers know.
@@ -62,6 +66,7 @@ enum Ready {
     Listener,
     Source(Source),
     Connection(u64, PollFlags),
+    Dial(u64),
 }
 
 impl Server {
@@ -80,11 +85,28 @@ impl Server {
                         return Ok(true);
                     }
                 }
+                Ready::Dial(id) => {
+                    if self.dialled(id) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        let overdue: Vec<u64> = self
+            .dials
+            .iter()
+            .filter(|(_, (_, dialling))| dialling.deadline() <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            if self.dialled(id) {
+                return Ok(true);
             }
         }
         self.engine.on_deadline(now);
         self.connections
             .retain(|_, connection| !connection.is_done());
+        self.dials.retain(|id, _| self.connections.contains_key(id));
         if connect {
             self.accept(listener);
         }
@@ -112,11 +134,17 @@ impl Server {
             ready.push(Ready::Connection(*id, flags));
             fds.push(PollFd::from_borrowed_fd(connection.fd(), flags));
         }
+        for (id, (_, dialling)) in &self.dials {
+            ready.push(Ready::Dial(*id));
+            fds.push(PollFd::from_borrowed_fd(dialling.fd(), PollFlags::OUT));
+        }
+        let dials = self.dials.values().map(|(_, dialling)| dialling.deadline());
         let closing = self.connections.values().filter_map(Connection::deadline);
         let deadline = [self.tell_at, self.engine.deadline()]
             .into_iter()
             .flatten()
             .chain(closing)
+            .chain(dials)
             .min();
         let timeout = deadline.map(|at| {
             let left = at.saturating_duration_since(Instant::now());
@@ -193,13 +221,34 @@ impl Server {
         if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             connection.receive();
         }
-        // Whatever has come is answered, also where the client has shut its side down since.
+        self.answer_all(id)
+    }
+
+    /// Whatever has come is answered, also where the client has shut its side down since. True
+    /// at the end of everything.
+    fn answer_all(&mut self, id: u64) -> bool {
         while let Some(input) = self.input(id) {
             if self.handle(id, input) {
                 return true;
             }
         }
         false
+    }
+
+    /// The connection to a guest is there, or will not be. True at the end of everything: what
+    /// the client asked meanwhile is answered now.
+    fn dialled(&mut self, id: u64) -> bool {
+        let Some((number, dialling)) = self.dials.remove(&id) else {
+            return false;
+        };
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.waits = false;
+        }
+        match dialling.finish() {
+            Ok((reply, fd)) => self.send(id, answer(number, Ok(reply)), Some(fd)),
+            Err(error) => self.send(id, refuse(Some(number), error), None),
+        }
+        self.answer_all(id)
     }
 
     fn input(&mut self, id: u64) -> Option<Input> {
@@ -256,6 +305,12 @@ impl Server {
                     connection.greeted = true;
                 }
                 self.send(id, line, None);
+            }
+            Outcome::Dial(dialling) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.waits = true;
+                }
+                self.dials.insert(id, (number, *dialling));
             }
             Outcome::Observe => self.observe(id, number),
             Outcome::Shutdown => {
