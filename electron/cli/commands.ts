@@ -17,6 +17,8 @@ export interface OptionSpec {
 export interface Invocation {
   readonly command: string;
   readonly arguments: readonly string[];
+  /** The words after `--`. */
+  readonly rest: readonly string[];
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
   readonly terminal: Terminal;
   /** Runs with a connection to the user's core: the one that runs, or one hosted here meanwhile. */
@@ -33,6 +35,8 @@ export interface CommandSpec {
   readonly name: string;
   /** Arguments by name; those in brackets may be left out. */
   readonly arguments: readonly string[];
+  /** What stands for the words after `--`, which are not the command's own; without it there are none. */
+  readonly rest?: string;
   readonly summary: string;
   /** Paragraphs for its help. */
   readonly description: readonly string[];
@@ -159,6 +163,22 @@ export const commands: readonly CommandSpec[] = [
     ],
     options: [lab],
     load: async () => (await import('./run/console.ts')).run,
+  },
+  {
+    name: 'ssh',
+    arguments: ['GUEST'],
+    rest: '[-- COMMAND...]',
+    summary: 'Log in to a guest, or run a command in it, with the system’s ssh',
+    description: [
+      'The connection is made inside the lab’s network, so it works in both scopes, with no route to the guest, and with NAT off. It logs in with the lab’s key, which the micro guest takes for root; for other guests with your own user’s name unless --user says another.',
+      'The micro guest makes its host key at each boot, so that is not checked; those of others are kept in a file of the lab’s own. The exit status is ssh’s: that of COMMAND, or 255 when the connection failed.',
+    ],
+    options: [lab, { name: 'user', short: 'l', value: 'NAME', text: 'Log in as this user of the guest.' }],
+    examples: [
+      ['tapyard ssh guest', 'a shell in the guest'],
+      ['tapyard ssh guest -- tar c /etc > etc.tar', 'its stdin, stdout and stderr are the command’s'],
+    ],
+    load: async () => (await import('./run/ssh.ts')).run,
   },
   {
     name: 'topology',

@@ -34,6 +34,7 @@ export function synopsis(command: CommandSpec): string {
     command.name,
     ...command.arguments,
     ...command.options.map((option) => `[${flag(option)}]`),
+    ...(command.rest === undefined ? [] : [command.rest]),
   ].join(' ');
 }
 

@@ -40,6 +40,7 @@ export async function main(words: readonly string[], terminal: Terminal = ownTer
     return await run({
       command: parsed.command.name,
       arguments: parsed.arguments,
+      rest: parsed.rest,
       options: parsed.options,
       terminal,
       core: ownCore,

@@ -9,6 +9,8 @@ export type Parsed =
       readonly kind: 'run';
       readonly command: CommandSpec;
       readonly arguments: readonly string[];
+      /** The words after `--`, where the command takes them. */
+      readonly rest: readonly string[];
       readonly options: Readonly<Record<string, string | boolean | undefined>>;
     }
   | { readonly kind: 'help'; readonly command: CommandSpec | undefined }
@@ -45,9 +47,11 @@ function parseCommand(command: CommandSpec, words: readonly string[]): Parsed {
       ...(option.short === undefined ? {} : { short: option.short }),
     };
   }
+  const dashes = command.rest === undefined ? -1 : words.indexOf('--');
+  const own = dashes === -1 ? words.length : dashes;
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
-    parsed = parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: words.slice(0, own), options, allowPositionals: true, strict: true });
   } catch (thrown) {
     // Node's second sentence is about its own way out ("To specify a positional argument …").
     return usage((thrown instanceof Error ? thrown.message : String(thrown)).split(/\.(?: |$)/)[0] ?? '');
@@ -75,7 +79,7 @@ function parseCommand(command: CommandSpec, words: readonly string[]): Parsed {
       return usage(`“${value}” is not ${allowed.join(' or ')}`);
     }
   }
-  return { kind: 'run', command, arguments: given, options: values };
+  return { kind: 'run', command, arguments: given, rest: words.slice(own + 1), options: values };
 }
 
 function unknownCommand(name: string): Parsed {

@@ -45,8 +45,6 @@ pub enum Code {
     UnsafePath,
     NamespaceDenied,
     AnchorFailed,
-    // `tapyard-tap forward`.
-    PortTaken,
     // A client's own: netd is not there, or did not answer in time.
     Unreachable,
     TimedOut,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Bytes from one descriptor to another that block, by splice(2) where one of them is a pipe.
+//! Bytes from one descriptor to another until the first ends, by splice(2) where one of them is a pipe.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
@@ -21,18 +21,24 @@ pub enum Failed {
     Write(Errno),
 }
 
-/// Copies until the source ends. Returns the number of bytes.
+/// Copies until the source ends, waiting where it has to. A socket beside a pipe must be
+/// non-blocking. Returns the number of bytes.
 pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<u64, Failed> {
     let mut total = 0;
     // splice(2) needs a pipe at one end. It refuses some others (EINVAL: a terminal, a file that
     // is open for appending), before it has moved anything.
+    //
+    // A splice holds the pipe's lock while it waits for a socket, and the program at the pipe's
+    // other end hangs in read(2) meanwhile (fs/splice.c, splice_file_to_pipe): so it never waits.
+    // SPLICE_F_NONBLOCK is about the pipe only; a socket has to be non-blocking itself.
     if is_pipe(from) || is_pipe(to) {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         loop {
-            match retry_on_intr(|| splice(from, None, to, None, CHUNK, SpliceFlags::MOVE)) {
+            match retry_on_intr(|| splice(from, None, to, None, CHUNK, flags)) {
                 Ok(0) => return Ok(total),
                 Ok(bytes) => total += bytes as u64,
                 Err(Errno::INVAL) => break,
-                // Somebody made a stream that we were given non-blocking; it does not say which.
+                // It does not say which of the two.
                 Err(Errno::AGAIN) => {
                     wait(from, PollFlags::IN).map_err(Failed::Read)?;
                     wait(to, PollFlags::OUT).map_err(Failed::Write)?;
@@ -104,20 +110,49 @@ mod tests {
         assert!(got == bytes);
     }
 
+    fn nonblocking(socket: UnixStream) -> UnixStream {
+        socket.set_nonblocking(true).unwrap();
+        socket
+    }
+
+    /// The other end of the pipe must not hang while we wait for the socket.
+    #[test]
+    fn a_reader_is_not_locked_out_meanwhile() {
+        let (mut read, write) = std::io::pipe().unwrap();
+        let (mut ours, from) = UnixStream::pair().unwrap();
+        let from = nonblocking(from);
+        std::thread::scope(|scope| {
+            let copied = scope.spawn(move || copy(from.as_fd(), write.as_fd()));
+            for _ in 0..100 {
+                ours.write_all(b"ping").unwrap();
+                let mut got = [0; 4];
+                read.read_exact(&mut got).unwrap();
+            }
+            drop(ours);
+            assert_eq!(copied.join().unwrap(), Ok(400));
+        });
+    }
+
     #[test]
     fn pipes_and_sockets_each_way() {
-        let sockets = || UnixStream::pair().unwrap();
+        let sockets = || {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            (ours, nonblocking(theirs))
+        };
         let (read, write) = std::io::pipe().unwrap();
-        through((write, read), sockets());
+        let (theirs, to) = sockets();
+        through((write, read), (to, theirs));
         let (read, write) = std::io::pipe().unwrap();
         through(sockets(), (write, read));
-        through(sockets(), sockets());
+        let (theirs, to) = sockets();
+        through(sockets(), (to, theirs));
     }
 
     #[test]
     fn a_reader_that_left_is_a_failed_write() {
         let (read, write) = std::io::pipe().unwrap();
         let (mut ours, from) = UnixStream::pair().unwrap();
+        let from = nonblocking(from);
         drop(read);
         ours.write_all(b"x").unwrap();
         assert_eq!(

@@ -59,8 +59,6 @@ pub fn connect(netd: &Path, lab: &LabName, address: Ipv4Addr, port: Port) -> Res
 /// Copies both ways until both sides have said their end. Each direction has a thread, because
 /// the standard streams are shared with whoever started us and must not be made non-blocking.
 fn converse(socket: OwnedFd) -> Result<()> {
-    rustix::io::ioctl_fionbio(&socket, false)
-        .map_err(|e| Error::kernel("let a socket block", &e.into()))?;
     std::thread::scope(|scope| {
         let upward = scope.spawn(|| {
             let done = copy(std::io::stdin().as_fd(), socket.as_fd());

@@ -26,6 +26,7 @@ async function run(
   const invocation: Invocation = {
     command: name,
     arguments: words,
+    rest: [],
     options,
     terminal,
     core: (body) => body(connection, false),

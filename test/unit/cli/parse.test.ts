@@ -13,7 +13,7 @@ function meaning(line: string): string {
   const parsed = parse(words(line));
   switch (parsed.kind) {
     case 'run':
-      return `${parsed.command.name} ${JSON.stringify(parsed.arguments)} ${JSON.stringify(parsed.options)}`;
+      return `${parsed.command.name} ${JSON.stringify(parsed.arguments)} ${JSON.stringify(parsed.options)}${parsed.rest.map((word, at) => (at === 0 ? ` -- ${word}` : ` ${word}`)).join('')}`;
     case 'help':
       return `help ${parsed.command?.name ?? ''}`.trim();
     case 'usage':
@@ -33,6 +33,8 @@ describe('the command line', () => {
     ['up --scope=private', 'up [] {"scope":"private"}'],
     ['down --force --lab seed', 'down [] {"force":true,"lab":"seed"}'],
     ['force-off web', 'force-off ["web"] {}'],
+    ['ssh web -l me -- ls -l --', 'ssh ["web"] {"user":"me"} -- ls -l --'],
+    ['ssh web ls', 'usage: “ls” is one argument too many'],
     ['nat br0 off', 'nat ["br0","off"] {}'],
     ['serve --port 8057', 'serve [] {"port":"8057"}'],
     ['--help', 'help'],

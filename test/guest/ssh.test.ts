@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { checkout, finish, until, World } from '../world/world.ts';
+
+/* Nothing here has a route to the guest: its network is in a namespace of the lab's own. */
+describe('a guest of the private scope, from its host', () => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = World.create();
+    const file = world.file(
+      'tapyard.yaml',
+      readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8'),
+    );
+    const up = await world.tapyard(['up', file], { timeout: 90_000 });
+    expect(up, `${up.stdout}\n${up.stderr}`).toMatchObject({ code: 0 });
+    // Its address comes before its sshd.
+    let last = '';
+    await until('sshd answers', 30_000, async () => {
+      const { code, stderr } = await ssh('true');
+      last = stderr;
+      return code === 0;
+    }).catch((thrown: unknown) => {
+      throw new Error(last, { cause: thrown });
+    });
+  });
+  afterAll(() => world?.close());
+
+  const ssh = (...command: string[]): ReturnType<World['tapyard']> =>
+    world.tapyard(['ssh', 'guest', '--', ...command]);
+
+  test('ssh runs a command there, and its words and status come back', async () => {
+    expect(await ssh('hostname')).toEqual({ code: 0, signal: null, stdout: 'guest\n', stderr: '' });
+    expect(await ssh('echo to stderr >&2; exit 7')).toMatchObject({ code: 7, stderr: 'to stderr\n' });
+    expect((await world.run(['ip', 'route', 'get', '192.168.57.2'])).stdout).not.toContain('br0');
+  });
+
+  test('a transfer both ways is intact, and ends where its sides end', async () => {
+    const text = randomBytes(2 * 1024 * 1024).toString('base64');
+    const child = world.start(world.tapyardCommand(['ssh', 'guest', '--', 'tee /tmp/sent']));
+    const back = await finish(child, 'tee', { input: text });
+    expect(back.code, back.stderr).toBe(0);
+    expect(back.stdout === text).toBe(true);
+    const sum = createHash('sha256').update(text).digest('hex');
+    expect((await ssh('sha256sum /tmp/sent')).stdout).toContain(sum);
+  });
+
+  test('what cannot be reached is told: another port, no such guest', async () => {
+    const unknown = await world.tapyard(['ssh', 'nobody']);
+    expect(unknown).toMatchObject({ code: 1 });
+    expect(unknown.stderr).toContain('no guest “nobody”');
+    const socket = path.join(world.runtimeDir('user'), 'tapyard/labs/seed/netd/netd.sock');
+    const dial = (...to: string[]): ReturnType<World['run']> =>
+      world.run([
+        '/mnt/tapyard/native/target/release/tapyard-tap',
+        'dial',
+        '--netd',
+        socket,
+        '--lab',
+        'seed',
+        ...to,
+      ]);
+    const refused = await dial('192.168.57.2', '81');
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('192.168.57.2 refuses connections to port 81');
+    expect((await dial('192.168.57.1', '53')).stderr).toContain("the host's own");
+    expect((await dial('203.0.113.1', '80')).stderr).toContain('in none of the networks');
+  });
+});
