@@ -62,6 +62,7 @@ export const errorCodes = [
   'VHOST_MISSING',
   'BRIDGE_FULL',
   'GUEST_UNREACHABLE',
+  'PORT_TAKEN',
   'USERNS_DENIED',
   'PASTA_MISSING',
   'PASTA_FAILED',

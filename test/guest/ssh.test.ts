@@ -48,6 +48,23 @@ describe('a guest of the private scope, from its host', () => {
     expect((await ssh('sha256sum /tmp/sent')).stdout).toContain(sum);
   });
 
+  test('a forward serves the guest’s web page on loopback, to many at once', async () => {
+    const socket = path.join(world.runtimeDir('user'), 'tapyard/labs/seed/netd/netd.sock');
+    const words = ['forward', '--netd', socket, '--lab', 'seed', '--listen', '127.0.0.1:8080'];
+    const command = ['/mnt/tapyard/native/target/release/tapyard-tap', ...words, '--to', '192.168.57.2:80'];
+    const forward = world.start(command);
+    await new Promise<void>((resolve, reject) => {
+      forward.stdout?.once('data', () => resolve());
+      forward.once('close', () => reject(new Error('the forward did not start')));
+    });
+    const fetch = `Promise.all(Array.from({ length: 20 }, () => fetch('http://127.0.0.1:8080/').then((r) => r.text()))).then((all) => console.log(all.filter((page) => page.includes('guest')).length))`;
+    expect(await world.must([process.execPath, '-e', fetch])).toBe('20\n');
+    const second = await world.run(command);
+    expect(second).toMatchObject({ code: 1, stdout: '' });
+    expect(second.stderr).toContain(`127.0.0.1:8080 is taken by tapyard-tap (process `);
+    forward.kill('SIGTERM');
+  });
+
   test('what cannot be reached is told: another port, no such guest', async () => {
     const unknown = await world.tapyard(['ssh', 'nobody']);
     expect(unknown).toMatchObject({ code: 1 });

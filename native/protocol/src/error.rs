@@ -45,6 +45,8 @@ pub enum Code {
     UnsafePath,
     NamespaceDenied,
     AnchorFailed,
+    // `tapyard-tap forward`.
+    PortTaken,
     // A client's own: netd is not there, or did not answer in time.
     Unreachable,
     TimedOut,

@@ -7,6 +7,9 @@ mod copy;
 mod dial;
 mod exec;
 mod fail;
+mod flow;
+mod forward;
+mod owner;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,7 @@ Usage:
                    [--tap FD:NIC:NETWORK:MAC:TAP]... [--vhost FD]... [--report FD]
                    -- PROGRAM [ARGUMENT]...
   tapyard-tap dial --netd SOCKET --lab LAB ADDRESS PORT
+  tapyard-tap forward --netd SOCKET --lab LAB --listen ADDRESS:PORT --to ADDRESS:PORT
   tapyard-tap --help | --version
 
 exec
@@ -41,6 +45,11 @@ dial
   the lab's networks. No route to the guest is needed: netd makes the connection. For ssh:
   ssh -o ProxyCommand='tapyard-tap dial --netd SOCKET --lab LAB %h %p' root@ADDRESS
 
+forward
+  Listens on --listen and connects each client to --to, a guest's address and port, through
+  netd. 127.0.0.1 is this computer's programs only; another address is who reaches it. Writes
+  {\"listening\":\"ADDRESS:PORT\"} to standard output once it does, and runs until it is killed.
+
 PROGRAM is looked for in PATH unless it has a slash.
 
 Exit status: that of PROGRAM; 1 when a tap or a connection could not be had or PROGRAM could
@@ -53,6 +62,7 @@ fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|first| first.to_str()) {
         Some("exec") => exec::run(&arguments[1..]),
+        Some("forward") => forward::run(&arguments[1..]),
         Some("dial") => dial::run(&arguments[1..]),
         Some("--help" | "-h" | "help") => {
             print!("{HELP}");

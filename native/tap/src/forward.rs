@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `tapyard-tap forward`: a port of this computer that leads to a guest's.
+
+use crate::dial::{connect, parse_address, parse_port};
+use crate::fail;
+use crate::flow::{Flow, reset};
+use crate::owner::listener_of;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use tapyard_protocol::{Code, Error, LabName, Port, Result};
+
+/// Connections at once: six descriptors each, under the usual limit of 1024.
+const FLOWS: usize = 128;
+/// Of netd's 32 clients.
+const DIALS: usize = 8;
+
+#[derive(Debug)]
+struct Args {
+    netd: PathBuf,
+    lab: LabName,
+    listen: SocketAddrV4,
+    address: Ipv4Addr,
+    port: Port,
+}
+
+/// Runs `forward` with the words after it; until it is killed.
+pub fn run(words: &[OsString]) -> ExitCode {
+    let args = match parse(words) {
+        Ok(args) => args,
+        Err(sentence) => return fail::usage(&sentence),
+    };
+    match listen(args.listen).and_then(|listener| serve(&args, &listener)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail::error(&error),
+    }
+}
+
+/// `PORT_TAKEN` with who listens there already; `KERNEL`.
+fn listen(at: SocketAddrV4) -> Result<TcpListener> {
+    let listener = TcpListener::bind(at).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let owner = listener_of(at).unwrap_or_else(|| "another program".to_owned());
+            Error::new(Code::PortTaken, format!("{at} is taken by {owner}"))
+                .hint("End that program, or forward from another port.")
+                .subject(at.to_string())
+        }
+        _ => Error::kernel(format!("listen on {at}"), &cause).subject(at.to_string()),
+    })?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|e| Error::kernel("set up a listener", &e))?;
+    Ok(listener)
+}
+
+/// What a dial came to: the client, and the guest or why not.
+type Dialled = (TcpStream, Result<OwnedFd>);
+
+fn serve(args: &Args, listener: &TcpListener) -> Result<()> {
+    println!("{{\"listening\":\"{}\"}}", args.listen);
+    let (sender, receiver) = channel();
+    let setup = |e| Error::kernel("make a socket pair", &e);
+    let (wake, woken) = UnixStream::pair().map_err(setup)?;
+    wake.set_nonblocking(true).map_err(setup)?;
+    woken.set_nonblocking(true).map_err(setup)?;
+    let mut flows: Vec<Flow> = Vec::new();
+    let mut dials = 0;
+    loop {
+        let mut accepting = PollFlags::empty();
+        accepting.set(PollFlags::IN, dials < DIALS && flows.len() + dials < FLOWS);
+        let mut fds = vec![
+            PollFd::new(listener, accepting),
+            PollFd::new(&woken, PollFlags::IN),
+        ];
+        // A socket that nothing is wanted of is left out: its hang-up would be told for ever.
+        let mut whose = Vec::new();
+        for (index, flow) in flows.iter().enumerate() {
+            for (fd, flags) in flow.waits().into_iter().filter(|wait| !wait.1.is_empty()) {
+                fds.push(PollFd::from_borrowed_fd(fd, flags));
+                whose.push(index);
+            }
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(Error::kernel("wait for connections", &e.into())),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        let pumped: HashSet<usize> = whose
+            .into_iter()
+            .zip(&ready[2..])
+            .filter_map(|(index, ready)| ready.then_some(index))
+            .collect();
+        let mut index = 0..;
+        flows.retain_mut(|flow| {
+            let ready = index.next().is_some_and(|index| pumped.contains(&index));
+            !ready || flow.pump()
+        });
+        if ready[1] {
+            dials -= joined(&woken, &receiver, &mut flows);
+        }
+        // A client that went between poll and accept is no failure.
+        if ready[0]
+            && let Ok((client, _)) = listener.accept()
+        {
+            dials += 1;
+            dial(args, client, &sender, &wake)?;
+        }
+    }
+}
+
+/// Asks netd in a thread of its own: a guest that does not answer takes seconds.
+fn dial(args: &Args, client: TcpStream, done: &Sender<Dialled>, wake: &UnixStream) -> Result<()> {
+    let (netd, lab, address, port) = (args.netd.clone(), args.lab.clone(), args.address, args.port);
+    let done = done.clone();
+    let mut wake = wake
+        .try_clone()
+        .map_err(|e| Error::kernel("copy a descriptor", &e))?;
+    std::thread::spawn(move || {
+        let guest = connect(&netd, &lab, address, port);
+        // The loop lives as long as this process.
+        let _ = done.send((client, guest));
+        let _ = std::io::Write::write(&mut wake, b"x");
+    });
+    Ok(())
+}
+
+/// Joins those whose guest has answered. Returns how many have got an answer of any kind.
+fn joined(mut woken: &UnixStream, receiver: &Receiver<Dialled>, flows: &mut Vec<Flow>) -> usize {
+    let _ = std::io::Read::read(&mut woken, &mut [0; 64]);
+    let mut answered = 0;
+    while let Ok((client, guest)) = receiver.try_recv() {
+        answered += 1;
+        let flow = guest.and_then(|guest| {
+            let failed = |e| Error::kernel("join two sockets", &e);
+            client.set_nonblocking(true).map_err(failed)?;
+            client.set_nodelay(true).map_err(failed)?;
+            let own = client.try_clone().map_err(failed)?;
+            Flow::new(own.into(), guest).map_err(|e| failed(e.into()))
+        });
+        match flow {
+            Ok(mut flow) => {
+                if flow.pump() {
+                    flows.push(flow);
+                }
+            }
+            Err(error) => {
+                // As if the guest were here: a refused connection is reset.
+                reset(client.as_fd());
+                eprintln!("tapyard-tap: {error}");
+            }
+        }
+    }
+    answered
+}
+
+fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
+    let (mut netd, mut lab, mut listen, mut to) = (None, None, None, None);
+    let mut rest = words.iter();
+    while let Some(option) = rest.next() {
+        let name = option.to_string_lossy();
+        let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let text = || value.to_str().ok_or_else(|| format!("{name} is not UTF-8"));
+        match &*name {
+            "--netd" => netd = Some(PathBuf::from(value)),
+            "--lab" => lab = Some(text()?.parse().map_err(|e| format!("--lab: {e}"))?),
+            "--listen" => listen = Some(endpoint(&name, text()?)?),
+            "--to" => to = Some(endpoint(&name, text()?)?),
+            _ => return Err(format!("unknown option {name}")),
+        }
+    }
+    let (listen, port) = listen.ok_or("--listen is missing")?;
+    let (address, to) = to.ok_or("--to is missing")?;
+    Ok(Args {
+        netd: netd.ok_or("--netd is missing")?,
+        lab: lab.ok_or("--lab is missing")?,
+        listen: SocketAddrV4::new(listen, port.get()),
+        address,
+        port: to,
+    })
+}
+
+fn endpoint(option: &str, text: &str) -> std::result::Result<(Ipv4Addr, Port), String> {
+    let (address, port) = text
+        .split_once(':')
+        .ok_or_else(|| format!("{option} {text}: ADDRESS:PORT is wanted"))?;
+    Ok((parse_address(address)?, parse_port(port)?))
+}
