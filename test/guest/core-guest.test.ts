@@ -117,7 +117,7 @@ describe('a micro guest', () => {
     // The key is put there while the prompt already answers.
     type('echo sum-$((6*7)); until cat /root/.ssh/authorized_keys 2>&-; do sleep 0.1; done');
     await viewer.sees('sum-42');
-    const key = readFileSync(join(guest.dirs.labData, 'ssh/id_ed25519.pub'), 'utf8').trim();
+    const key = readFileSync(join(guest.dirs.labData, '.ssh/id_ed25519.pub'), 'utf8').trim();
     await viewer.sees(key);
 
     const screens = [new Viewer(), new Viewer()];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import process from 'node:process';
 import type { Connection } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
@@ -45,14 +45,16 @@ async function targetOf(connection: Connection, invocation: Invocation): Promise
   }
   const scope = (await rowsOf(connection, tables.labs)).find((each) => each.name === lab)?.scope;
   const { labData } = guestDirs(lab, name);
+  const { privateKey } = await labKey(labData, lab);
   return {
     guest: name,
     lab,
     address,
     micro: guest.image === 'micro',
     user: typeof user === 'string' ? user : undefined,
-    privateKey: (await labKey(labData, lab)).privateKey,
-    knownHosts: join(labData, 'ssh', 'known_hosts'),
+    privateKey,
+    // Beside the key: no guest can be called so, as their disks lie in the same folder.
+    knownHosts: join(dirname(privateKey), 'known_hosts'),
     netdSocket: netdSocket(scope ?? 'private', lab),
     tap: ownProgram('tapyard-tap'),
   };
