@@ -13,7 +13,7 @@ const pageDeadline = 30_000;
 /** A world whose user has a lab up, in the private scope, beside a core that stays: that of `tapyard serve`. */
 export interface LabWorld {
   readonly world: World;
-  /** A Chromium with the window in its first page; serve hosts the core from the first visit on. */
+  /** A Chromium with the window in its first page; serve hosts the core from its start, visited or not. */
   readonly browser: BrowserContext;
   readonly page: Page;
   readonly close: () => Promise<void>;
