@@ -123,7 +123,8 @@ export const commands: readonly CommandSpec[] = [
     arguments: [],
     summary: 'List guests: state, address, taps, sockets',
     description: [
-      'Lists the guests of all labs, or of one. With --json an array of {lab, name, state, pid, accelerator, nics: [{network, tap, mac, address}], sockets: {serial, vnc, qmp}}; pid, accelerator, tap and address are null where there is none.',
+      'Lists the guests of all labs, or of one. With --json an array of {lab, name, state, pid, accelerator, nics: [{network, tap, mac, address}], sockets: {serial, vnc, qmp}, serialRecord}; pid, accelerator, tap and address are null where there is none.',
+      'What is written to sockets.serial (a FIFO) is typed into the guest; the file serialRecord has all that it says on its serial port.',
     ],
     options: [{ ...lab, text: 'Only the guests of this lab.' }, json],
     load: async () => (await import('./run/ls.ts')).run,

@@ -11,6 +11,7 @@ export interface GuestEntry {
   accelerator: GuestRow['accelerator'];
   nics: { network: string; tap: string | null; mac: string; address: string | null }[];
   sockets: GuestRow['sockets'];
+  serialRecord: string;
 }
 
 /** A row of the guests' table as scripts get it. */
@@ -23,6 +24,7 @@ export function guestEntry(guest: GuestRow): GuestEntry {
     accelerator: guest.accelerator,
     nics: guest.nics.map(({ network, tap, mac, address }) => ({ network, tap, mac, address })),
     sockets: guest.sockets,
+    serialRecord: guest.serialRecord,
   };
 }
 

@@ -217,8 +217,8 @@ export const contract = {
   },
   consoles: {
     /**
-     * The serial console. Offsets are those of QEMU's log; `from` is where to begin, -1 for the last
-     * `tail` bytes. Bytes that the capped log no longer has are told by a skip.
+     * The serial console. Offsets are those of its record; `from` is where to begin, -1 for the last
+     * `tail` bytes. Bytes that the capped record no longer has are told by a skip.
      */
     serial: bytes({
       in: guestOf.extend({

@@ -138,8 +138,13 @@ export const GuestRow = z.strictObject({
   memory: z.number(),
   cpus: z.number(),
   nics: z.array(NicState),
-  /** Absolute paths of the consoles' and QMP's sockets. */
+  /**
+   * Absolute paths, there while QEMU is: of the screen's and the monitor's sockets, and of the serial port's FIFO.
+   * What is written to that is typed into the guest, whoever else does so.
+   */
   sockets: z.strictObject({ serial: z.string(), vnc: z.string(), qmp: z.string() }),
+  /** The absolute path of the file that has all that the guest said on its serial port. */
+  serialRecord: z.string(),
   /** Still in the lab file. A running guest that was deleted there stays visible until it ends. */
   wanted: z.boolean(),
   /** The last thing that went wrong with it, until the next attempt. */

@@ -5,14 +5,15 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from '../../electron/contract/connect.ts';
 import { coreSocketPath } from '../../electron/core/host/election.ts';
-import { guestDir } from '../../electron/core/host/runtime-dir.ts';
 import { connectSocket } from '../../electron/core/host/socket-channel.ts';
 import { Qmp } from '../../electron/core/guest/qmp.ts';
+import { serialLogPath } from '../../electron/core/guest/prepare.ts';
+import { guestDirs } from '../../electron/core/guest/spec.ts';
 import { readStateFile } from '../../electron/core/guest/state-file.ts';
 import { byTurns } from './figures.ts';
 import { type GuestSamples, type StartSample, tapOfBareQemu } from './guest-samples.ts';
@@ -42,27 +43,20 @@ const connection = await connect(await connectSocket(coreSocketPath(), 5000), {
 });
 const { client } = connection;
 
-const running = readStateFile(guestDir(lab, guest));
+const dirs = guestDirs(lab, guest);
+const running = readStateFile(dirs.runtime);
 if (running === undefined) throw new Error('the guest does not run');
-const serialLog = optionIn(running.argv, /,logfile=([^,]+),/);
-const runtime = guestDir(lab, guest);
+const serialRecord = serialLogPath(dirs);
 
-/** A guest's own line with other sockets and log, and a tap that is there already instead of netd's descriptor. */
+/** A guest's own line with other sockets, and a tap that is there already instead of netd's descriptor. */
 const bareDir = join(process.env['HOME'] ?? '/tmp', 'bare');
 mkdirSync(bareDir, { recursive: true });
 const bareLog = join(bareDir, 'serial.log');
 const bareLine = running.argv.map((word) =>
   word
     .replace(/^tap,id=net0,fd=\d+$/, `tap,id=net0,ifname=${tapOfBareQemu},script=no,downscript=no`)
-    .replace(serialLog, bareLog)
-    .replaceAll(runtime, bareDir),
+    .replaceAll(dirs.runtime, bareDir),
 );
-
-function optionIn(argv: readonly string[], pattern: RegExp): string {
-  const found = argv.map((word) => pattern.exec(word)?.[1]).find((value) => value !== undefined);
-  if (found === undefined) throw new Error(`QEMU's line has no ${pattern}`);
-  return found;
-}
 
 async function forceOff(): Promise<void> {
   await client.guest.forceOff({ lab, guest });
@@ -70,11 +64,11 @@ async function forceOff(): Promise<void> {
 
 /** Starts by `start` and waits for the serial port's first byte; the guest is off again afterwards. */
 async function timeGuest(start: () => Promise<void>): Promise<StartSample> {
-  const before = sizeOf(serialLog);
+  const before = sizeOf(serialRecord);
   const began = performance.now();
   let monitor = Number.NaN;
   const started = start().then(() => (monitor = performance.now() - began));
-  await until('the first serial byte', () => (sizeOf(serialLog) > before ? true : undefined));
+  await until('the first serial byte', () => (sizeOf(serialRecord) > before ? true : undefined));
   const serial = performance.now() - began;
   await started;
   await forceOff();
@@ -101,7 +95,9 @@ async function timeBare(): Promise<StartSample> {
   rmSync(bareLog, { force: true });
   const [program = '', ...args] = bareLine;
   const began = performance.now();
-  const qemu: ChildProcess = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  const log = openSync(bareLog, 'a');
+  const qemu: ChildProcess = spawn(program, args, { stdio: ['ignore', log, 'inherit'], detached: true });
+  closeSync(log);
   let monitor = Number.NaN;
   const answered = monitorAnswers(join(bareDir, 'qmp.sock')).then(
     () => (monitor = performance.now() - began),

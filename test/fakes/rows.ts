@@ -138,10 +138,11 @@ export const guestRow = (
   cpus: 1,
   nics,
   sockets: {
-    serial: `/run/user/1000/tapyard/${lab}/${name}/serial`,
+    serial: `/run/user/1000/tapyard/${lab}/${name}/serial.in`,
     vnc: `/run/user/1000/tapyard/${lab}/${name}/vnc`,
     qmp: `/run/user/1000/tapyard/${lab}/${name}/qmp`,
   },
+  serialRecord: `/home/me/.local/state/tapyard/labs/${lab}/${name}/serial.log`,
   wanted: true,
   error: null,
   ...part,

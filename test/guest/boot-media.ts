@@ -25,10 +25,59 @@ function sectorThatSays(text: string): Buffer {
   return sector;
 }
 
-/** A raw disk of 1 MiB that boots and says `text` on the serial port. */
-export function diskThatSays(text: string): Buffer {
-  return Buffer.concat([sectorThatSays(text), Buffer.alloc(1024 * 1024 - 512)]);
+/**
+ * A boot sector that writes the numbers from 0 to `lines` - 1 to the first serial port, each in eight hexadecimal
+ * digits and a newline, as fast as the port takes them, and halts. It waits for the port as a driver does.
+ */
+function sectorThatCounts(lines: number): Buffer {
+  const code = [
+    [0x66, 0x31, 0xdb], //       xor ebx, ebx     ; the number
+    [0x66, 0x89, 0xde], //      line: mov esi, ebx
+    [0xb9, 0x09, 0x00], //            mov cx, 9   ; eight digits and the newline
+    [0xba, 0xfd, 0x03], //      next: mov dx, 0x3fd
+    [0xec], //                  wait: in al, dx   ; the line status register of COM1
+    [0xa8, 0x20], //                  test al, 0x20
+    [0x74, 0xfb], //                  jz wait
+    [0xba, 0xf8, 0x03], //            mov dx, 0x3f8
+    [0xb0, 0x0a], //                  mov al, 10
+    [0x49], //                        dec cx
+    [0x74, 0x0d], //                  jz put
+    [0x66, 0xc1, 0xc6, 0x04], //      rol esi, 4
+    [0x89, 0xf0], //                  mov ax, si
+    [0x24, 0x0f], //                  and al, 15
+    [0x3c, 0x0a], //                  cmp al, 10
+    [0x1c, 0x69], //                  sbb al, 0x69
+    [0x2f], //                        das         ; "0" to "F", and the zero flag is clear
+    [0xee], //                  put:  out dx, al
+    [0x75, 0xe0], //                  jnz next
+    [0x66, 0x43], //                  inc ebx
+    [0x66, 0x81, 0xfb], //            cmp ebx, lines
+    [lines & 255, (lines >> 8) & 255, (lines >> 16) & 255, lines >>> 24],
+    [0x72, 0xcf], //                  jb line
+    [0xf4], //                  stop: hlt
+    [0xeb, 0xfd], //                  jmp stop
+  ].flat();
+  const sector = Buffer.alloc(512);
+  Buffer.from(code).copy(sector);
+  sector.writeUInt16LE(0xaa55, 510);
+  return sector;
 }
+
+/** What a boot of `diskThatCounts(lines)` says. */
+export function countingText(lines: number): string {
+  return Array.from(
+    { length: lines },
+    (_, line) => `${line.toString(16).toUpperCase().padStart(8, '0')}\n`,
+  ).join('');
+}
+
+const disk = (sector: Buffer): Buffer => Buffer.concat([sector, Buffer.alloc(1024 * 1024 - 512)]);
+
+/** A raw disk of 1 MiB that boots and floods the serial port with `countingText(lines)`. */
+export const diskThatCounts = (lines: number): Buffer => disk(sectorThatCounts(lines));
+
+/** A raw disk of 1 MiB that boots and says `text` on the serial port. */
+export const diskThatSays = (text: string): Buffer => disk(sectorThatSays(text));
 
 /** An ISO 9660 image without files that boots by El Torito 1.0 (no emulation) and says `text` on the serial port. */
 export function bootableIso(text: string): Buffer {

@@ -15,7 +15,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { ByteSink } from '../../electron/contract/server.ts';
 import { bootSector, exitPort, reachedLongMode } from '../../electron/core/guest/boot-sector.ts';
 import { Guest } from '../../electron/core/guest/guest.ts';
 import { type GuestSpec } from '../../electron/core/guest/spec.ts';
@@ -25,6 +24,7 @@ import { diskPath } from '../../electron/core/image/overlay.ts';
 import { resolveImage } from '../../electron/core/image/image.ts';
 import { labKey } from '../../electron/core/image/ssh-key.ts';
 import { bootableIso, diskThatSays } from './boot-media.ts';
+import { Viewer } from './viewer.ts';
 
 /* Real QEMU under TCG, without NICs: no netd is needed. Guests with a network are tested by the main job. */
 
@@ -60,29 +60,6 @@ function makeGuest(name: string, more: Partial<GuestSpec> = {}): Guest {
   });
   guests.push(guest);
   return guest;
-}
-
-/** A viewer with all the credit in the world, which checks that offsets are without gap or double. */
-class Viewer implements ByteSink {
-  credit = Number.MAX_SAFE_INTEGER;
-  onCredit: (() => void) | undefined;
-  text = '';
-  next: number | undefined;
-  ended = false;
-  data(chunk: Uint8Array, offset: number): void {
-    if (this.next !== undefined) expect(offset).toBe(this.next);
-    this.next = offset + chunk.length;
-    this.text += Buffer.from(chunk).toString('latin1');
-  }
-  skip(): void {
-    throw new Error('nothing may be skipped here');
-  }
-  end(): void {
-    this.ended = true;
-  }
-  async sees(text: string, timeout = 50_000): Promise<void> {
-    await vi.waitFor(() => expect(this.text).toContain(text), { timeout, interval: 20 });
-  }
 }
 
 const becomes = async (guest: Guest, state: string, timeout = 10_000): Promise<void> => {

@@ -62,9 +62,19 @@ export function mainJob(scope: 'private' | 'host'): void {
     expect(guest?.nics).toMatchObject([{ network: 'br0', tap: 'tap0', address: '192.168.57.2' }]);
     expect(guest?.nics[0]?.mac).toMatch(/^52:54:00(:[0-9a-f]{2}){3}$/);
     expect(readFileSync(`/proc/${guest?.pid}/cmdline`, 'utf8')).toContain('qemu-system-x86_64');
-    for (const socket of Object.values(guest?.sockets ?? {})) {
-      expect(await world.run(['test', '-S', socket], { as: who })).toMatchObject({ code: 0 });
+    const { serial = '', vnc = '', qmp = '' } = guest?.sockets ?? {};
+    for (const [kind, place] of [
+      ['-S', vnc],
+      ['-S', qmp],
+      ['-p', serial],
+      ['-f', guest?.serialRecord ?? ''],
+    ] as const) {
+      expect(await world.run(['test', kind, place], { as: who }), place).toMatchObject({ code: 0 });
     }
+    // A script types beside the console that is open, and reads the answer in the record.
+    await world.must(['sh', '-c', `echo 'echo script-$((6*7))' >${serial}`], { as: who });
+    await shell.waitFor(/script-42/, 10_000);
+    expect(await world.must(['cat', guest?.serialRecord ?? ''], { as: who })).toContain('script-42');
   });
 
   test('it has its address by DHCP and reaches the internet by ping, TCP, UDP and name', async () => {

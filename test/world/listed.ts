@@ -17,6 +17,7 @@ const ListedGuest = z.looseObject({
     }),
   ),
   sockets: z.strictObject({ serial: z.string(), vnc: z.string(), qmp: z.string() }),
+  serialRecord: z.string(),
 });
 export type ListedGuest = z.infer<typeof ListedGuest>;
 

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-import { watch } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, watch } from 'node:fs';
 import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Subscription } from '../../contract/client.ts';
+import { TapyardError } from '../../contract/error.ts';
 import { diskFull } from '../host/atomic-write.ts';
 import { runProgram } from '../host/process.ts';
 import { findProgram } from '../host/programs.ts';
 
 /*
- * The record of a serial console is the file that QEMU itself appends to (`logfile=…,logappend=on`): it has every
- * byte that the guest ever said, whether a core was there or not, and a byte's offset in it is its position in
- * the stream for ever. So nothing that a core holds in memory matters: a killed one leaves neither gap nor double.
+ * The record of a serial console is the file that QEMU has as its standard output, opened to append (O_APPEND): it
+ * has every byte that the guest ever said once, whether a core was there or not, and a byte's offset in it is its
+ * position in the stream for ever. So nothing that a core holds in memory matters: a killed one leaves neither gap
+ * nor double. (QEMU's `logfile=` beside a socket writes a byte again when the socket was full for a moment.) A write
+ * to a file never waits for a reader, and when the disk is full the guest runs on and what it says is lost.
  *
  * It is capped by punching holes (fallocate(2), FALLOC_FL_PUNCH_HOLE): the size and all offsets stay, the disk
  * space at the front is given back, and QEMU, which has the file open, notices nothing. What counts as gone
  * follows from the size alone, so no second file has to agree with this one. Node has no fallocate; the program of
- * util-linux (which every distribution installs) is run, once for each MiB that the guest says. Two limits: while
+ * util-linux (which every distribution installs) is run, at most once for each MiB that the guest says. Two limits: while
  * no core runs nobody punches, and a file system without holes (some network ones) keeps all.
  */
 
@@ -49,6 +52,28 @@ export class SerialRecord {
       await (await open(this.path, 'a', 0o600)).close();
     } catch (thrown) {
       throw diskFull(thrown, this.path);
+    }
+  }
+
+  /** The descriptor that QEMU gets as its standard output. Throws QEMU_FAILED, DISK_FULL. */
+  openForQemu(): number {
+    const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
+    let fd: number | undefined;
+    try {
+      // O_NONBLOCK: a FIFO in its place must not hang the core.
+      fd = openSync(this.path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
+      if (!fstatSync(fd).isFile()) throw new Error('it is not a regular file');
+      return fd;
+    } catch (thrown) {
+      if (fd !== undefined) closeSync(fd);
+      const full = diskFull(thrown, this.path);
+      if (full !== thrown) throw full;
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      throw new TapyardError('QEMU_FAILED', `The serial record ${this.path} cannot be written: ${why}`, {
+        hint: 'Move away what is there; a new one is made at the next start.',
+        subject: this.path,
+        cause: thrown,
+      });
     }
   }
 

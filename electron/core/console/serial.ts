@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { ByteIntake, ByteSink } from '../../contract/server.ts';
-import { lastLine, tailBytes } from './tail.ts';
+import { openForTyping } from './serial-input.ts';
 import { keptFrom, SerialRecord } from './serial-record.ts';
+import { lastLine, tailBytes } from './tail.ts';
 
 /** Bytes that a viewer gets at a time. */
 const chunkBytes = 65_536;
@@ -12,18 +13,18 @@ const chunkBytes = 65_536;
 const pauseMs = 8;
 /** What a guest that reads no input may leave waiting before more is thrown away, as a full UART does. */
 const longestInput = 1024 * 1024;
-/** The record's cap is looked at after so many bytes. */
-const capEvery = 256 * 1024;
+/** How often a running guest's record is looked at for its cap: one stat(2), and a flood is some MiB in that time. */
+const capEveryMs = 2000;
 
 /**
- * One guest's serial console: drained always, because QEMU blocks the guest's terminal when the reader of its
- * socket stops; shown from the record, so that any number of viewers come and go without gaps or doubles; input
- * goes through the socket. It stays while the guest is off, and goes on when it starts again.
+ * One guest's serial console: shown from the record, which QEMU writes, so that any number of viewers come and go
+ * without gaps or doubles and none holds up the guest; typed into through QEMU's input. It stays while the guest is
+ * off, and goes on when it starts again.
  */
 export class SerialConsole {
   readonly record: SerialRecord;
-  #socket: Socket | undefined;
-  #sinceCap = 0;
+  #input: Socket | undefined;
+  #capping: NodeJS.Timeout | undefined;
   readonly #viewers = new Set<Viewer>();
   #tail: { readonly size: number; readonly line: string } | undefined;
   #closed = false;
@@ -32,44 +33,24 @@ export class SerialConsole {
     this.record = new SerialRecord(recordPath);
   }
 
-  /** Connects to QEMU's serial socket and drains it until QEMU goes or `detach`. Throws CONSOLE_CLOSED. */
-  async attach(path: string): Promise<void> {
+  /** Opens the way for typing into a running guest, by the path of its input, and caps its record. Throws CONSOLE_CLOSED. */
+  attach(input: string): void {
     this.detach();
-    const socket = connect({ path });
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', (cause) => {
-        reject(
-          new TapyardError(
-            'CONSOLE_CLOSED',
-            `The serial console ${path} cannot be opened: ${cause.message}`,
-            {
-              subject: path,
-              cause,
-            },
-          ),
-        );
-      });
-    });
-    this.#socket = socket;
+    const socket = openForTyping(input);
     socket.on('error', () => undefined);
     socket.on('close', () => {
-      if (this.#socket === socket) this.#socket = undefined;
+      if (this.#input === socket) this.#input = undefined;
     });
-    // The bytes themselves are in the record.
-    socket.on('data', (chunk) => {
-      this.#sinceCap += chunk.length;
-      if (this.#sinceCap < capEvery) return;
-      this.#sinceCap = 0;
-      void this.record.cap();
-    });
-    await this.record.cap();
+    this.#input = socket;
+    void this.record.cap();
+    this.#capping = setInterval(() => void this.record.cap(), capEveryMs).unref();
   }
 
-  /** Lets go of the socket; the guest's output goes on into the record. */
+  /** Lets go of the guest; its output goes on into the record. */
   detach(): void {
-    this.#socket?.destroy();
-    this.#socket = undefined;
+    this.#input?.destroy();
+    this.#input = undefined;
+    clearInterval(this.#capping);
   }
 
   /**
@@ -98,8 +79,8 @@ export class SerialConsole {
 
   /** Types into the guest. Without a running guest, or when it has left 1 MiB unread, the bytes are gone. */
   write(chunk: Uint8Array): void {
-    if (this.#socket === undefined || this.#socket.writableLength > longestInput) return;
-    this.#socket.write(chunk);
+    if (this.#input === undefined || this.#input.writableLength > longestInput) return;
+    this.#input.write(chunk);
   }
 
   /** The last line of the console as text; read again only when there is more than at the last call. */

@@ -16,8 +16,6 @@ export interface QemuPlan {
   readonly media: BootMedia;
   readonly nics: readonly PluggedNic[];
   readonly sockets: GuestSockets;
-  /** QEMU appends everything that the serial port says here. */
-  readonly serialLog: string;
 }
 
 /** Empty slots for devices that are plugged in later; each costs the guest about 10 ms at boot under TCG. */
@@ -85,12 +83,11 @@ function nicArguments({ fd, vhostFd, index, mac }: PluggedNic): string[] {
  * - The guest's power-off ends QEMU (no `-no-shutdown`): nothing is held by a guest that is off, also while
  *   no core runs. The QMP event SHUTDOWN before the end tells it from a crash.
  * - A reboot stays inside QEMU; a panic that the guest reports (pvpanic) pauses it, so its screen can be read.
+ * - The serial port is QEMU's standard input and output: a FIFO and the record (`launch`).
  * - No TCP port, no user configuration, no default device; `-sandbox` denies fork, setuid and scheduling calls.
  */
 export function qemuArgv(plan: QemuPlan): string[] {
   const { accelerator, sockets } = plan;
-  const socket = (id: string, path: string, more = ''): string =>
-    `socket,id=${id},path=${optionValue(path)},server=on,wait=off${more}`;
   return [
     [plan.program, '-nodefaults', '-no-user-config'],
     ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
@@ -104,9 +101,9 @@ export function qemuArgv(plan: QemuPlan): string[] {
     ['-rtc', 'base=utc'],
     ['-action', 'panic=pause'],
     ['-msg', 'timestamp=on'],
-    ['-chardev', socket('qmp', sockets.qmp), '-mon', 'chardev=qmp,mode=control'],
-    ['-chardev', socket('serial0', sockets.serial, `,logfile=${optionValue(plan.serialLog)},logappend=on`)],
-    ['-serial', 'chardev:serial0'],
+    ['-chardev', `socket,id=qmp,path=${optionValue(sockets.qmp)},server=on,wait=off`],
+    ['-mon', 'chardev=qmp,mode=control'],
+    ['-chardev', 'stdio,id=serial0', '-serial', 'chardev:serial0'],
     // Never `-k`: with it QEMU guesses scan codes from symbols instead of taking the viewer's own.
     ['-vga', 'std', '-vnc', `unix:${optionValue(sockets.vnc)},share=force-shared`],
     ['-object', 'rng-random,id=rng0,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng0'],

@@ -5,6 +5,7 @@ import type { AbortLike, Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { ByteIntake, ByteSink } from '../../contract/server.ts';
 import { openScreen } from '../console/screen.ts';
+import { makeSerialInput } from '../console/serial-input.ts';
 import { SerialConsole } from '../console/serial.ts';
 import { endProcess, isAlive, lookUp, type ProcessId, uidOf } from '../host/process.ts';
 import { makePrivateDir, ownUid } from '../host/runtime-dir.ts';
@@ -66,6 +67,7 @@ export class Guest {
       accelerator: null,
       taps: [],
       sockets: guestSockets(dirs.runtime),
+      serialRecord: this.serial.record.path,
       error: null,
       argv: null,
       startMs: null,
@@ -292,7 +294,12 @@ export class Guest {
       throwIfAborted(abort);
       removeRuntime(this.dirs.runtime);
       makePrivateDir(this.dirs.runtime);
-      launched = launch(this.#spec, nics, argv, qemuLogPath(this.dirs));
+      await makeSerialInput(sockets.serial, abort);
+      launched = launch(this.#spec, nics, argv, {
+        input: sockets.serial,
+        record: this.serial.record,
+        log: qemuLogPath(this.dirs),
+      });
       const { pid } = launched;
       const startTime = lookUp(pid)?.startTime ?? -1;
       const file = {
@@ -399,10 +406,8 @@ export class Guest {
     const before = this.#status;
     this.#settled = this.#settle(machine);
     try {
-      const [condition] = await untilAborted(
-        Promise.all([machine.condition(), this.serial.attach(this.#status.sockets.serial)]),
-        abort,
-      );
+      this.serial.attach(this.#status.sockets.serial);
+      const condition = await untilAborted(machine.condition(), abort);
       // An event that came meanwhile has said more than this answer does.
       const moved = this.#status.state !== before.state || this.#status.reason !== before.reason;
       if (this.#machine === machine)

@@ -4,6 +4,8 @@ import { closeSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs
 import { constants } from 'node:os';
 import { ErrorData, TapyardError } from '../../contract/error.ts';
 import { z } from '../../contract/zod.ts';
+import { openForQemu } from '../console/serial-input.ts';
+import type { SerialRecord } from '../console/serial-record.ts';
 import { programEnvironment } from '../host/process.ts';
 import { ownProgram } from '../host/programs.ts';
 import type { Ending } from './lifecycle.ts';
@@ -77,31 +79,49 @@ export interface Launched {
   lastWords(): string;
 }
 
+/** What QEMU has as its standard streams. */
+export interface Streams {
+  /** The path of the FIFO that the serial port is typed into. */
+  readonly input: string;
+  /** Takes what the serial port says. */
+  readonly record: SerialRecord;
+  /** The path of the file for QEMU's own words. */
+  readonly log: string;
+}
+
 /**
- * Starts QEMU through tapyard-tap in a session of its own, so that it outlives this process; its standard output
- * and error go to `logFile`. Throws NETD_MISSING, QEMU_FAILED.
+ * Starts QEMU through tapyard-tap in a session of its own, so that it outlives this process. Throws NETD_MISSING,
+ * QEMU_FAILED, DISK_FULL.
  */
 export function launch(
   spec: GuestSpec,
   nics: readonly PluggedNic[],
   qemu: readonly string[],
-  logFile: string,
+  streams: Streams,
 ): Launched {
   const tap = ownProgram('tapyard-tap');
+  const logFile = streams.log;
   const log = openSync(logFile, 'a+', 0o600);
   if (fstatSync(log).size > longestLog) ftruncateSync(log);
   const logStart = fstatSync(log).size;
+  const open = [log];
   let child: ChildProcess;
   try {
+    const input = openForQemu(streams.input);
+    open.push(input);
+    const record = streams.record.openForQemu();
+    open.push(record);
     child = spawn(tap, tapArgv(spec, nics, qemu), {
       detached: true,
-      stdio: ['ignore', log, log, 'pipe'],
+      stdio: [input, record, log, 'pipe'],
       env: programEnvironment,
       // A directory that is busy for as long as the guest runs could not be unmounted.
       cwd: '/',
     });
   } finally {
-    closeSync(log);
+    open.forEach((fd) => {
+      closeSync(fd);
+    });
   }
   const lastWords = (): string => readFrom(logFile, logStart);
   const ended = new Promise<Ending>((resolve) => {

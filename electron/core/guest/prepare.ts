@@ -57,7 +57,6 @@ export async function prepare(
     media,
     nics,
     sockets,
-    serialLog: serialLogPath(dirs),
   });
   return { argv, nics, accelerator: choice };
 }

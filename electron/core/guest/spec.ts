@@ -52,17 +52,18 @@ export function guestDirs(lab: string, name: string): GuestDirs {
   };
 }
 
-/** The sockets of one guest, absolute. */
+/** Where one guest is spoken to, absolute: the sockets of its screen and monitor, and its serial port's FIFO. */
 export interface GuestSockets {
+  /** What is written to it is typed into the guest; what the guest says is in the record. */
   readonly serial: string;
   readonly vnc: string;
   readonly qmp: string;
 }
 
-/** The sockets in a guest's runtime directory. Throws RUNTIME_PATH_TOO_LONG. */
+/** Those in a guest's runtime directory. Throws RUNTIME_PATH_TOO_LONG. */
 export function guestSockets(runtime: string): GuestSockets {
   return {
-    serial: socketPath(runtime, 'serial.sock'),
+    serial: join(runtime, 'serial.in'),
     vnc: socketPath(runtime, 'vnc.sock'),
     qmp: socketPath(runtime, 'qmp.sock'),
   };
@@ -110,6 +111,8 @@ export interface GuestStatus {
   /** What QEMU holds; empty when it is gone. */
   readonly taps: readonly HeldTap[];
   readonly sockets: GuestSockets;
+  /** The path of the record of its serial port. */
+  readonly serialRecord: string;
   /** What went wrong last, until the next attempt. */
   readonly error: ErrorData | null;
   /** The command line that QEMU was last started with by this core, for the recipe; null before that. */

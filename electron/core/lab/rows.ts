@@ -28,6 +28,7 @@ export function guestRow(
     cpus: spec.cpus,
     nics: spec.nics.map((nic) => nicState(spec, status, nic, wanted, picture)),
     sockets: { ...status.sockets },
+    serialRecord: status.serialRecord,
     wanted: wanted !== undefined,
     error: status.error,
   };

@@ -61,6 +61,7 @@ describe('commands against a core', () => {
       'accelerator',
       'nics',
       'sockets',
+      'serialRecord',
     ]);
     expect((await run(core, 'ls', [], { lab: 'none' })).status).toBe('NO_SUCH_LAB');
   });

@@ -19,8 +19,7 @@ const plan: QemuPlan = {
     authorizedKeys: '/k/id.pub',
   },
   nics: plug([{ index: 0, network: 'br0', mac: '52:54:00:00:00:01', tap: 'tap0' }], false),
-  sockets: { serial: '/r/serial.sock', vnc: '/r/vnc.sock', qmp: '/r/qmp.sock' },
-  serialLog: '/s/serial.log',
+  sockets: { serial: '/r/serial.in', vnc: '/r/vnc.sock', qmp: '/r/qmp.sock' },
 };
 
 /** Splits an option list as QEMU's QemuOpts does: a comma separates unless it is doubled. */
@@ -91,20 +90,14 @@ describe('QEMU’s command line', () => {
           ...plan,
           media: { kind: 'disk', disk: path, cdrom: path },
           sockets: { serial: path, vnc: path, qmp: path },
-          serialLog: path,
         });
         // As many words as ever, and every path whole in its place.
         expect(line).toHaveLength(
           qemuArgv({ ...plan, media: { kind: 'disk', disk: '/d', cdrom: '/i' } }).length,
         );
-        const [qmp, serial] = valuesAfter(line, '-chardev').map(options);
-        expect(qmp).toEqual(['socket', 'id=qmp', `path=${path}`, 'server=on', 'wait=off']);
-        expect(serial?.slice(2)).toEqual([
-          `path=${path}`,
-          'server=on',
-          'wait=off',
-          `logfile=${path}`,
-          'logappend=on',
+        expect(valuesAfter(line, '-chardev').map(options)).toEqual([
+          ['socket', 'id=qmp', `path=${path}`, 'server=on', 'wait=off'],
+          ['stdio', 'id=serial0'],
         ]);
         expect(options(valuesAfter(line, '-vnc')[0] ?? '')).toEqual([`unix:${path}`, 'share=force-shared']);
         for (const json of valuesAfter(line, '-blockdev')) {

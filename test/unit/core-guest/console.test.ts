@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import { appendFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import {
+  appendFileSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, type Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { TapyardError } from '../../../electron/contract/error.ts';
 import type { ByteSink } from '../../../electron/contract/server.ts';
 import { openScreen } from '../../../electron/core/console/screen.ts';
+import { makeSerialInput } from '../../../electron/core/console/serial-input.ts';
 import { keptFrom, SerialRecord } from '../../../electron/core/console/serial-record.ts';
 import { SerialConsole } from '../../../electron/core/console/serial.ts';
 
@@ -75,6 +86,28 @@ async function listen(path: string, onSocket: (socket: Socket) => void): Promise
   cleanups.push(() => server.close());
   await new Promise<void>((resolve) => server.listen(path, resolve));
   return server;
+}
+
+/** An input as QEMU has it: read from when `reading`, else from `read()` on, until `gone()`. */
+async function qemuInput(
+  reading = true,
+): Promise<{ path: string; typed: () => string; read: () => void; gone: () => void }> {
+  const path = join(box, 'serial.in');
+  await makeSerialInput(path, new AbortController().signal);
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  let typed = '';
+  let socket: Socket | undefined;
+  const read = (): void => {
+    socket = new Socket({ fd, readable: true, writable: false });
+    socket.on('data', (chunk) => (typed += chunk.toString()));
+  };
+  const gone = (): void => {
+    if (socket === undefined) closeSync(fd);
+    else socket.destroy();
+  };
+  if (reading) read();
+  cleanups.push(gone);
+  return { path, typed: () => typed, read, gone };
 }
 
 function serialConsole(): SerialConsole {
@@ -177,45 +210,69 @@ describe('a serial viewer', () => {
   });
 
   it('types into the guest, and a slow one holds up neither QEMU nor others', async () => {
-    const path = join(box, 'serial.sock');
-    let typed = '';
-    let qemu: Socket | undefined;
-    await listen(path, (socket) => {
-      qemu = socket;
-      socket.on('data', (chunk) => (typed += chunk.toString()));
-    });
+    const { path, typed } = await qemuInput();
     const serial = serialConsole();
-    await serial.attach(path);
+    serial.attach(path);
     const slow = new Viewer(0);
     const quick = new Viewer();
     await serial.open({ from: 0, tail: 0 }, slow);
     const intake = await serial.open({ from: 0, tail: 0 }, quick);
     intake.write(Buffer.from('ls\n'));
-    await soon(() => expect(typed).toBe('ls\n'));
-    // As QEMU does it: first to the socket, then to the log.
+    await soon(() => expect(typed()).toBe('ls\n'));
+    // A script may type too.
+    writeFileSync(path, 'pwd\n');
+    await soon(() => expect(typed()).toBe('ls\npwd\n'));
     const piece = Buffer.alloc(100_000, 'y');
-    for (let round = 0; round < 30; round++) {
-      await new Promise((resolve) => qemu?.write(piece, resolve));
-      appendFileSync(log, piece);
-    }
+    for (let round = 0; round < 30; round++) appendFileSync(log, piece);
     await soon(() => expect(quick.bytes.length).toBe(3_000_000));
     expect(slow.bytes.length).toBe(0);
-    expect(qemu?.writableLength).toBe(0);
+  });
+
+  it('keeps at most some MiB for a guest that does not read, whole and in order', async () => {
+    const { path, read, typed } = await qemuInput(false);
+    const serial = serialConsole();
+    serial.attach(path);
+    const pieces = Array.from({ length: 40 }, (_, piece) => String.fromCharCode(65 + piece).repeat(50_000));
+    for (const piece of pieces) {
+      serial.write(Buffer.from(piece));
+      await delay(1);
+    }
+    read();
+    await soon(() => expect(typed().length).toBeGreaterThan(MiB));
+    await delay(50);
+    const kept = Math.ceil(typed().length / 50_000);
+    expect(kept).toBeLessThan(40);
+    expect(typed()).toBe(pieces.slice(0, kept).join(''));
+  });
+
+  it('types nothing where nothing reads, and says so where there is no input', async () => {
+    const { path, gone } = await qemuInput();
+    const serial = serialConsole();
+    serial.attach(path);
+    gone();
+    for (let round = 0; round < 3; round++) {
+      serial.write(Buffer.from('x'));
+      await delay(5);
+    }
+    const attach = (other: string): void => {
+      serial.attach(other);
+    };
+    expect(() => attach(path)).toThrow(/ENXIO/);
+    writeFileSync(log, '');
+    expect(() => attach(log)).toThrow(/not a FIFO/);
+    expect(readFileSync(log, 'utf8')).toBe('');
+    expect(() => attach(join(box, 'none'))).toThrow(expect.objectContaining({ code: 'CONSOLE_CLOSED' }));
   });
 
   it('caps the record while a guest floods it', async () => {
-    const path = join(box, 'serial.sock');
-    let qemu: Socket | undefined;
-    await listen(path, (socket) => (qemu = socket));
+    const { path } = await qemuInput();
     const serial = serialConsole();
-    await serial.attach(path);
-    await soon(() => expect(qemu).toBeDefined());
+    serial.attach(path);
     const viewer = new Viewer();
     await serial.open({ from: 0, tail: 0 }, viewer);
     const piece = Buffer.alloc(MiB / 2, 'z');
     for (let round = 0; round < 24; round++) {
       appendFileSync(log, piece);
-      await new Promise((resolve) => qemu?.write(piece, resolve));
       await delay(5);
     }
     await soon(() => expect(statSync(log).blocks * 512).toBeLessThanOrEqual(5 * MiB));

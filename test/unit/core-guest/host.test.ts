@@ -144,7 +144,7 @@ describe('runtime directory', () => {
 
   it('fits the longest names into a socket path below /run/user', () => {
     const dir = `/run/user/4294967294/tapyard/labs/${shortName('l'.repeat(32))}/guests/${shortName('g'.repeat(63))}`;
-    expect(socketPath(dir, 'serial.sock').length).toBeLessThanOrEqual(107);
+    expect(socketPath(dir, 'vnc.sock').length).toBeLessThanOrEqual(107);
   });
 
   it('refuses a socket path of 108 bytes and takes one of 107', () => {

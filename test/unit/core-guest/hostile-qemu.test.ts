@@ -17,7 +17,6 @@ const { createServer } = require('node:net');
 require('node:fs').closeSync(3);
 process.on('SIGTERM', () => {});
 const path = (id) => process.argv.join(' ').match(new RegExp('socket,id=' + id + ',path=([^,]+),'))[1];
-createServer(() => {}).listen(path('serial0'));
 createServer((socket) => {
   socket.on('error', () => {});
   socket.write('{"QMP":{"version":{"qemu":{"major":7,"minor":2,"micro":0}},"capabilities":[]}}\\n');

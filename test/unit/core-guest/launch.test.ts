@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { makeSerialInput } from '../../../electron/core/console/serial-input.ts';
+import { SerialRecord } from '../../../electron/core/console/serial-record.ts';
 import { Guest } from '../../../electron/core/guest/guest.ts';
-import { launch, qemuFailed } from '../../../electron/core/guest/launch.ts';
+import { launch, qemuFailed, type Streams } from '../../../electron/core/guest/launch.ts';
 import { guestDirs, type GuestSpec } from '../../../electron/core/guest/spec.ts';
 import { choose } from '../../../electron/core/guest/accelerator.ts';
 import { bootSector } from '../../../electron/core/guest/boot-sector.ts';
@@ -12,10 +23,15 @@ import { bootSector } from '../../../electron/core/guest/boot-sector.ts';
 /* tapyard-tap and QEMU are shell scripts here: what is tested is what we make of their words and their ends. */
 
 let box: string;
-let log: string;
-beforeEach(() => {
+let streams: Streams;
+beforeEach(async () => {
   box = mkdtempSync(join(tmpdir(), 'tapyard-launch-'));
-  log = join(box, 'qemu.log');
+  streams = {
+    input: join(box, 'serial.in'),
+    record: new SerialRecord(join(box, 'serial.log')),
+    log: join(box, 'qemu.log'),
+  };
+  await makeSerialInput(streams.input, new AbortController().signal);
   vi.stubEnv('TAPYARD_LIBEXEC', box);
   vi.stubEnv('TAPYARD_ACCEL', 'tcg');
   for (const name of ['RUNTIME_DIR', 'STATE_HOME', 'DATA_HOME', 'CACHE_HOME']) vi.stubEnv(`XDG_${name}`, box);
@@ -43,7 +59,7 @@ it('gets the taps, becomes QEMU in a session of its own, and hears its end', asy
   tap(
     `echo '{"taps":[{"nic":0,"tap":"tap0","ifindex":7,"fd":10,"steps":[]}]}' >&3; exec 3>&-; exec sleep 30`,
   );
-  const launched = launch(spec, [], ['qemu'], log);
+  const launched = launch(spec, [], ['qemu'], streams);
   expect(await launched.taps).toEqual([{ nic: 0, tap: 'tap0', ifindex: 7, fd: 10, steps: [] }]);
   const stat = readFileSync(`/proc/${launched.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   // Fields 5 and 6 of proc(5): process group and session.
@@ -52,11 +68,37 @@ it('gets the taps, becomes QEMU in a session of its own, and hears its end', asy
   expect(await launched.ended).toEqual({ kind: 'signal', signal: 'SIGKILL', number: 9 });
 });
 
+it('has the serial port’s input and record as its standard streams', async () => {
+  writeFileSync(streams.record.path, 'earlier ');
+  tap(`echo '{"taps":[]}' >&3; exec 3>&-; head -c 5; sleep 30`);
+  const launched = launch(spec, [], ['qemu'], streams);
+  await launched.taps;
+  // Nobody else has it open, and it has not ended; what one writes and leaves is read.
+  writeFileSync(streams.input, 'he');
+  writeFileSync(streams.input, 'llo');
+  await vi.waitFor(() => expect(readFileSync(streams.record.path, 'utf8')).toBe('earlier hello'));
+  launched.kill();
+  await launched.ended;
+});
+
+it.each([
+  ['directory', (path: string) => mkdirSync(path), /EISDIR/],
+  ['FIFO', (path: string) => execFileSync('mkfifo', [path]), /ENXIO/],
+  ['device', (path: string) => symlinkSync('/dev/null', path), /not a regular file/],
+])('starts nothing where a %s has the record’s name', (_, make, why) => {
+  tap('echo started >>"$0".started');
+  make(streams.record.path);
+  expect(() => launch(spec, [], ['qemu'], streams)).toThrow(
+    expect.objectContaining({ code: 'QEMU_FAILED', message: expect.stringMatching(why) }),
+  );
+  expect(readdirSync(box)).not.toContain('tapyard-tap.started');
+});
+
 it('passes netd’s error on as it is', async () => {
   tap(
     `echo '{"error":{"code":"NIC_IN_USE","message":"taken","hint":"end it","subject":"seed/guest/0"}}' >&3; exit 1`,
   );
-  await expect(launch(spec, [], ['qemu'], log).taps).rejects.toMatchObject({
+  await expect(launch(spec, [], ['qemu'], streams).taps).rejects.toMatchObject({
     code: 'NIC_IN_USE',
     message: 'taken',
     hint: 'end it',
@@ -70,15 +112,15 @@ it.each([
   ['reports something else', `echo '{"taps":[1]}' >&3; sleep 9`, 'INTERNAL', /unknown/],
 ])('fails where tapyard-tap %s', async (_, script, code, message) => {
   tap(script);
-  const launched = launch(spec, [], ['qemu'], log);
+  const launched = launch(spec, [], ['qemu'], streams);
   await expect(launched.taps).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   await launched.ended;
 });
 
 it('keeps QEMU’s last words, of this start only', async () => {
-  writeFileSync(log, 'an older failure\n');
+  writeFileSync(streams.log, 'an older failure\n');
   tap(`echo '{"taps":[]}' >&3; echo 'qemu: bad option' >&2; exit 1`);
-  const launched = launch(spec, [], ['qemu'], log);
+  const launched = launch(spec, [], ['qemu'], streams);
   expect(qemuFailed('seed/guest', await launched.ended, launched.lastWords(), '/q.log')).toMatchObject({
     code: 'QEMU_FAILED',
     message: 'QEMU ended with exit code 1 while starting seed/guest: qemu: bad option',

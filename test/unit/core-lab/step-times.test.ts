@@ -15,6 +15,7 @@ const status = (part: Partial<GuestStatus>): GuestStatus => ({
   accelerator: 'tcg',
   taps: [],
   sockets: { serial: '', vnc: '', qmp: '' },
+  serialRecord: '',
   error: null,
   argv: null,
   startMs: null,

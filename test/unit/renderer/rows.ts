@@ -43,6 +43,7 @@ export const guest = (part: Partial<Row<'guests'>> = {}): Row<'guests'> => ({
     },
   ],
   sockets: { serial: '/s', vnc: '/v', qmp: '/q' },
+  serialRecord: '/l',
   wanted: true,
   error: null,
   ...part,
