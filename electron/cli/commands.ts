@@ -182,6 +182,27 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./run/ssh.ts')).run,
   },
   {
+    name: 'forward',
+    arguments: ['[GUEST]', '[PORT]', '[GUEST_PORT]'],
+    summary: 'Let a port of this computer lead to a guest’s, or list those that do',
+    description: [
+      'Connections to PORT of this computer go to GUEST_PORT (the same where it is left out) of the guest: in both scopes, with NAT off too, and without any privilege. The lab file keeps it. Without arguments it lists the forwards.',
+      'It listens on 127.0.0.1, for this computer’s programs only. --address 0.0.0.0, or one of its addresses, lets the network in: whoever reaches that address reaches the guest’s port.',
+      'A port that somebody else has is named with its owner, and tried again from time to time.',
+    ],
+    options: [
+      lab,
+      { name: 'address', value: 'ADDRESS', text: 'Listen on this IPv4 address instead of 127.0.0.1.' },
+      { name: 'remove', text: 'Take the forward away, and end the connections that it carries.' },
+      json,
+    ],
+    examples: [
+      ['tapyard forward web 8080 80', 'http://127.0.0.1:8080 is the guest’s web server.'],
+      ['tapyard forward web 8080 --remove', 'No longer.'],
+    ],
+    load: async () => (await import('./run/forward.ts')).run,
+  },
+  {
     name: 'topology',
     arguments: [],
     summary: 'The lab’s network as the kernel has it: uplink, NAT, bridges, ports, guests',

@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { GuestDefinition } from './lab-file.ts';
+import { ForwardDefinition, GuestDefinition, Port } from './lab-file.ts';
 import { bytes, call, gauge, job, table } from './leaf.ts';
-import { GuestName, LabName, NetworkName, Scope } from './names.ts';
-import { CheckResult, GuestRow, HostRow, JobRow, LabRow, LinkRow, NetworkRow, StepRow } from './rows.ts';
+import { GuestName, Ipv4, LabName, NetworkName, Scope } from './names.ts';
+import {
+  CheckResult,
+  ForwardRow,
+  GuestRow,
+  HostRow,
+  JobRow,
+  LabRow,
+  LinkRow,
+  NetworkRow,
+  StepRow,
+} from './rows.ts';
 import { z } from './zod.ts';
 
 const lab = LabName;
@@ -150,6 +160,24 @@ export const contract = {
       for: 'anyone',
     }),
   },
+  forward: {
+    /** Writes a forward into the lab file; it listens at once where the lab is up. One that is there with this port leads elsewhere then. */
+    add: call({
+      in: guestOf.extend({ forward: ForwardDefinition }),
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'LAB_FILE_INVALID', 'LAB_FILE_UNWRITABLE'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    /** Takes a forward out of the lab file; connections that it carries end. */
+    remove: call({
+      in: guestOf.extend({ address: Ipv4, port: Port }),
+      out: done,
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'NO_SUCH_FORWARD', 'LAB_FILE_UNWRITABLE'],
+      idempotent: false,
+      for: 'anyone',
+    }),
+  },
   recipe: {
     /** The whole recipe as a shell script that a person can read and run. */
     script: call({
@@ -202,6 +230,7 @@ export const contract = {
     networks: table(NetworkRow),
     links: table(LinkRow),
     guests: table(GuestRow),
+    forwards: table(ForwardRow),
     steps: table(StepRow),
     jobs: table(JobRow),
   },

@@ -17,6 +17,7 @@ export const errorCodes = [
   'LAB_UP_IN_OTHER_SCOPE',
   // guests and images
   'NO_SUCH_GUEST',
+  'NO_SUCH_FORWARD',
   'NO_SUCH_IMAGE',
   'IMAGE_MISSING',
   'IMAGE_UNREADABLE',
@@ -63,6 +64,8 @@ export const errorCodes = [
   'BRIDGE_FULL',
   'GUEST_UNREACHABLE',
   'PORT_TAKEN',
+  'PORT_DENIED',
+  'NO_SUCH_ADDRESS',
   'USERNS_DENIED',
   'PASTA_MISSING',
   'PASTA_FAILED',

@@ -33,6 +33,23 @@ export const NicDefinition = z.strictObject({
 });
 export type NicDefinition = z.infer<typeof NicDefinition>;
 
+/** A TCP port. */
+export const Port = z.number().int().min(1).max(65_535);
+
+/** A port of this computer that leads to one of a guest. */
+export const ForwardDefinition = z.strictObject({
+  /** The port to listen on. */
+  port: Port,
+  /** The guest's port; by default the same. */
+  to: Port.optional(),
+  /**
+   * Where to listen: 127.0.0.1, the default, is for this computer's programs only; another of its addresses, or
+   * 0.0.0.0 for all of them, lets the network in.
+   */
+  address: Ipv4.default('127.0.0.1'),
+});
+export type ForwardDefinition = z.infer<typeof ForwardDefinition>;
+
 /** One guest of the lab file. */
 export const GuestDefinition = z.strictObject({
   /** `micro` (built in), or the path of a qcow2, raw or ISO file, absolute or relative to the lab file. */
@@ -40,6 +57,7 @@ export const GuestDefinition = z.strictObject({
   memory: MemorySize.default('256M'),
   cpus: z.number().int().min(1).max(64).default(1),
   nics: z.array(NicDefinition).max(8, 'a guest has at most 8 NICs').default([]),
+  forwards: z.array(ForwardDefinition).max(32, 'a guest has at most 32 forwards').default([]),
 });
 export type GuestDefinition = z.infer<typeof GuestDefinition>;
 

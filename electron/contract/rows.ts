@@ -152,6 +152,27 @@ export const GuestRow = z.strictObject({
 });
 export type GuestRow = z.infer<typeof GuestRow>;
 
+/** One forward of the lab file: a port of this computer that leads to a guest's. */
+export const ForwardRow = z.strictObject({
+  id: z.string(),
+  lab: z.string(),
+  guest: z.string(),
+  /** Where it listens: an IPv4 address and a TCP port of this computer. */
+  address: z.string(),
+  port: z.number(),
+  /** The guest's port. */
+  to: z.number(),
+  /** `waiting`: nobody listens, since the lab is down or the guest has no address yet; `failed`: `error` says why. */
+  state: z.enum(['waiting', 'listening', 'failed']),
+  /** The guest's address that it leads to. */
+  target: z.string().nullable(),
+  /** Connections that it carries now. */
+  flows: z.number(),
+  pid: z.number().nullable(),
+  error: ErrorData.nullable(),
+});
+export type ForwardRow = z.infer<typeof ForwardRow>;
+
 /** One step of the recipe: what Tapyard does, the command that would do the same, and whether it holds. */
 export const StepRow = z.strictObject({
   id: z.string(),

@@ -3,7 +3,15 @@ import { rm } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { TapyardError } from '../contract/error.ts';
-import type { GuestRow, HostRow, LabRow, LinkRow, NetworkRow, StepRow } from '../contract/rows.ts';
+import type {
+  ForwardRow,
+  GuestRow,
+  HostRow,
+  LabRow,
+  LinkRow,
+  NetworkRow,
+  StepRow,
+} from '../contract/rows.ts';
 import type { Server } from '../contract/server.ts';
 import { runChecks } from './check/checks.ts';
 import { qemuVersion } from './check/qemu.ts';
@@ -56,6 +64,7 @@ class LocalCore implements Core {
     networks: new Table<NetworkRow>(),
     links: new Table<LinkRow>(),
     guests: new Table<GuestRow>(),
+    forwards: new Table<ForwardRow>(),
     steps: new Table<StepRow>(),
   };
   /** Labs are opened one after the other, so that two windows do not open one twice. */
@@ -260,6 +269,16 @@ class LocalCore implements Core {
       },
       network: {
         setNat: ({ lab, network, nat }) => this.#lab(lab).setNat(network, nat),
+      },
+      forward: {
+        add: async ({ lab, guest: name, forward }) => {
+          await this.#lab(lab).addForward(name, forward);
+          return {};
+        },
+        remove: async ({ lab, guest: name, address, port }) => {
+          await this.#lab(lab).removeForward(name, { address, port });
+          return {};
+        },
       },
       recipe: {
         script: async ({ lab }) => ({ script: this.#lab(lab).script() }),

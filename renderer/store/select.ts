@@ -3,7 +3,7 @@ import { useMemo } from 'react';
 import { useTables, type Row, type Tables } from './tables.ts';
 import { useUi } from './ui.ts';
 
-type LabTable = 'networks' | 'links' | 'guests' | 'steps';
+type LabTable = 'networks' | 'links' | 'guests' | 'forwards' | 'steps';
 
 const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name.localeCompare(b.name, 'en', { numeric: true });
@@ -49,6 +49,16 @@ export function useNetworks(lab: string): readonly Row<'networks'>[] {
 export function useLinks(lab: string): readonly Row<'links'>[] {
   const links = useTables((tables) => tables.links);
   return useMemo(() => ofLab<'links'>(links, lab).sort(byName), [links, lab]);
+}
+
+/** The lab's forwards by port. */
+export function useForwards(lab: string): readonly Row<'forwards'>[] {
+  const forwards = useTables((tables) => tables.forwards);
+  return useMemo(
+    () =>
+      ofLab<'forwards'>(forwards, lab).sort((a, b) => a.port - b.port || a.address.localeCompare(b.address)),
+    [forwards, lab],
+  );
 }
 
 /** The lab's recipe in order. */

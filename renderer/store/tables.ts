@@ -21,6 +21,7 @@ const names = [
   'networks',
   'links',
   'guests',
+  'forwards',
   'steps',
   'jobs',
 ] as const satisfies readonly TableName[];
@@ -31,6 +32,7 @@ const empty: Tables = {
   networks: new Map(),
   links: new Map(),
   guests: new Map(),
+  forwards: new Map(),
   steps: new Map(),
   jobs: new Map(),
 };
@@ -96,6 +98,7 @@ export function followTables(client: Client, onFirst: () => void): Subscription 
     client.tables.networks((change) => follow('networks', change)),
     client.tables.links((change) => follow('links', change)),
     client.tables.guests((change) => follow('guests', change)),
+    client.tables.forwards((change) => follow('forwards', change)),
     client.tables.steps((change) => follow('steps', change)),
     client.tables.jobs((change) => follow('jobs', change)),
   ];

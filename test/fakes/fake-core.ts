@@ -4,11 +4,18 @@ import type { Channel, Connection } from '../../electron/contract/client.ts';
 import { serveChannel } from '../../electron/contract/dispatch.ts';
 import { TapyardError } from '../../electron/contract/error.ts';
 import { memoryChannelPair } from '../../electron/contract/memory-channel.ts';
-import type { GuestRow, JobRow, LabRow, NetworkRow, StepRow } from '../../electron/contract/rows.ts';
+import type {
+  ForwardRow,
+  GuestRow,
+  JobRow,
+  LabRow,
+  NetworkRow,
+  StepRow,
+} from '../../electron/contract/rows.ts';
 import type { Server } from '../../electron/contract/server.ts';
 import { fakeScreen, fakeSerial } from './consoles.ts';
 import { lower } from './labs.ts';
-import { bridgeLinkRow, guestRow, nicState, tapLinks, type LabRows } from './rows.ts';
+import { bridgeLinkRow, forwardRow, guestRow, nicState, tapLinks, type LabRows } from './rows.ts';
 import { FakeGauge, FakeTable } from './table.ts';
 
 /** How the fake behaves, for tests that want it slow or failing. */
@@ -50,6 +57,7 @@ export class FakeCore {
   readonly networks: FakeTable<NetworkRow>;
   readonly links: FakeTable<LabRows['links'][number]>;
   readonly guests: FakeTable<GuestRow>;
+  readonly forwards: FakeTable<ForwardRow>;
   readonly jobs = new FakeTable<JobRow>();
   readonly steps: FakeTable<StepRow>;
   /** Every call that came, as "leaf subject". */
@@ -68,6 +76,7 @@ export class FakeCore {
     this.networks = new FakeTable(rows.networks);
     this.links = new FakeTable(rows.links);
     this.guests = new FakeTable(rows.guests);
+    this.forwards = new FakeTable(rows.forwards);
     this.steps = new FakeTable(recipe(rows));
     this.server = this.#makeServer(rows);
   }
@@ -299,6 +308,18 @@ export class FakeCore {
           return { nat, changed, flowsRemoved: nat ? 0 : 41, ms: 0.4 };
         },
       },
+      forward: {
+        add: async ({ lab, guest, forward: { port, to, address } }) => {
+          this.#note('forward.add', `${lab}/${guest} ${address}:${port}`);
+          this.forwards.change([forwardRow(this.#guest(lab, guest), port, to ?? port, { address })]);
+          return {};
+        },
+        remove: async ({ lab, guest, address, port }) => {
+          this.#note('forward.remove', `${lab}/${guest} ${address}:${port}`);
+          this.forwards.change([], [`${lab}/${guest}/${address}:${port}`]);
+          return {};
+        },
+      },
       recipe: { script: async () => ({ script: '#!/bin/sh\nset -e\nip link add br0 type bridge\n' }) },
       check: {
         run: async () => ({
@@ -325,6 +346,7 @@ export class FakeCore {
         networks: this.networks,
         links: this.links,
         guests: this.guests,
+        forwards: this.forwards,
         steps: this.steps,
         jobs: this.jobs,
       },

@@ -2,6 +2,7 @@
 import type { GuestRow, LinkRow, NetworkRow } from '../../electron/contract/rows.ts';
 import {
   bridgeLinkRow,
+  forwardRow,
   guestRow,
   hostRow,
   labRow,
@@ -13,7 +14,10 @@ import {
 } from './rows.ts';
 
 /** Links of everything that is up: bridges, taps, the uplink; and the bridges' port counts to match. */
-function complete(rows: Omit<LabRows, 'links'>, more: readonly LinkRow[] = []): LabRows {
+function complete(
+  rows: Omit<LabRows, 'links' | 'forwards'> & Partial<Pick<LabRows, 'forwards'>>,
+  more: readonly LinkRow[] = [],
+): LabRows {
   const links = [
     linkRow(rows.labs[0]?.name ?? '', 'up0', { kind: 'tun', addresses: ['169.254.2.2/30'] }),
     ...rows.networks.filter((network) => network.observed !== null).map(bridgeLinkRow),
@@ -25,7 +29,7 @@ function complete(rows: Omit<LabRows, 'links'>, more: readonly LinkRow[] = []): 
     const ports = links.filter((link) => link.master === network.name).length;
     return { ...network, observed: { ...network.observed, ports } };
   });
-  return { ...rows, networks, links };
+  return { forwards: [], ...rows, networks, links };
 }
 
 /** The lab of the tutorial: one network, one micro guest. */
@@ -69,7 +73,8 @@ export function mockLab(): LabRows {
   const links = rows.links.map((link) =>
     link.name === 'tap2' ? { ...link, carrier: false, operstate: 'down' } : link,
   );
-  return { ...rows, links };
+  const forwards = rows.guests.filter(({ name }) => name === 'web').map((web) => forwardRow(web, 8080, 80));
+  return { ...rows, links, forwards };
 }
 
 /** A lab as its file wants it, nothing of it in the kernel. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type {
+  ForwardRow,
   GuestRow,
   HostRow,
   LabRow,
@@ -15,6 +16,7 @@ export interface LabRows {
   readonly networks: NetworkRow[];
   readonly links: LinkRow[];
   readonly guests: GuestRow[];
+  readonly forwards: ForwardRow[];
 }
 
 /** When the guests of a fake began to run: every screenshot says 12 minutes. */
@@ -147,6 +149,29 @@ export const guestRow = (
   error: null,
   ...part,
 });
+
+export const forwardRow = (
+  guest: GuestRow,
+  port: number,
+  to: number,
+  part: Partial<ForwardRow> = {},
+): ForwardRow => {
+  const address = part.address ?? '127.0.0.1';
+  return {
+    id: `${guest.id}/${address}:${port}`,
+    lab: guest.lab,
+    guest: guest.name,
+    address,
+    port,
+    to,
+    state: 'listening',
+    target: guest.nics[0]?.address ?? null,
+    flows: 0,
+    pid: 32_100,
+    error: null,
+    ...part,
+  };
+};
 
 /** The taps that a guest's NICs hold, as rows of `links`. */
 export const tapLinks = (guest: GuestRow): LinkRow[] =>

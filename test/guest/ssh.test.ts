@@ -60,7 +60,10 @@ describe('a guest of the private scope, from its host', () => {
     const fetch = `Promise.all(Array.from({ length: 20 }, () => fetch('http://127.0.0.1:8080/').then((r) => r.text()))).then((all) => console.log(all.filter((page) => page.includes('guest')).length))`;
     expect(await world.must([process.execPath, '-e', fetch])).toBe('20\n');
     const second = await world.run(command);
-    expect(second).toMatchObject({ code: 1, stdout: '' });
+    expect(second).toMatchObject({ code: 1 });
+    expect(JSON.parse(second.stdout)).toMatchObject({
+      error: { code: 'PORT_TAKEN', subject: '127.0.0.1:8080' },
+    });
     expect(second.stderr).toContain(`127.0.0.1:8080 is taken by tapyard-tap (process `);
     forward.kill('SIGTERM');
   });

@@ -96,6 +96,13 @@ export const run: Run = async (invocation) => {
       terminal.err(`tapyard: the lab has no uplink: ${safeLine(message)} [${safeLine(code)}]\n`);
       if (uplink.reason.hint !== undefined) terminal.err(`  ${safeLine(uplink.reason.hint)}\n`);
     }
+    for (const { error } of await rowsOf(connection, tables.forwards).then((rows) =>
+      rows.filter((row) => row.lab === lab && row.state === 'failed'),
+    ))
+      if (error !== null)
+        terminal.err(
+          `tapyard: a forward does not listen: ${safeLine(error.message)} [${safeLine(error.code)}]\n`,
+        );
     if (options['json'] === true) printJson(terminal, { lab, guests: guests.map(guestEntry) });
     else terminal.out(`Lab ${lab} is up.\n${guests.map((guest) => `  ${reachText(guest)}\n`).join('')}`);
     return 0;

@@ -11,7 +11,7 @@ import {
   type Pair,
   type YAMLMap,
 } from 'yaml';
-import type { GuestDefinition } from '../../contract/lab-file.ts';
+import type { ForwardDefinition, GuestDefinition } from '../../contract/lab-file.ts';
 import type { z } from '../../contract/zod.ts';
 
 /** A guest as a caller writes it: what has a default may be missing. */
@@ -72,6 +72,37 @@ export function withoutGuest(text: string, name: string): string {
     const after = lineEnd(text, text.slice(0, end).trimEnd().length) + 1;
     return text.slice(0, lineStart) + text.slice(after);
   });
+}
+
+/** A forward as a caller writes it. */
+export type NewForward = z.input<typeof ForwardDefinition>;
+
+/** Makes these the forwards of a guest. What is as without being said stays unsaid. */
+export function withForwards(text: string, guest: string, forwards: readonly NewForward[]): string {
+  const short = forwards.map(({ address, port, to }) => ({
+    port,
+    ...(to === undefined || to === port ? {} : { to }),
+    ...(address === undefined || address === '127.0.0.1' ? {} : { address }),
+  }));
+  return edited(text, ['guests', guest, 'forwards'], short.length === 0 ? undefined : short, (document) => {
+    const map = mapAt(document, ['guests', guest]);
+    if (!map || map.flow || short.length === 0) return undefined;
+    const pair = pairOf(map, 'forwards');
+    if (pair)
+      return isSeq(pair.value) && pair.value.flow ? splice(text, pair.value.range, flow(short)) : undefined;
+    const last = map.items.at(-1);
+    const end = isSeq(last?.value) ? last.value.range?.[1] : rangeOf(last?.value)?.[1];
+    if (!last || end === undefined) return undefined;
+    const at = lineEnd(text, text.slice(0, end).trimEnd().length);
+    return insert(text, at, `\n${indentOf(text, last)}forwards: ${flow(short)}`);
+  });
+}
+
+/** In flow style on one line, as people write it. */
+function flow(value: unknown): string {
+  const document = parse(stringify(value));
+  if (isSeq(document.contents)) document.contents.flow = true;
+  return document.toString({ lineWidth: 0 }).trimEnd();
 }
 
 /** Tries the small change, checks it, and falls back to yaml's writer. */

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { LabDefinition } from '../../contract/lab-file.ts';
+import type { ForwardDefinition, LabDefinition } from '../../contract/lab-file.ts';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { FileProblem } from '../../contract/lab-file.ts';
 import type { Scope } from '../../contract/names.ts';
-import type { GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../contract/rows.ts';
+import type { ForwardRow, GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../contract/rows.ts';
 import type { Subscription } from '../../contract/client.ts';
+import { ForwardSet, type WantedForward } from '../forward/forward-set.ts';
 import type { Job } from '../host/jobs.ts';
 import { ownUid } from '../host/runtime-dir.ts';
 import type { Table } from '../host/table.ts';
@@ -14,7 +15,7 @@ import { inspectImage } from '../image/inspect.ts';
 import { resolveImage } from '../image/image.ts';
 import { ownDefaultDevice } from '../net/default-route.ts';
 import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
-import { type NewGuest, withGuest, withNat, withoutGuest } from './edit.ts';
+import { type NewGuest, withForwards, withGuest, withNat, withoutGuest } from './edit.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import { GuestSet, guestSpec } from './guest-set.ts';
 import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
@@ -32,6 +33,7 @@ export interface LabTables {
   readonly networks: Table<NetworkRow>;
   readonly links: Table<LinkRow>;
   readonly guests: Table<GuestRow>;
+  readonly forwards: Table<ForwardRow>;
   readonly steps: Table<StepRow>;
 }
 
@@ -54,6 +56,7 @@ export class Lab {
   readonly file: string;
   readonly #options: LabOptions;
   readonly #guests: GuestSet;
+  readonly #forwards: ForwardSet;
   readonly #applied = new Map<string, ResolvedNetwork>();
   readonly #records: StepRecords;
   #engine: Engine;
@@ -68,6 +71,7 @@ export class Lab {
   #formerScope: Scope | undefined;
   #error: ErrorData | null = null;
   #failed = false;
+  #opened = false;
   #publishing = false;
   #closed = false;
 
@@ -77,6 +81,7 @@ export class Lab {
     this.file = options.file;
     this.#records = new StepRecords(options.name);
     this.#guests = new GuestSet(options.name, () => this.#changed());
+    this.#forwards = new ForwardSet(options.name, () => this.#changed());
     this.#definition = { name: options.name, networks: {}, guests: {} };
     this.#resolved = resolveLab(this.#definition);
     this.#engine = options.engine(options.scope);
@@ -103,6 +108,10 @@ export class Lab {
       removeStepTimes(lab.name);
       lab.#engine.tidy();
     } else lab.#records.recall(readStepTimes(lab.name) ?? { networks: {}, guests: {} });
+    await lab.#forwards.adopt();
+    // Not before all that runs is known: a forward whose lab seems to be down is ended.
+    lab.#opened = true;
+    await lab.#settleForwards();
     lab.publish();
     return lab;
   }
@@ -236,6 +245,7 @@ export class Lab {
         throw thrown;
       }
       writeStepTimes(this.name, this.#records.times(this.#statuses()));
+      await this.#settleForwards();
     });
   }
 
@@ -243,6 +253,7 @@ export class Lab {
   async down(job: Job, force: boolean): Promise<void> {
     await this.#working('stopping', async () => {
       removeStepTimes(this.name);
+      await this.#settleForwards();
       await bringDown(this.#ground(), job, force);
       this.#records.clear();
       this.#guests.dropGone();
@@ -395,6 +406,65 @@ export class Lab {
     this.publish();
   }
 
+  /** Writes a forward into the file, in place of one with its port. Throws NO_SUCH_GUEST, LAB_FILE_*. */
+  async addForward(guest: string, forward: ForwardDefinition): Promise<void> {
+    this.#refuseUnknownGuest(guest);
+    const elsewhere = otherThan(forward);
+    this.#take(
+      await editLabFile(this.file, undefined, (text, definition) => {
+        const forwards = definition.guests[guest]?.forwards ?? [];
+        return withForwards(text, guest, [...forwards.filter(elsewhere), forward]);
+      }),
+    );
+    await this.#settleForwards();
+    this.publish();
+  }
+
+  /** Takes a forward out of the file. Throws NO_SUCH_GUEST, NO_SUCH_FORWARD, LAB_FILE_*. */
+  async removeForward(guest: string, at: Listening): Promise<void> {
+    this.#refuseUnknownGuest(guest);
+    const edit = await editLabFile(this.file, undefined, (text, definition) => {
+      const forwards = definition.guests[guest]?.forwards ?? [];
+      const others = forwards.filter(otherThan(at));
+      if (others.length === forwards.length)
+        throw new TapyardError(
+          'NO_SUCH_FORWARD',
+          `Nothing leads from ${at.address}:${at.port} to ${guest} in the lab ${this.name}.`,
+          {
+            hint: `It has: ${forwards.map(({ address, port }) => `${address}:${port}`).join(', ') || 'none'}.`,
+            subject: `${this.name}/${guest}`,
+          },
+        );
+      return withForwards(text, guest, others);
+    });
+    this.#take(edit);
+    await this.#settleForwards();
+    this.publish();
+  }
+
+  #refuseUnknownGuest(name: string): void {
+    if (!Object.hasOwn(this.#definition.guests, name)) this.guest(name);
+  }
+
+  /**
+   * Makes the forwards those of the file. They wait for a lab that comes up, and go before one that goes down;
+   * while it comes up those that are there stay.
+   */
+  async #settleForwards(): Promise<void> {
+    await this.#forwards.settle(this.#wantedForwards(), this.#engine.netdSocket);
+  }
+
+  #wantedForwards(): WantedForward[] {
+    const { picture } = this.#engine;
+    const usable = this.#busy !== 'stopping' && this.#running();
+    return this.#resolved.guests.flatMap((guest) => {
+      const handle = this.#guests.handles.get(guest.name);
+      const nics = handle ? guestRow(handle.spec, handle.status, guest, picture).nics : [];
+      const target = usable ? (nics.find((nic) => nic.address !== null)?.address ?? null) : null;
+      return guest.forwards.map((forward) => ({ guest: guest.name, ...forward, target }));
+    });
+  }
+
   #statuses(): (readonly [string, GuestHandle['status']])[] {
     return [...this.guests].map(([name, { status }]) => [name, status] as const);
   }
@@ -449,6 +519,7 @@ export class Lab {
       guestRow(handle.spec, handle.status, wanted.get(name), picture),
     );
     const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
+    if (this.#opened && this.#busy !== 'starting') void this.#settleForwards();
     const held: Held = { picture, guests: new Map(rows.map((row) => [row.name, row])) };
     tables.labs.put({
       id: this.name,
@@ -462,6 +533,7 @@ export class Lab {
       uplink: picture ? uplinkRow(picture.uplink) : null,
     });
     tables.guests.replace(rows, mine);
+    tables.forwards.replace(this.#forwards.rows(), mine);
     tables.networks.replace(
       networkRows(
         this.name,
@@ -485,10 +557,20 @@ export class Lab {
     this.#watcher?.close();
     this.#engineSubscription.close();
     this.#engine.close();
+    await this.#forwards.release();
     await this.#guests.release();
     const { tables } = this.#options;
     const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
-    for (const table of [tables.guests, tables.networks, tables.links, tables.steps]) table.replace([], mine);
+    for (const table of [tables.guests, tables.forwards, tables.networks, tables.links, tables.steps])
+      table.replace([], mine);
     tables.labs.delete(this.name);
   }
 }
+
+/** Where a forward listens, by which it is known. */
+type Listening = Pick<ForwardDefinition, 'address' | 'port'>;
+
+const otherThan =
+  (at: Listening) =>
+  ({ address, port }: Listening): boolean =>
+    address !== at.address || port !== at.port;

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
+import { forwardsDir } from '../forward/forward-set.ts';
 import { Guest } from '../guest/guest.ts';
 import type { GuestSpec } from '../guest/spec.ts';
 import { qemuProgram } from '../host/programs.ts';
@@ -259,7 +260,7 @@ function throwFailed(lab: string, failed: Failures): void {
 /** Removes the directories that are empty now, and no other. */
 function removeEmptyDirectories(scope: Scope, lab: string): void {
   const dir = labDir(lab);
-  for (const path of [netdDir(scope, lab), join(dir, 'guests'), dir, dirname(dir)]) {
+  for (const path of [netdDir(scope, lab), join(dir, 'guests'), forwardsDir(lab), dir, dirname(dir)]) {
     try {
       rmdirSync(path);
     } catch {

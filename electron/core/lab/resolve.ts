@@ -43,6 +43,15 @@ export interface ResolvedNic {
   readonly address: string | null;
 }
 
+/** A forward with every default filled in. */
+export interface ResolvedForward {
+  /** Where it listens. */
+  readonly address: string;
+  readonly port: number;
+  /** The guest's port. */
+  readonly to: number;
+}
+
 /** A guest with every default filled in. */
 export interface ResolvedGuest {
   readonly name: string;
@@ -52,6 +61,7 @@ export interface ResolvedGuest {
   readonly memory: number;
   readonly cpus: number;
   readonly nics: readonly ResolvedNic[];
+  readonly forwards: readonly ResolvedForward[];
 }
 
 /** A lab as it is to be made, in the order of the file. */
@@ -75,7 +85,15 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
       tap: taps(),
       address: nic.address ?? null,
     }));
-    return { name, image: guest.image, memory: memoryBytes(guest.memory), cpus: guest.cpus, nics };
+    const forwards = guest.forwards.map(({ address, port, to }) => ({ address, port, to: to ?? port }));
+    return {
+      name,
+      image: guest.image,
+      memory: memoryBytes(guest.memory),
+      cpus: guest.cpus,
+      nics,
+      forwards,
+    };
   });
   const networks = Object.entries(definition.networks).map(([name, network]): ResolvedNetwork => ({
     name,

@@ -30,7 +30,7 @@ export function gatewayOf(network: NetworkDefinition): number {
 
 /** What no single value of the file can tell: subnets, addresses, ranges, names of networks, MACs. */
 export function ruleFindings(definition: LabDefinition): Finding[] {
-  return [...networkFindings(definition), ...nicFindings(definition)];
+  return [...networkFindings(definition), ...nicFindings(definition), ...forwardFindings(definition)];
 }
 
 function networkFindings(definition: LabDefinition): Finding[] {
@@ -156,6 +156,37 @@ function nicFindings(definition: LabDefinition): Finding[] {
           });
         macs.set(nic.mac, owner);
       }
+    }
+  }
+  return findings;
+}
+
+/** Two forwards cannot listen on one port; 0.0.0.0 is every address. */
+function forwardFindings(definition: LabDefinition): Finding[] {
+  const findings: Finding[] = [];
+  const earlier: { guest: string; address: string; port: number }[] = [];
+  for (const [guest, { nics, forwards }] of Object.entries(definition.guests)) {
+    for (const [index, { address, port }] of forwards.entries()) {
+      const path = ['guests', guest, 'forwards', index, 'port'];
+      const taken = earlier.find(
+        (other) =>
+          other.port === port && (other.address === address || [other.address, address].includes('0.0.0.0')),
+      );
+      if (taken)
+        findings.push({
+          path,
+          at: 'value',
+          message: `${taken.address}:${port} is already a forward to ${taken.guest}`,
+          expected: 'a port that no other forward of the lab has',
+        });
+      else if (nics.length === 0)
+        findings.push({
+          path,
+          at: 'value',
+          message: `nothing can be forwarded to ${guest}: it has no NIC`,
+          expected: 'a guest with a NIC',
+        });
+      earlier.push({ guest, address, port });
     }
   }
   return findings;

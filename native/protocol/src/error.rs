@@ -47,6 +47,8 @@ pub enum Code {
     AnchorFailed,
     // `tapyard-tap forward`.
     PortTaken,
+    PortDenied,
+    NoSuchAddress,
     // A client's own: netd is not there, or did not answer in time.
     Unreachable,
     TimedOut,

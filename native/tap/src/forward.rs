@@ -5,6 +5,7 @@ use crate::dial::{connect, parse_address, parse_port};
 use crate::fail;
 use crate::flow::{Flow, reset};
 use crate::owner::listener_of;
+use crate::watchers::{Status, Watchers};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ struct Args {
     listen: SocketAddrV4,
     address: Ipv4Addr,
     port: Port,
+    watch: Option<PathBuf>,
 }
 
 /// Runs `forward` with the words after it; until it is killed.
@@ -37,13 +39,19 @@ pub fn run(words: &[OsString]) -> ExitCode {
         Ok(args) => args,
         Err(sentence) => return fail::usage(&sentence),
     };
-    match listen(args.listen).and_then(|listener| serve(&args, &listener)) {
+    let watchers = || Watchers::open(args.watch.as_deref());
+    match listen(args.listen).and_then(|listener| serve(&args, &listener, watchers()?)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail::error(&error),
+        Err(error) => {
+            if let Ok(data) = serde_json::to_string(&error) {
+                println!("{{\"error\":{data}}}");
+            }
+            fail::error(&error)
+        }
     }
 }
 
-/// `PORT_TAKEN` with who listens there already; `KERNEL`.
+/// `PORT_TAKEN` with who listens there already; `PORT_DENIED`, `NO_SUCH_ADDRESS`, `KERNEL`.
 fn listen(at: SocketAddrV4) -> Result<TcpListener> {
     let listener = TcpListener::bind(at).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -51,6 +59,16 @@ fn listen(at: SocketAddrV4) -> Result<TcpListener> {
             Error::new(Code::PortTaken, format!("{at} is taken by {owner}"))
                 .hint("End that program, or forward from another port.")
                 .subject(at.to_string())
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            Error::new(Code::PortDenied, format!("this user may not listen on {at}"))
+                .hint("Ports below 1024 are root's (sysctl net.ipv4.ip_unprivileged_port_start): forward from a higher one.")
+                .subject(at.to_string())
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            Error::new(Code::NoSuchAddress, format!("this computer has no address {}", at.ip()))
+                .hint("Listen on 127.0.0.1 for this computer alone, or on 0.0.0.0 for every address that it has.")
+                .subject(at.ip().to_string())
         }
         _ => Error::kernel(format!("listen on {at}"), &cause).subject(at.to_string()),
     })?;
@@ -63,7 +81,7 @@ fn listen(at: SocketAddrV4) -> Result<TcpListener> {
 /// What a dial came to: the client, and the guest or why not.
 type Dialled = (TcpStream, Result<OwnedFd>);
 
-fn serve(args: &Args, listener: &TcpListener) -> Result<()> {
+fn serve(args: &Args, listener: &TcpListener, mut watchers: Watchers) -> Result<()> {
     println!("{{\"listening\":\"{}\"}}", args.listen);
     let (sender, receiver) = channel();
     let setup = |e| Error::kernel("make a socket pair", &e);
@@ -71,6 +89,7 @@ fn serve(args: &Args, listener: &TcpListener) -> Result<()> {
     wake.set_nonblocking(true).map_err(setup)?;
     woken.set_nonblocking(true).map_err(setup)?;
     let mut flows: Vec<Flow> = Vec::new();
+    let mut status = Status::default();
     let mut dials = 0;
     loop {
         let mut accepting = PollFlags::empty();
@@ -87,6 +106,12 @@ fn serve(args: &Args, listener: &TcpListener) -> Result<()> {
                 whose.push(index);
             }
         }
+        let flows_end = fds.len();
+        fds.extend(
+            watchers
+                .fds()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(Error::kernel("wait for connections", &e.into())),
@@ -95,7 +120,7 @@ fn serve(args: &Args, listener: &TcpListener) -> Result<()> {
         drop(fds);
         let pumped: HashSet<usize> = whose
             .into_iter()
-            .zip(&ready[2..])
+            .zip(&ready[2..flows_end])
             .filter_map(|(index, ready)| ready.then_some(index))
             .collect();
         let mut index = 0..;
@@ -104,7 +129,7 @@ fn serve(args: &Args, listener: &TcpListener) -> Result<()> {
             !ready || flow.pump()
         });
         if ready[1] {
-            dials -= joined(&woken, &receiver, &mut flows);
+            dials -= joined(&woken, &receiver, &mut flows, &mut status);
         }
         // A client that went between poll and accept is no failure.
         if ready[0]
@@ -113,6 +138,8 @@ fn serve(args: &Args, listener: &TcpListener) -> Result<()> {
             dials += 1;
             dial(args, client, &sender, &wake)?;
         }
+        status.flows = flows.len();
+        watchers.tell(&ready[flows_end..], &status);
     }
 }
 
@@ -133,7 +160,12 @@ fn dial(args: &Args, client: TcpStream, done: &Sender<Dialled>, wake: &UnixStrea
 }
 
 /// Joins those whose guest has answered. Returns how many have got an answer of any kind.
-fn joined(mut woken: &UnixStream, receiver: &Receiver<Dialled>, flows: &mut Vec<Flow>) -> usize {
+fn joined(
+    mut woken: &UnixStream,
+    receiver: &Receiver<Dialled>,
+    flows: &mut Vec<Flow>,
+    status: &mut Status,
+) -> usize {
     let _ = std::io::Read::read(&mut woken, &mut [0; 64]);
     let mut answered = 0;
     while let Ok((client, guest)) = receiver.try_recv() {
@@ -147,6 +179,7 @@ fn joined(mut woken: &UnixStream, receiver: &Receiver<Dialled>, flows: &mut Vec<
         });
         match flow {
             Ok(mut flow) => {
+                status.failure = None;
                 if flow.pump() {
                     flows.push(flow);
                 }
@@ -155,6 +188,7 @@ fn joined(mut woken: &UnixStream, receiver: &Receiver<Dialled>, flows: &mut Vec<
                 // As if the guest were here: a refused connection is reset.
                 reset(client.as_fd());
                 eprintln!("tapyard-tap: {error}");
+                status.failure = Some(error);
             }
         }
     }
@@ -162,7 +196,7 @@ fn joined(mut woken: &UnixStream, receiver: &Receiver<Dialled>, flows: &mut Vec<
 }
 
 fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
-    let (mut netd, mut lab, mut listen, mut to) = (None, None, None, None);
+    let (mut netd, mut lab, mut listen, mut to, mut watch) = (None, None, None, None, None);
     let mut rest = words.iter();
     while let Some(option) = rest.next() {
         let name = option.to_string_lossy();
@@ -170,6 +204,7 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
         let text = || value.to_str().ok_or_else(|| format!("{name} is not UTF-8"));
         match &*name {
             "--netd" => netd = Some(PathBuf::from(value)),
+            "--watch" => watch = Some(PathBuf::from(value)),
             "--lab" => lab = Some(text()?.parse().map_err(|e| format!("--lab: {e}"))?),
             "--listen" => listen = Some(endpoint(&name, text()?)?),
             "--to" => to = Some(endpoint(&name, text()?)?),
@@ -184,6 +219,7 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
         listen: SocketAddrV4::new(listen, port.get()),
         address,
         port: to,
+        watch,
     })
 }
 

@@ -10,6 +10,7 @@ mod fail;
 mod flow;
 mod forward;
 mod owner;
+mod watchers;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ Usage:
                    -- PROGRAM [ARGUMENT]...
   tapyard-tap dial --netd SOCKET --lab LAB ADDRESS PORT
   tapyard-tap forward --netd SOCKET --lab LAB --listen ADDRESS:PORT --to ADDRESS:PORT
+                      [--watch SOCKET]
   tapyard-tap --help | --version
 
 exec
@@ -48,7 +50,10 @@ dial
 forward
   Listens on --listen and connects each client to --to, a guest's address and port, through
   netd. 127.0.0.1 is this computer's programs only; another address is who reaches it. Writes
-  {\"listening\":\"ADDRESS:PORT\"} to standard output once it does, and runs until it is killed.
+  {\"listening\":\"ADDRESS:PORT\"} to standard output once it does, or {\"error\":{...}}, and runs until
+  it is killed. With
+  --watch it listens on that unix socket too, and tells each client {\"flows\":N,\"failure\":null},
+  the connections that it carries and why the last client was turned away, now and at changes.
 
 PROGRAM is looked for in PATH unless it has a slash.
 

@@ -10,6 +10,7 @@ import { useLinks, useNetworks, useSteps } from '../../store/select.ts';
 import { subjectKey } from '../../store/subject.ts';
 import type { Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { Forwards } from './Forwards.tsx';
 import { Head } from './Head.tsx';
 import { Recipe } from './Recipe.tsx';
 import { Fact, Facts, Section } from './Section.tsx';
@@ -100,6 +101,7 @@ export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): Re
           );
         })}
       </Section>
+      <Forwards guest={guest} />
       <Section title="Machine">
         <Facts>
           <Fact name="Image" value={guest.imageLabel} words />

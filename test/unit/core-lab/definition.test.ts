@@ -39,7 +39,7 @@ describe('a lab file', () => {
       'unknown key',
       withLine('memory:', 'memry:'),
       [
-        '7:5 guests.guest.memry: "memry" is not a key of guest guest, did you mean "memory"? | one of image, memory, cpus, nics',
+        '7:5 guests.guest.memry: "memry" is not a key of guest guest, did you mean "memory"? | one of image, memory, cpus, nics, forwards',
       ],
     ],
     [

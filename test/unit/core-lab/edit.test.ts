@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readLabFile } from '../../../electron/core/lab/definition.ts';
-import { withGuest, withNat, withoutGuest } from '../../../electron/core/lab/edit.ts';
+import { withForwards, withGuest, withNat, withoutGuest } from '../../../electron/core/lab/edit.ts';
 import { editLabFile, loadLabFile, watchLabFile } from '../../../electron/core/lab/lab-file.ts';
 import { readStore, writeStore } from '../../../electron/core/lab/store.ts';
 
@@ -44,6 +44,24 @@ describe('an edit changes only what it must', () => {
     expect(withNat(withNat(seed, 'br0', false), 'br0', true)).toBe(seed);
     const short = 'name: a\nnetworks: {br0: {subnet: 10.0.0.0/24}}';
     expect(withNat(short, 'br0', false)).toBe('name: a\nnetworks: {br0: {subnet: 10.0.0.0/24, nat: false}}');
+  });
+
+  it('for forwards', () => {
+    const one = withForwards(seed, 'guest', [{ port: 8080, to: 80, address: '127.0.0.1' }]);
+    expect(diff(one)).toEqual(['+      forwards: [ { port: 8080, to: 80 } ]']);
+    const two = withForwards(one, 'guest', [
+      { port: 8080, to: 80 },
+      { port: 22, to: 22, address: '0.0.0.0' },
+    ]);
+    expect(diff(two)).toEqual([
+      '+      forwards: [ { port: 8080, to: 80 }, { port: 22, address: 0.0.0.0 } ]',
+    ]);
+    expect(withForwards(two, 'guest', [])).not.toContain('forwards');
+    expect(withForwards(two, 'guest', [])).toContain('# built in');
+    expect(readLabFile(Buffer.from(two)).definition?.guests['guest']?.forwards).toEqual([
+      { port: 8080, to: 80, address: '127.0.0.1' },
+      { port: 22, address: '0.0.0.0' },
+    ]);
   });
 
   it('for a new guest', () => {

@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TapyardError } from '../../../electron/contract/error.ts';
-import type { GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../../electron/contract/rows.ts';
+import type {
+  ForwardRow,
+  GuestRow,
+  LabRow,
+  LinkRow,
+  NetworkRow,
+  StepRow,
+} from '../../../electron/contract/rows.ts';
 import { Table } from '../../../electron/core/host/table.ts';
 import { Jobs } from '../../../electron/core/host/jobs.ts';
 import { Lab } from '../../../electron/core/lab/lab.ts';
@@ -39,6 +46,7 @@ describe('a lab that is down', () => {
     networks: new Table<NetworkRow>(),
     links: new Table<LinkRow>(),
     guests: new Table<GuestRow>(),
+    forwards: new Table<ForwardRow>(),
     steps: new Table<StepRow>(),
   };
   const row = (): LabRow | undefined => tables.labs.get('seed');

@@ -74,6 +74,7 @@ describe('the new guest form', () => {
       memory: '256M',
       cpus: 1,
       nics: [{ network: 'br0', address: '192.168.57.3' }],
+      forwards: [],
     });
     expect(GuestDefinition.parse(definitionOf({ ...form, network: '', address: '' })).nics).toEqual([]);
   });

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+import { X } from 'lucide-react';
+import { useState, type FormEvent, type ReactElement } from 'react';
+import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
+import { Button } from '../../lib/Button.tsx';
+import { CopyButton } from '../../lib/CopyButton.tsx';
+import { ErrorNote } from '../../lib/ErrorNote.tsx';
+import { Field } from '../../lib/Field.tsx';
+import { count } from '../../lib/format.ts';
+import { useClient } from '../../store/core.ts';
+import { useForwards } from '../../store/select.ts';
+import type { Row } from '../../store/tables.ts';
+import { useUi } from '../../store/ui.ts';
+import styles from './Forwards.module.css';
+import { checkForward, portOf, reaches, type ForwardForm } from './forward-form.ts';
+import { Section } from './Section.tsx';
+
+/** The ports of this computer that lead to a guest. */
+export function Forwards({ guest }: { readonly guest: Row<'guests'> }): ReactElement {
+  const all = useForwards(guest.lab);
+  const forwards = all.filter((row) => row.guest === guest.name);
+  const [adding, setAdding] = useState(false);
+  const can = guest.wanted && guest.nics.length > 0;
+  return (
+    <Section
+      title="Forwards"
+      action={
+        can && !adding ? (
+          <Button size="small" variant="ghost" onPress={() => setAdding(true)}>
+            Add forward
+          </Button>
+        ) : null
+      }
+    >
+      {forwards.length === 0 && !adding ? (
+        <p className={styles.empty}>No port of this computer leads to {guest.name}.</p>
+      ) : null}
+      {forwards.length > 0 ? (
+        <ul className={styles.list}>
+          {forwards.map((row) => (
+            <Forward key={row.id} row={row} />
+          ))}
+        </ul>
+      ) : null}
+      {adding ? <NewForward guest={guest} others={all} onClose={() => setAdding(false)} /> : null}
+    </Section>
+  );
+}
+
+const stateWords: Readonly<Record<Row<'forwards'>['state'], string>> = {
+  waiting: 'waiting for the guest',
+  listening: 'listening',
+  failed: 'nobody listens',
+};
+
+function Forward({ row }: { readonly row: Row<'forwards'> }): ReactElement {
+  const client = useClient();
+  const [removing, setRemoving] = useState(false);
+  const [error, setError] = useState<ErrorData | null>(null);
+  const at = `${row.address}:${row.port}`;
+  // 0.0.0.0 is no address that a program can go to.
+  const reachable = row.address === '0.0.0.0' ? `127.0.0.1:${row.port}` : at;
+  const remove = (): void => {
+    setRemoving(true);
+    const { lab, guest, address, port } = row;
+    client.forward.remove({ lab, guest, address, port }).then(
+      () => useUi.getState().announce(`${at} no longer leads to ${guest}.`),
+      (thrown: unknown) => {
+        setRemoving(false);
+        setError(TapyardError.from(thrown).toData());
+      },
+    );
+  };
+  const failure = error ?? row.error;
+  return (
+    <li className={styles.row}>
+      <span className={styles.way}>
+        {at} → {row.to}
+      </span>
+      <CopyButton text={reachable} what={`address ${reachable}`} />
+      <Button
+        variant="ghost"
+        size="small"
+        iconOnly
+        aria-label={`Remove forward ${at}`}
+        unavailable={removing ? 'Removing…' : undefined}
+        onPress={remove}
+      >
+        <X aria-hidden />
+      </Button>
+      <span className={styles.state} data-state={row.state}>
+        {stateWords[row.state]}
+        {row.state === 'listening' && row.flows > 0 ? ` · ${count(row.flows, 'connection')}` : ''}
+        {row.address === '127.0.0.1' ? '' : ' · open to the network'}
+      </span>
+      {failure ? (
+        <div className={styles.error}>
+          <ErrorNote error={failure} tone={row.state === 'listening' && !error ? 'warn' : 'bad'} />
+        </div>
+      ) : null}
+    </li>
+  );
+}
+
+interface NewForwardProps {
+  readonly guest: Row<'guests'>;
+  readonly others: readonly Row<'forwards'>[];
+  readonly onClose: () => void;
+}
+
+function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
+  const client = useClient();
+  const [form, setForm] = useState<ForwardForm>({ port: '', to: '', address: '127.0.0.1' });
+  const [touched, setTouched] = useState(false);
+  const [sending, setSending] = useState(false);
+  const [error, setError] = useState<ErrorData | null>(null);
+  const wrong = checkForward(form, others);
+  const submit = (event: FormEvent): void => {
+    event.preventDefault();
+    setTouched(true);
+    const port = portOf(form.port);
+    const to = portOf(form.to);
+    if (port === undefined || Object.keys(wrong).length > 0) return;
+    setSending(true);
+    const forward = { port, address: form.address, ...(to === undefined ? {} : { to }) };
+    client.forward.add({ lab: guest.lab, guest: guest.name, forward }).then(
+      () => {
+        useUi.getState().announce(`${form.address}:${port} leads to ${guest.name}.`);
+        onClose();
+      },
+      (thrown: unknown) => {
+        setSending(false);
+        setError(TapyardError.from(thrown).toData());
+      },
+    );
+  };
+  const set = (part: Partial<ForwardForm>): void => setForm((old) => ({ ...old, ...part }));
+  return (
+    <form className={styles.form} aria-label={`New forward to ${guest.name}`} noValidate onSubmit={submit}>
+      <div className={styles.pair}>
+        <Field label="Port of this computer" error={touched ? wrong.port : undefined} mono>
+          {(control) => (
+            <input
+              {...control}
+              // eslint-disable-next-line jsx-a11y/no-autofocus -- the form was opened to type here
+              autoFocus
+              inputMode="numeric"
+              autoComplete="off"
+              placeholder="8080"
+              value={form.port}
+              onChange={(event) => set({ port: event.target.value })}
+            />
+          )}
+        </Field>
+        <Field label="Port of the guest" error={touched ? wrong.to : undefined} mono>
+          {(control) => (
+            <input
+              {...control}
+              inputMode="numeric"
+              autoComplete="off"
+              placeholder={form.port === '' ? '80' : form.port}
+              value={form.to}
+              onChange={(event) => set({ to: event.target.value })}
+            />
+          )}
+        </Field>
+      </div>
+      <Field label="Who reaches it">
+        {(control) => (
+          <select
+            {...control}
+            value={form.address}
+            onChange={(event) => set({ address: event.target.value })}
+          >
+            {reaches.map(({ address, words }) => (
+              <option key={address} value={address}>
+                {words} ({address})
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+      {error ? <ErrorNote title="The forward was not made" error={error} /> : null}
+      <div className={styles.actions}>
+        <Button size="small" onPress={onClose}>
+          Cancel
+        </Button>
+        <Button
+          size="small"
+          variant="primary"
+          type="submit"
+          unavailable={sending ? 'Writing the lab file…' : undefined}
+        >
+          {sending ? 'Writing…' : 'Forward'}
+        </Button>
+      </div>
+    </form>
+  );
+}
