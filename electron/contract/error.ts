@@ -63,6 +63,7 @@ export const errorCodes = [
   'VHOST_MISSING',
   'BRIDGE_FULL',
   'GUEST_UNREACHABLE',
+  'DOOR_SHUT',
   'PORT_TAKEN',
   'PORT_DENIED',
   'NO_SUCH_ADDRESS',

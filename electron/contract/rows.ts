@@ -43,6 +43,18 @@ export const LabRow = z.strictObject({
 });
 export type LabRow = z.infer<typeof LabRow>;
 
+/** A chain of another firewall on the host, such as Docker's or ufw's, that would drop a network's packets. */
+export const DoorRow = z.strictObject({
+  /** As nft names it: `ip filter FORWARD`. */
+  chain: z.string(),
+  firewall: z.enum(['docker', 'firewalld', 'ufw', 'iptables', 'nftables']),
+  /** Whether the accept of Tapyard's helper is there. */
+  state: z.enum(['open', 'shut']),
+  /** What to type where the helper could not open it. */
+  command: z.string().nullable(),
+});
+export type DoorRow = z.infer<typeof DoorRow>;
+
 /** One network of a lab, wanted and observed. */
 export const NetworkRow = z.strictObject({
   id: z.string(),
@@ -62,6 +74,8 @@ export const NetworkRow = z.strictObject({
       /** Read back from nftables. */
       nat: z.boolean(),
       forwarding: z.boolean(),
+      /** Empty where no other firewall is in the way. */
+      doors: z.array(DoorRow),
       /** null when dnsmasq does not run. */
       dns: z.strictObject({ pid: z.number().nullable(), from: z.string(), to: z.string() }).nullable(),
       /** Number of ports of the bridge. */

@@ -75,6 +75,7 @@ export const networkRow = (
       up: true,
       nat,
       forwarding: nat,
+      doors: [],
       dns: dns
         ? { pid: 4711, from: subnet.replace(/0\/24$/, '128'), to: subnet.replace(/0\/24$/, '254') }
         : null,

@@ -43,6 +43,19 @@ export const NetdLink = z.object({
 });
 export type NetdLink = z.infer<typeof NetdLink>;
 
+/** A chain of another firewall's that would drop a network's packets. */
+export const NetdDoor = z.object({
+  /** `ip filter FORWARD` */
+  chain: z.string(),
+  firewall: z.enum(['docker', 'firewalld', 'ufw', 'iptables', 'nftables']),
+  /** Whether netd's accept is there. */
+  state: z.enum(['open', 'shut']),
+  /** What the user can do where netd could not, and why it could not. */
+  command: z.string().nullable(),
+  reason: z.string().nullable(),
+});
+export type NetdDoor = z.infer<typeof NetdDoor>;
+
 /** One network as the kernel has it. */
 export const NetdNetwork = z.object({
   lab: LabName,
@@ -57,6 +70,7 @@ export const NetdNetwork = z.object({
   nat: z.boolean(),
   filter: z.boolean(),
   forwarding: z.boolean(),
+  doors: z.array(NetdDoor),
   dns: z.object({ pid: count.nullable(), from: z.string(), to: z.string() }).nullable(),
   /** `expires` in seconds since 1970, 0 never. */
   leases: z.array(

@@ -2,7 +2,14 @@
 import type { ErrorData } from '../../contract/error.ts';
 import type { LinkRow, NetworkRow, Uplink } from '../../contract/rows.ts';
 import type { ResolvedNetwork } from '../lab/resolve.ts';
-import type { NetdEvent, NetdLink, NetdNetwork, NetdSnapshot, NetdUplink } from './netd-protocol.ts';
+import type {
+  NetdDoor,
+  NetdEvent,
+  NetdLink,
+  NetdNetwork,
+  NetdSnapshot,
+  NetdUplink,
+} from './netd-protocol.ts';
 
 /** What netd has told of one namespace so far. Immutable: an event makes a new one. */
 export interface Picture {
@@ -145,6 +152,12 @@ function networkRow(
             up: bridge.up,
             nat: network.nat,
             forwarding: network.forwarding,
+            doors: network.doors.map(({ chain, firewall, state, command }) => ({
+              chain,
+              firewall,
+              state,
+              command,
+            })),
             dns: network.dns,
             ports: [...(picture?.links.values() ?? [])].filter((link) => link.master === bridge.ifindex)
               .length,
@@ -153,6 +166,15 @@ function networkRow(
     reason: failure ?? deviation(lab, name, wanted, network, bridge, picture !== null) ?? null,
   };
 }
+
+/** The other firewalls of a host, as people call them. */
+const firewallName: Record<NetdDoor['firewall'], string> = {
+  docker: 'Docker',
+  firewalld: 'firewalld',
+  ufw: 'ufw',
+  iptables: 'iptables',
+  nftables: 'nftables',
+};
 
 /** How the kernel differs from what is wanted, the gravest first; undefined when it does not. */
 function deviation(
@@ -184,5 +206,12 @@ function deviation(
     return say('KERNEL', `The kernel does not forward what comes from ${name}.`, again);
   if (wanted.dhcp && (network.dns?.pid ?? null) === null)
     return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);
+  const shut = network.doors.find((door) => door.state === 'shut');
+  if (shut)
+    return say(
+      'DOOR_SHUT',
+      `The chain ${shut.chain} of ${firewallName[shut.firewall]} drops what guests of ${name} send: ${shut.reason ?? 'nobody let it through'}.`,
+      shut.command ? `Let it through yourself: ${shut.command}` : again,
+    );
   return undefined;
 }

@@ -6,6 +6,7 @@
 //! machine: with the machine everything that it tells of is gone as well, which the boot id in
 //! its first line shows.
 
+use crate::doors::Place;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +55,13 @@ pub enum Entry {
         /// Which network.
         name: NetworkName,
     },
+    /// A door for it is to be opened in a firewall of somebody else's.
+    Door {
+        /// Which network.
+        network: NetworkName,
+        /// Where.
+        place: Place,
+    },
     /// Forwarding of an interface that is not ours is to be switched on; it was off.
     Opened {
         /// The interface.
@@ -78,6 +86,8 @@ pub struct Recorded {
     /// Addresses that its bridge had under earlier specs. A netd that was killed while it
     /// changed one leaves both.
     pub formers: Vec<Ipv4Net>,
+    /// Where it may have doors, sorted.
+    pub doors: Vec<Place>,
 }
 
 /// A bridge's address with its subnet's length.
@@ -102,9 +112,9 @@ impl State {
             Entry::Network { lab, network } => {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
-                let mut formers = before.map_or_else(Vec::new, |mut before| {
+                let (mut formers, doors) = before.map_or_else(Default::default, |mut before| {
                     before.formers.push(bridge_address(&before.spec));
-                    before.formers
+                    (before.formers, before.doors)
                 });
                 formers.retain(|former| *former != bridge_address(&spec));
                 let recorded = Recorded {
@@ -112,6 +122,7 @@ impl State {
                     spec,
                     removing: false,
                     formers,
+                    doors,
                 };
                 self.networks.insert(recorded.spec.name.clone(), recorded);
             }
@@ -127,6 +138,13 @@ impl State {
             }
             Entry::Removed { name } => {
                 self.networks.remove(&name);
+            }
+            Entry::Door { network, place } => {
+                if let Some(recorded) = self.networks.get_mut(&network)
+                    && let Err(at) = recorded.doors.binary_search(&place)
+                {
+                    recorded.doors.insert(at, place);
+                }
             }
             Entry::Opened { device } => {
                 if let Err(at) = self.opened.binary_search(&device) {
@@ -154,6 +172,10 @@ impl State {
                 lab: recorded.lab.clone(),
                 network: Box::new(recorded.spec.clone()),
             });
+            entries.extend(recorded.doors.iter().map(|place| Entry::Door {
+                network: name.clone(),
+                place: place.clone(),
+            }));
             if recorded.removing {
                 entries.push(Entry::Removing { name: name.clone() });
             }

@@ -6,6 +6,7 @@ pub mod confine;
 pub mod conntrack;
 pub mod directory;
 pub mod dnsmasq;
+pub mod doors;
 pub mod engine;
 pub mod host;
 pub mod journal;

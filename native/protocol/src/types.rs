@@ -88,6 +88,48 @@ pub struct Lease {
     pub expires: u64,
 }
 
+/// Who made a chain that would drop a lab's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firewall {
+    /// Docker.
+    Docker,
+    /// firewalld.
+    Firewalld,
+    /// ufw.
+    Ufw,
+    /// Somebody who uses iptables.
+    Iptables,
+    /// Somebody who uses nft.
+    Nftables,
+}
+
+/// Whether a lab's packets get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DoorState {
+    /// netd's accept is there.
+    Open,
+    /// It could not be made.
+    Shut,
+}
+
+/// A chain of another firewall's that would drop a network's packets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Door {
+    /// Family, table and name: `ip filter FORWARD`.
+    pub chain: String,
+    /// Whose it is.
+    pub firewall: Firewall,
+    /// Whether packets get through.
+    pub state: DoorState,
+    /// What the user can do where netd could not.
+    pub command: Option<String>,
+    /// Why netd could not.
+    pub reason: Option<String>,
+}
+
 /// A network as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,6 +154,8 @@ pub struct Network {
     pub filter: bool,
     /// sysctl net.ipv4.conf.BRIDGE.forwarding, read back.
     pub forwarding: bool,
+    /// Where other firewalls of the host would drop its packets, and whether they are let through.
+    pub doors: Vec<Door>,
     /// Its DHCP and DNS server; null where none is wanted.
     pub dns: Option<Dns>,
     /// From dnsmasq's lease file.

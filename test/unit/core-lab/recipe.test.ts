@@ -82,6 +82,7 @@ describe('the recipe', () => {
       nat: true,
       filter: true,
       forwarding: true,
+      doors: [],
       dns: null,
       leases: [{ mac, address: '192.168.57.2', hostname: 'guest', expires: 0 }],
     };

@@ -57,6 +57,7 @@ function made(
     nat,
     filter: true,
     forwarding: true,
+    doors: [],
     dns,
     leases: [],
     ...more,

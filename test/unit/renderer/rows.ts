@@ -63,6 +63,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
     up: true,
     nat: true,
     forwarding: true,
+    doors: [],
     dns: { pid: 12, from: '192.168.57.128', to: '192.168.57.254' },
     ports: 1,
   },

@@ -73,7 +73,7 @@ impl Engine {
         let pending = self.begin_dns(spec, made)?;
         let mut dns = watch.step("dns", false);
         let held = self.plan_uplink().and_then(|()| {
-            let changed = self.hold_filter()?;
+            let changed = self.hold_filter()? | self.hold_doors(Some(&spec.name));
             let filter = watch.step("filter", changed);
             let changed = self.hold_forwarding()?;
             Ok((filter, watch.step("forwarding", changed)))

@@ -177,7 +177,8 @@ impl Engine {
         self.plan_uplink()?;
         let filter = self.hold_filter()?;
         let forwarding = self.hold_forwarding()?;
-        Ok(filter || forwarding)
+        let doors = self.hold_doors(None);
+        Ok(filter || forwarding || doors)
     }
 
     /// What our table holds; nothing where it cannot be read, which is logged.

@@ -7,6 +7,7 @@ mod bridge;
 mod check;
 mod counters;
 mod dial;
+mod doors;
 mod forwarding;
 mod label;
 mod observe;
@@ -21,6 +22,7 @@ pub use dial::Dialling;
 pub use observe::changes;
 
 use crate::directory::Directory;
+use crate::doors::Doors;
 use crate::journal::{Journal, Recorded};
 use crate::nft::Filter;
 use crate::rtnl::{Monitor, Rtnl};
@@ -78,6 +80,7 @@ pub struct Engine {
     monitor: Monitor,
     table: String,
     filter: Filter,
+    doors: Doors,
     filter_watch: FilterWatch,
     leases: LeaseWatch,
     journal: Journal,
@@ -126,6 +129,7 @@ impl Engine {
             rtnl: Rtnl::open()?,
             monitor: Monitor::open()?,
             filter: Filter::open(&table)?,
+            doors: Doors::open()?,
             table,
             filter_watch: FilterWatch::open().map_err(watched)?,
             leases: LeaseWatch::open().map_err(watched)?,
@@ -200,7 +204,8 @@ impl Engine {
             }
             Source::Filter => {
                 // An unknown port is nobody's, so everything counts as foreign.
-                if self.filter_watch.foreign(self.filter.port().unwrap_or(0)) {
+                let ours = [self.filter.port(), self.doors.port()].map(|port| port.unwrap_or(0));
+                if self.filter_watch.foreign(&ours) {
                     self.filter_doubtful = true;
                     self.dirty = true;
                 }
@@ -244,7 +249,7 @@ impl Engine {
     /// have been gathered for a while; mends the filter if somebody spoilt it.
     pub fn take_dirty(&mut self) -> bool {
         if std::mem::take(&mut self.filter_doubtful) {
-            self.repair(Engine::hold_filter);
+            self.repair(|engine| Ok(engine.hold_filter()? | engine.hold_doors(None)));
         }
         std::mem::take(&mut self.dirty)
     }

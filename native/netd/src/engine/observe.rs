@@ -90,6 +90,7 @@ impl Engine {
                 from: dhcp.from,
                 to: dhcp.to,
             }),
+            doors: self.doors_of(&spec.name),
             leases: match spec.dhcp {
                 Some(_) => read_leases(&directory),
                 None => Vec::new(),

@@ -31,6 +31,8 @@ impl Engine {
         out.note_if(ended, || format!("dnsmasq of {name}"));
         let deleted = self.remove_bridge(&recorded);
         out.note_if(deleted, || format!("bridge {name}"));
+        let doors = self.remove_doors(&recorded);
+        out.note_if(doors, || format!("doors of {name} in other firewalls"));
         let subnet = recorded.spec.subnet.net();
         let filter = self.filter.remove_network(name, subnet);
         out.note(

@@ -41,14 +41,14 @@ impl FilterWatch {
     }
 
     /// Takes all that is there, without blocking. Whether any of it was done by another socket
-    /// than the one of this port.
-    pub fn foreign(&self, port: u32) -> bool {
+    /// than the ones of these ports.
+    pub fn foreign(&self, ports: &[u32]) -> bool {
         let mut buffer = [0; 16 * 1024];
         let mut foreign = false;
         loop {
             match recv(&self.fd, &mut buffer, RecvFlags::empty()) {
                 Ok((size, _)) => {
-                    foreign |= messages(&buffer[..size]).any(|origin| origin != port);
+                    foreign |= messages(&buffer[..size]).any(|origin| !ports.contains(&origin));
                 }
                 // Some were lost; they may have been anybody's.
                 Err(Errno::NOBUFS) => foreign = true,

@@ -74,6 +74,8 @@ pub(crate) enum Expr {
     Counter,
     /// Source NAT to the leaving interface's address.
     Masquerade,
+    /// A match of iptables, revision 0, with its own data.
+    Match { name: String, info: Vec<u8> },
     /// Decide.
     Verdict(Verdict),
     /// Something that netd does not write.
@@ -144,6 +146,10 @@ impl Expr {
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
             Expr::Counter => ("counter", Box::new(|_| ())),
             Expr::Masquerade => ("masq", Box::new(|_| ())),
+            Expr::Match { name, info } => (
+                "match",
+                Box::new(|a| _ = a.string(1, name).be32(2, 0).raw(3, info)),
+            ),
             Expr::Verdict(verdict) => (
                 "immediate",
                 Box::new(|a| {

@@ -4,7 +4,7 @@
 //! `docs/netd-protocol.md`, section "The filter", holds the ruleset in nft's own words.
 
 pub(crate) mod attr;
-mod expr;
+pub(crate) mod expr;
 mod message;
 mod ruleset;
 pub(crate) mod socket;

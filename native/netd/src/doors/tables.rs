@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tables of ip, ip6 and inet that are not ours, with their base chains on the forward and
+//! input hooks, read from the kernel.
+
+use super::judge::Rules;
+use super::rule::Rule;
+use crate::nft::attr;
+use crate::nft::socket::{Message, NFNL_SUBSYS_NFTABLES, Socket};
+use crate::nft::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+const GETCHAIN: u16 = 4;
+const GETRULE: u16 = 7;
+const NF_DROP: u32 = 0;
+
+/// A table's family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+    /// Both.
+    Inet,
+}
+
+impl Family {
+    pub(super) const ALL: [Family; 3] = [Family::Ip, Family::Ip6, Family::Inet];
+
+    pub(super) fn number(self) -> u8 {
+        let number = match self {
+            Family::Ip => libc::NFPROTO_IPV4,
+            Family::Ip6 => libc::NFPROTO_IPV6,
+            Family::Inet => libc::NFPROTO_INET,
+        };
+        number as u8
+    }
+
+    /// Whether packets of this `NFPROTO_…` pass its chains.
+    pub(super) fn sees(self, number: u8) -> bool {
+        self == Family::Inet || self.number() == number
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Ip => "ip",
+            Family::Ip6 => "ip6",
+            Family::Inet => "inet",
+        })
+    }
+}
+
+/// Where a lab's packets pass a firewall of the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hook {
+    Forward,
+    Input,
+}
+
+/// A chain that the kernel calls.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) name: String,
+    pub(super) hook: Hook,
+    pub(super) policy_drops: bool,
+}
+
+/// A table with what it does to packets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    pub(super) bases: Vec<Base>,
+    pub(super) rules: Rules,
+}
+
+/// By family and name.
+pub(super) type Tables = BTreeMap<(Family, String), Table>;
+
+/// Reads them. Tables of a netd are left out: what they drop is meant for their own labs.
+pub(super) fn read(socket: &mut Socket) -> Result<Tables> {
+    let mut tables = Tables::new();
+    for family in Family::ALL {
+        for attrs in socket.dump(&list("list chains", GETCHAIN, family))? {
+            add_chain(&mut tables, family, &attrs);
+        }
+    }
+    // Whoever has no chain on our way needs no look at his rules.
+    tables.retain(|_, table| !table.bases.is_empty());
+    for family in Family::ALL {
+        if !tables.keys().any(|(of, _)| *of == family) {
+            continue;
+        }
+        for attrs in socket.dump(&list("list rules", GETRULE, family))? {
+            add_rule(&mut tables, family, &attrs);
+        }
+    }
+    Ok(tables)
+}
+
+fn list(operation: &str, kind: u16, family: Family) -> Message {
+    Message {
+        operation: operation.into(),
+        kind: NFNL_SUBSYS_NFTABLES << 8 | kind,
+        flags: 0,
+        family: family.number(),
+        attrs: Vec::new(),
+    }
+}
+
+fn is_ours(table: &str) -> bool {
+    table
+        .strip_prefix("tapyard_")
+        .is_some_and(|uid| uid.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn add_chain(tables: &mut Tables, family: Family, attrs: &[u8]) -> Option<()> {
+    let table = attr::find(attrs, 1).and_then(attr::string)?;
+    let name = attr::find(attrs, 3).and_then(attr::string)?.to_owned();
+    if is_ours(table) {
+        return None;
+    }
+    let table = tables.entry((family, table.to_owned())).or_default();
+    table.rules.entry(name.clone()).or_default();
+    let hook = attr::find(attrs, 4)?;
+    let hook = match attr::find(hook, 1).and_then(attr::be32)? as i32 {
+        libc::NF_INET_FORWARD => Hook::Forward,
+        libc::NF_INET_LOCAL_IN => Hook::Input,
+        _ => return None,
+    };
+    // NAT chains see the first packet of a connection only, and decide nothing but addresses.
+    if attr::find(attrs, 7).and_then(attr::string) != Some("filter") {
+        return None;
+    }
+    let policy = attr::find(attrs, 5).and_then(attr::be32);
+    table.bases.push(Base {
+        name,
+        hook,
+        policy_drops: policy == Some(NF_DROP),
+    });
+    Some(())
+}
+
+fn add_rule(tables: &mut Tables, family: Family, attrs: &[u8]) -> Option<()> {
+    let table = attr::find(attrs, 1).and_then(attr::string)?.to_owned();
+    let chain = attr::find(attrs, 2).and_then(attr::string)?;
+    let table = tables.get_mut(&(family, table))?;
+    let rule = Rule::parse(attrs, family.number())?;
+    table.rules.entry(chain.to_owned()).or_default().push(rule);
+    Some(())
+}
+
+/// Whether the kernel says that the object is not there (any more).
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Kernel { source, .. } if source.raw_os_error() == Some(libc::ENOENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nft::attr::Attrs;
+
+    fn chain(table: &str, kind: &str, hook: u32, policy: u32) -> Vec<u8> {
+        let mut attrs = Attrs::new();
+        attrs.string(1, table).string(3, "FORWARD").string(7, kind);
+        attrs
+            .nest(4, |a| _ = a.be32(1, hook).be32(2, 0))
+            .be32(5, policy);
+        attrs.into_bytes()
+    }
+
+    #[test]
+    fn base_chains_on_our_way_and_no_others() {
+        let mut tables = Tables::new();
+        let family = Family::Ip;
+        add_chain(&mut tables, family, &chain("filter", "filter", 2, 0));
+        add_chain(&mut tables, family, &chain("mangle", "filter", 4, 0));
+        add_chain(&mut tables, family, &chain("nat", "nat", 2, 0));
+        add_chain(&mut tables, family, &chain("tapyard_1000", "filter", 2, 0));
+        let found: Vec<_> = tables
+            .iter()
+            .filter(|(_, table)| !table.bases.is_empty())
+            .map(|((_, name), table)| (name.as_str(), table.bases[0].policy_drops))
+            .collect();
+        assert_eq!(found, [("filter", true)]);
+        assert!(!tables.contains_key(&(family, "tapyard_1000".into())));
+        assert!(!is_ours("tapyard_x") && is_ours("tapyard_0"));
+    }
+
+    #[test]
+    fn hostile_dumps_are_nothing() {
+        let mut tables = Tables::new();
+        for bytes in [&[][..], &[0; 7], &[255; 64], &[8, 0, 1, 0, 0, 0, 0, 0]] {
+            assert_eq!(add_chain(&mut tables, Family::Inet, bytes), None);
+            assert_eq!(add_rule(&mut tables, Family::Inet, bytes), None);
+        }
+    }
+}

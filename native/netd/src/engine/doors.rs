@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The doors in the host's other firewalls, held as the journal wants them. What cannot be opened
+//! is told with the network; it is no failure of what was asked.
+
+use super::{Engine, label};
+use crate::doors::Wanted;
+use crate::journal::Recorded;
+use tapyard_protocol::{Door, Error, NetworkName, Result, Scope};
+
+impl Engine {
+    /// Opens what is shut, for one network or for all. True when something was.
+    pub(super) fn hold_doors(&mut self, only: Option<&NetworkName>) -> bool {
+        // Nobody else's firewall is in a namespace of the lab's own.
+        if self.config.identity.scope != Scope::Host {
+            return false;
+        }
+        let uplink = self.uplink.state().device;
+        let networks = self.journal.state().networks.values();
+        let wanted: Vec<Wanted> = networks
+            .filter(|network| !network.removing)
+            .filter(|network| only.is_none_or(|name| *name == network.spec.name))
+            .map(|network| Wanted {
+                name: network.spec.name.clone(),
+                label: self.label_of(network),
+                uplink: uplink.clone(),
+            })
+            .collect();
+        if wanted.is_empty() {
+            return false;
+        }
+        self.doors
+            .hold(&wanted, &mut self.journal)
+            .unwrap_or_else(|error| {
+                eprintln!("open doors in other firewalls: {error}");
+                false
+            })
+    }
+
+    /// Takes a network's doors away.
+    pub(super) fn remove_doors(&mut self, recorded: &Recorded) -> Result<bool> {
+        let label = self.label_of(recorded);
+        self.doors
+            .remove(&recorded.spec.name, &label, &recorded.doors)
+            .map_err(Error::from)
+    }
+
+    /// The doors of a network, as last held.
+    pub(super) fn doors_of(&self, name: &NetworkName) -> Vec<Door> {
+        self.doors.of(name)
+    }
+
+    fn label_of(&self, recorded: &Recorded) -> String {
+        let uid = self.config.identity.label_uid;
+        label::bridge(uid, &recorded.lab, &recorded.spec.name)
+    }
+}

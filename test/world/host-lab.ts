@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+import { NetdClient } from '../../electron/core/net/netd-client.ts';
+import type { NetdNetwork } from '../../electron/core/net/netd-protocol.ts';
+import { checkoutInside, type Finished, until, wanAddress, type World } from './world.ts';
+
+/** Runs a command as root on the world's host; a world with other firewalls has a way of its own. */
+export type OnHost = (command: readonly string[]) => string[];
+
+const netd = `${checkoutInside}/native/target/release/tapyard-netd`;
+
+/** The network of the tutorial. */
+export const br0 = {
+  name: 'br0',
+  subnet: '192.168.57.0/24',
+  address: '192.168.57.1',
+  mac: '52:54:00:00:00:01',
+  mtu: 1500,
+  nat: true,
+  dhcp: { from: '192.168.57.128', to: '192.168.57.254', reservations: [] },
+  domain: 'lab' as const,
+};
+
+/**
+ * A netd in the host scope of a world, and guests that are network namespaces on ports of its bridge: to the
+ * host's firewalls they are what real guests are, and they are there at once.
+ */
+export class HostLab {
+  readonly #world: World;
+  readonly #onHost: OnHost;
+  readonly client: NetdClient;
+
+  private constructor(world: World, onHost: OnHost, client: NetdClient) {
+    this.#world = world;
+    this.#onHost = onHost;
+    this.client = client;
+  }
+
+  static async start(world: World, onHost: OnHost = (command) => [...command]): Promise<HostLab> {
+    const dir = `${world.runtimeDir('root')}/netd`;
+    const script = `mkdir -p -m 700 ${dir} && exec ${netd} --scope host --dir ${dir}`;
+    const child = world.start(onHost(['sh', '-c', script]), { as: 'root' });
+    let said = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));
+    await new Promise((resolve, reject) => {
+      child.stdout?.once('data', resolve);
+      child.once('close', () => reject(new Error(`netd did not start: ${said}`)));
+    });
+    return new HostLab(world, onHost, await NetdClient.connect(`${dir}/netd.sock`));
+  }
+
+  /** Makes br0 and answers what netd says of it. */
+  async up(): Promise<NetdNetwork> {
+    return (await this.client.request('apply_network', { lab: 'seed', network: br0 })).network;
+  }
+
+  async down(): Promise<void> {
+    const { failed } = await this.client.request('remove_network', { lab: 'seed', network: 'br0' });
+    if (failed.length > 0) throw new Error(JSON.stringify(failed));
+  }
+
+  /** br0 as it is now. */
+  async network(): Promise<NetdNetwork | undefined> {
+    const { networks } = await this.client.request('observe', {});
+    return networks.find(({ name }) => name === 'br0');
+  }
+
+  /** A guest on br0 with this address. */
+  async guest(address: string): Promise<PortGuest> {
+    const sleeper = this.#world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], {
+      as: 'root',
+    });
+    const pid = await new Promise<number>((resolve) =>
+      sleeper.stdout?.setEncoding('utf8').once('data', (text: string) => resolve(Number(text))),
+    );
+    const guest = new PortGuest(this.#world, pid, address);
+    await guest.plug();
+    return guest;
+  }
+
+  /** Runs a script on the host and throws when it fails. */
+  host(script: string): Promise<string> {
+    return this.#world.must(this.#onHost(['sh', '-ec', script]), { as: 'root' });
+  }
+}
+
+/** A network namespace that plays a guest. */
+export class PortGuest {
+  readonly #world: World;
+  readonly #pid: number;
+  readonly #address: string;
+
+  constructor(world: World, pid: number, address: string) {
+    this.#world = world;
+    this.#pid = pid;
+    this.#address = address;
+  }
+
+  /** Puts its cable into br0, anew where that is another one. */
+  async plug(): Promise<void> {
+    const port = `port${this.#address.split('.')[3] ?? ''}`;
+    await this.#world.must(
+      [
+        'sh',
+        '-ec',
+        `ip link del ${port} 2>/dev/null || :
+         ip link add ${port} type veth peer name eth0 netns ${this.#pid}
+         ip link set ${port} master br0 up
+         nsenter -t ${this.#pid} -n sh -ec 'ip link set lo up; ip link set eth0 up
+           ip addr add ${this.#address}/24 dev eth0; ip route add default via 192.168.57.1'`,
+      ],
+      { as: 'root' },
+    );
+  }
+
+  run(script: string): Promise<Finished> {
+    return this.#world.run(['nsenter', '-t', String(this.#pid), '-n', 'sh', '-c', script], { as: 'root' });
+  }
+
+  /** Which ways to wan1 are open: never ping alone, for ufw lets ping through. */
+  async reaches(): Promise<{ tcp: boolean; udp: boolean; ping: boolean }> {
+    const [tcp, udp, ping] = await Promise.all([
+      this.run(`printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 2 nc -w 2 ${wanAddress} 80`),
+      this.run(`echo hello | timeout 2 nc -u -W 1 ${wanAddress} 7778`),
+      this.run(`busybox ping -c 1 -W 2 ${wanAddress}`),
+    ]);
+    return {
+      tcp: tcp.stdout.includes('hello from wan1'),
+      udp: udp.stdout.includes('hello'),
+      ping: ping.code === 0,
+    };
+  }
+
+  /** Whether DHCP and DNS at the gateway answer. */
+  async served(): Promise<{ dhcp: boolean; dns: boolean }> {
+    const [dhcp, dns] = await Promise.all([
+      this.run('busybox udhcpc -i eth0 -n -q -f -t 3 -T 1 -s /bin/true'),
+      this.run('busybox timeout 3 busybox nslookup -type=a wan.test 192.168.57.1'),
+    ]);
+    return {
+      dhcp: /lease of 192\.168\.57\.\d+ obtained/.test(dhcp.stderr + dhcp.stdout),
+      dns: dns.stdout.includes(wanAddress),
+    };
+  }
+
+  /** Waits until everything gets through, as it does within a second of whatever shut it. */
+  async getsThrough(within = 10_000): Promise<void> {
+    let last: unknown;
+    await until(`the guest gets through`, within, async () => {
+      const [out, host] = await Promise.all([this.reaches(), this.served()]);
+      last = { ...out, ...host };
+      return Object.values({ ...out, ...host }).every(Boolean);
+    }).catch((error: unknown) => {
+      throw new Error(`${String(error)}: ${JSON.stringify(last)}`);
+    });
+  }
+}
