@@ -8,6 +8,7 @@ pub mod directory;
 pub mod dnsmasq;
 pub mod doors;
 pub mod engine;
+pub mod execute;
 pub mod host;
 pub mod journal;
 pub mod nft;

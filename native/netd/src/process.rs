@@ -51,6 +51,14 @@ impl Process {
         (Identity::of(identity.pid)? == identity).then_some(Process { identity, pidfd })
     }
 
+    /// Holds a child of this process, whose number is its own until it is waited for. None where
+    /// it has ended already.
+    pub fn child(pid: Pid) -> Option<Process> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let identity = Identity::of(pid.as_raw_pid().unsigned_abs())?;
+        Some(Process { identity, pidfd })
+    }
+
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.identity.pid

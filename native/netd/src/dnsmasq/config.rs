@@ -21,8 +21,9 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
     let mut args: Vec<OsString> = Vec::new();
     let mut flag = |text: String| args.push(text.into());
     flag("--keep-in-foreground".into());
-    // Nothing of the machine's own: no /etc/dnsmasq.conf, /etc/hosts, /etc/resolv.conf.
-    flag("--conf-file=/dev/null".into());
+    // Nothing of the machine's own: no /etc/dnsmasq.conf, /etc/hosts, /etc/resolv.conf. The
+    // configuration file is an empty standard input: see Starting::open_gate.
+    flag("--conf-file=-".into());
     flag("--no-hosts".into());
     flag("--no-resolv".into());
     flag("--no-poll".into());

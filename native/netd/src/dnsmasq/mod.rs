@@ -6,25 +6,25 @@ mod config;
 pub mod leases;
 
 use crate::confine;
+use crate::execute::{Become, Program};
 use crate::process::{Identity, Process};
 use crate::programs;
-use rustix::fs::{MemfdFlags, Mode, OFlags};
-use rustix::process::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, Mode, OFlags, inotify};
+use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, PipeWriter, Read, Seek};
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tapyard_protocol::{Code, Dhcp, Error, Lease, NetworkSpec, Result};
 
 /// How long it may take to bind its sockets; some 10 ms are usual.
 const START_DEADLINE: Duration = Duration::from_secs(5);
-const READY_POLL: Duration = Duration::from_micros(250);
 /// How long it may take to go on SIGTERM.
 const END_PATIENCE: Duration = Duration::from_millis(500);
 /// Its log is emptied at a reload when it has grown beyond this, in bytes.
@@ -61,7 +61,9 @@ impl Dnsmasq {
         })
     }
 
-    /// Starts it without waiting; [`Starting::ready`] waits. `DNSMASQ_MISSING`, `DNSMASQ_FAILED`.
+    /// Starts it without waiting. It loads its libraries, which takes longer than all the rest
+    /// of a network, and then stands at a gate until its bridge is there. `DNSMASQ_MISSING`,
+    /// `DNSMASQ_FAILED`.
     pub fn start(directory: &Path, wanted: &Wanted<'_>) -> Result<Starting> {
         let name = wanted.network.name.as_str();
         let program = programs::find("dnsmasq").ok_or_else(|| {
@@ -81,26 +83,32 @@ impl Dnsmasq {
         let words = rustix::fs::memfd_create("dnsmasq", MemfdFlags::CLOEXEC)
             .map(File::from)
             .map_err(|e| failed(e.into()))?;
-        let mut command = Command::new(program);
-        command
-            .args(config::arguments(wanted.network, wanted.dhcp, directory))
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(words.try_clone().map_err(failed)?);
-        let record_fd = record.as_raw_fd();
-        // SAFETY: only async-signal-safe calls between fork and exec: system calls on integers
-        // and on buffers that live on this stack; `record` is open until spawn returns.
-        unsafe {
-            command.pre_exec(move || {
-                rustix::process::setsid()?;
-                write_own_stat(BorrowedFd::borrow_raw(record_fd))?;
-                confine::hand_on_network()
-            });
-        }
-        let child = command.spawn().map_err(failed)?;
-        let held = Identity::of(child.id()).and_then(Process::hold);
+        // Its pid file will be news there.
+        let watch = || -> io::Result<OwnedFd> {
+            let fd = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+            inotify::add_watch(&fd, directory, inotify::WatchFlags::CREATE)?;
+            Ok(fd)
+        };
+        let written = watch().map_err(failed)?;
+        let (stdin, gate) = io::pipe().map_err(failed)?;
+        let program = Program::new(
+            &program,
+            "dnsmasq",
+            config::arguments(wanted.network, wanted.dhcp, directory),
+        )
+        .map_err(failed)?;
+        let program = program.prepare();
+        // SAFETY: the child makes system calls only, on what lives here, until it is dnsmasq.
+        let child = match unsafe { libc::fork() } {
+            -1 => return Err(failed(io::Error::last_os_error())),
+            0 => {
+                become_dnsmasq(&program, stdin.as_fd(), words.as_fd(), record.as_fd());
+                // SAFETY: _exit does not return and touches no memory.
+                unsafe { libc::_exit(127) }
+            }
+            pid => pid,
+        };
+        let held = Pid::from_raw(child).and_then(Process::child);
         let process = held.ok_or_else(|| self::failed(name, &last_words(&words)))?;
         Ok(Starting {
             dnsmasq: Dnsmasq {
@@ -110,7 +118,8 @@ impl Dnsmasq {
             name: name.to_owned(),
             words,
             pid_file,
-            deadline: Instant::now() + START_DEADLINE,
+            written,
+            gate: Some(gate),
         })
     }
 
@@ -187,25 +196,57 @@ pub struct Starting {
     name: String,
     words: File,
     pid_file: PathBuf,
-    deadline: Instant,
+    /// Readable when a file was made in its directory.
+    written: OwnedFd,
+    /// The other end of its standard input, where it reads its configuration to the end before
+    /// it opens a socket.
+    gate: Option<PipeWriter>,
 }
 
 impl Starting {
+    /// Lets it look for its bridge and bind its sockets. When netd is killed, that opens it too;
+    /// then it is the next netd's.
+    pub fn open_gate(&mut self) {
+        self.gate = None;
+    }
+
     /// Waits until it has bound its sockets: only then does it write its pid file.
     /// `DNSMASQ_FAILED` with its own words.
-    pub fn ready(self) -> Result<Dnsmasq> {
-        loop {
-            if self.pid_file.exists() {
-                return Ok(self.dnsmasq);
-            }
-            if self.dnsmasq.process.ended_within(READY_POLL) {
+    pub fn ready(mut self) -> Result<Dnsmasq> {
+        self.open_gate();
+        let deadline = Instant::now() + START_DEADLINE;
+        while !self.pid_file.exists() {
+            if self.dnsmasq.ended() {
                 return Err(failed(&self.name, &last_words(&self.words)));
             }
-            if Instant::now() > self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 self.dnsmasq.end();
                 return Err(failed(&self.name, "it did not bind its sockets in time"));
             }
+            self.wait(left)
+                .map_err(|e| failed(&self.name, &e.to_string()))?;
         }
+        Ok(self.dnsmasq)
+    }
+
+    /// Until it has made a file or has ended, at most so long.
+    fn wait(&self, left: Duration) -> io::Result<()> {
+        let left = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut fds = [
+            PollFd::new(&self.written, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.dnsmasq.fd(), PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left)))?;
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        if !fds[0].revents().is_empty() {
+            // One read takes all that a starting dnsmasq makes.
+            inotify::Reader::new(&self.written, &mut buffer).next()?;
+        }
+        Ok(())
     }
 
     /// Gives it up.
@@ -238,6 +279,34 @@ fn replace(directory: &Path, name: &str, text: &str) -> io::Result<bool> {
     std::fs::write(&new, text)?;
     std::fs::rename(&new, &path)?;
     Ok(true)
+}
+
+/// Returns only when that failed. Async-signal-safe.
+fn become_dnsmasq(
+    program: &Become<'_>,
+    stdin: BorrowedFd<'_>,
+    words: BorrowedFd<'_>,
+    record: BorrowedFd<'_>,
+) {
+    let prepare = || -> io::Result<()> {
+        rustix::process::setsid()?;
+        rustix::process::chdir(c"/")?;
+        let null = rustix::fs::open(
+            c"/dev/null",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        rustix::stdio::dup2_stdin(stdin)?;
+        rustix::stdio::dup2_stdout(&null)?;
+        rustix::stdio::dup2_stderr(words)?;
+        write_own_stat(record)?;
+        confine::hand_on_network()
+    };
+    if prepare().is_ok() {
+        program.execute();
+    }
+    // Nobody hears of it where even that fails.
+    let _ = rustix::io::write(words, b"it could not be executed");
 }
 
 /// Copies /proc/self/stat, whose first field is this process as /proc (hence netd) counts it.

@@ -4,6 +4,7 @@
 use super::supervise::Pending;
 use super::{Engine, Stopwatch};
 use crate::journal::{Entry, Recorded};
+use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
     ApplyNetwork, ApplyNetworkReply, Code, Error, LabName, NetworkSpec, Result, Step,
 };
@@ -62,38 +63,47 @@ impl Engine {
     /// Brings the kernel and dnsmasq to what is wanted.
     pub(super) fn make(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<Step>> {
         let mut watch = Stopwatch::start();
-        let mut steps = Vec::with_capacity(6);
-        let (ifindex, made, changed) = self.make_bridge(lab, spec)?;
-        steps.push(watch.step("bridge", changed));
-        let changed = self.make_address(ifindex, spec)?;
-        steps.push(watch.step("bridge_address", changed));
-        let changed = self.switch_on(ifindex, spec, made)?;
-        steps.push(watch.step("bridge_up", changed));
-        // dnsmasq takes some milliseconds to bind; the filter is written meanwhile.
-        let pending = self.begin_dns(spec, made)?;
+        let there = self.rtnl.link_named(&spec.name)?;
+        // dnsmasq takes the longest to start, so it loads while everything else is made.
+        let mut pending = self.begin_dns(spec, there.is_none())?;
         let mut dns = watch.step("dns", false);
-        let held = self.plan_uplink().and_then(|()| {
-            let changed = self.hold_filter()? | self.hold_doors(Some(&spec.name));
-            let filter = watch.step("filter", changed);
-            let changed = self.hold_forwarding()?;
-            Ok((filter, watch.step("forwarding", changed)))
-        });
-        let (filter, forwarding) = match held {
-            Ok(held) => held,
+        let mut steps = match self.make_in_kernel(lab, spec, there, &mut watch, &mut pending) {
+            Ok(steps) => steps,
             Err(error) => {
-                if let Pending::Starting(starting) = pending {
-                    starting.abandon();
-                }
+                pending.abandon();
                 return Err(error);
             }
         };
-        let changed = self.finish_dns(&spec.name, pending)?;
-        let waited = watch.step("dns", changed);
-        dns.changed = changed;
-        dns.ms += waited.ms;
-        // Told in the order of the tutorial.
-        steps.extend([forwarding, filter, dns]);
+        dns.changed = self.finish_dns(&spec.name, pending)?;
+        dns.ms += watch.ms();
+        steps.push(dns);
         Ok(steps)
+    }
+
+    /// The steps but for `dns`, whose gate is opened when there is a bridge to serve.
+    fn make_in_kernel(
+        &mut self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+        there: Option<LinkInfo>,
+        watch: &mut Stopwatch,
+        dns: &mut Pending,
+    ) -> Result<Vec<Step>> {
+        let made = there.is_none();
+        let (ifindex, changed) = self.make_bridge(lab, spec, there)?;
+        let bridge = watch.step("bridge", changed);
+        let changed = self.make_address(ifindex, spec)?;
+        let address = watch.step("bridge_address", changed);
+        let changed = self.switch_on(ifindex, spec, made)?;
+        let up = watch.step("bridge_up", changed);
+        dns.open_gate();
+        self.plan_uplink()?;
+        let changed = self.hold_filter()? | self.hold_doors(Some(&spec.name));
+        let filter = watch.step("filter", changed);
+        let changed = self.hold_forwarding()?;
+        let forwarding = watch.step("forwarding", changed);
+        // Told in the order of the tutorial.
+        Ok(vec![bridge, address, up, forwarding, filter])
     }
 
     /// Reads everything back; `KERNEL` where it is not as wanted.

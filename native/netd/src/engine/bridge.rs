@@ -13,15 +13,16 @@ use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
 const NUMBER_TRIES: u32 = 8;
 
 impl Engine {
-    /// Its number, whether it is new, whether anything changed.
+    /// Its number, and whether anything changed.
     pub(super) fn make_bridge(
         &mut self,
         lab: &LabName,
         spec: &NetworkSpec,
-    ) -> Result<(u32, bool, bool)> {
+        there: Option<LinkInfo>,
+    ) -> Result<(u32, bool)> {
         let name = spec.name.as_str();
-        let Some(link) = self.rtnl.link_named(name)? else {
-            return Ok((self.add_bridge(lab, spec)?, true, true));
+        let Some(link) = there else {
+            return Ok((self.add_bridge(lab, spec)?, true));
         };
         let change = LinkChange {
             mac: (link.mac != spec.mac.bytes()).then(|| spec.mac.bytes()),
@@ -42,7 +43,7 @@ impl Engine {
                 self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
             }
         }
-        Ok((link.ifindex, false, changed))
+        Ok((link.ifindex, changed))
     }
 
     fn add_bridge(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<u32> {

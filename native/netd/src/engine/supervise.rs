@@ -69,8 +69,24 @@ impl Service {
 pub(super) enum Pending {
     /// Nothing is wanted, or it is as wanted; whether that needed a change.
     Settled(bool),
-    /// It was started and is waited for in [`Engine::finish_dns`].
+    /// It was started, stands at its gate, and is waited for in [`Engine::finish_dns`].
     Starting(Starting),
+}
+
+impl Pending {
+    /// Its bridge is there.
+    pub(super) fn open_gate(&mut self) {
+        if let Pending::Starting(starting) = self {
+            starting.open_gate();
+        }
+    }
+
+    /// Gives up what was started.
+    pub(super) fn abandon(self) {
+        if let Pending::Starting(starting) = self {
+            starting.abandon();
+        }
+    }
 }
 
 impl Engine {

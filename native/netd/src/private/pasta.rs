@@ -2,7 +2,7 @@
 //! pasta (passt(1)): carries the lab's traffic through sockets of the host. How it is called,
 //! started and found again.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,6 +17,7 @@ use super::channel::Channel;
 use super::fork::{Fork, exit, fork, fork_sibling, hold, identity_of_self, reap};
 use super::namespaces::Namespaces;
 use super::record::Recorded;
+use crate::execute::Program;
 use crate::process::Process;
 
 /// The interface that it makes in the lab's namespace.
@@ -119,12 +120,7 @@ pub(super) fn start(
     wanted: &Wanted,
     namespaces: &Namespaces,
 ) -> io::Result<Unreleased> {
-    let nul = |_| io::Error::from(io::ErrorKind::InvalidInput);
-    let path = CString::new(program.as_os_str().as_bytes()).map_err(nul)?;
-    let mut argv = vec![CString::new("pasta").map_err(nul)?];
-    for argument in arguments(wanted) {
-        argv.push(CString::new(argument).map_err(nul)?);
-    }
+    let program = Program::new(program, "pasta", arguments(wanted))?;
     // Its last words go to memory: it outlives netd, and a pipe would not.
     let words = File::from(rustix::fs::memfd_create("pasta", MemfdFlags::CLOEXEC)?);
     let (ours, theirs) = Channel::pair()?;
@@ -136,7 +132,7 @@ pub(super) fn start(
             match entered {
                 Ok(Fork::Parent(_)) => exit(0),
                 Ok(Fork::Child) => {
-                    let error = become_pasta(&path, &argv, &words, &theirs);
+                    let error = become_pasta(&program, &words, &theirs);
                     let _ = io::Write::write_all(&mut &words, error.to_string().as_bytes());
                     exit(127)
                 }
@@ -166,7 +162,7 @@ impl Unreleased {
 }
 
 /// Returns only when it fails.
-fn become_pasta(path: &CString, argv: &[CString], words: &File, channel: &Channel) -> io::Error {
+fn become_pasta(program: &Program, words: &File, channel: &Channel) -> io::Error {
     let prepare = || -> io::Result<()> {
         // EPERM: it leads its group already.
         let _ = rustix::process::setsid();
@@ -175,12 +171,6 @@ fn become_pasta(path: &CString, argv: &[CString], words: &File, channel: &Channe
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;
         rustix::stdio::dup2_stderr(words)?;
-        // Rust and netd ignore these, which would be inherited; pasta of 2023 takes an ignored
-        // SIGPIPE for a failure of signal(2).
-        for signal in [libc::SIGPIPE, libc::SIGHUP] {
-            // SAFETY: the default installs no handler.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
         channel.send(&Recorded::from(identity_of_self()?))?;
         match channel.receive::<()>(START_DEADLINE)? {
             Some(()) => Ok(()),
@@ -190,13 +180,7 @@ fn become_pasta(path: &CString, argv: &[CString], words: &File, channel: &Channe
     if let Err(error) = prepare() {
         return error;
     }
-    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|arg| arg.as_ptr()).collect();
-    pointers.push(std::ptr::null());
-    let environment = [std::ptr::null()];
-    // SAFETY: path and arguments are strings with their NULs, both lists end with a null
-    // pointer, and all of them live until execve returns, which is only when it fails.
-    unsafe { libc::execve(path.as_ptr(), pointers.as_ptr(), environment.as_ptr()) };
-    io::Error::last_os_error()
+    program.prepare().execute()
 }
 
 /// Whether a running pasta does what is wanted, by its own command line.
