@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tapyard_netd::conntrack;
-use tapyard_netd::nft::{Filter, FilterNetwork, FilterState, NetworkRules};
+use tapyard_netd::nft::{Filter, FilterState, NetworkRules};
+use tapyard_protocol::Mode;
 
 const TABLE: &str = "tapyard_1000";
 const INSIDE: &str = "TAPYARD_TEST_INSIDE";
@@ -104,7 +105,22 @@ fn br0(nat: bool) -> NetworkRules<'static> {
     NetworkRules {
         bridge: "br0",
         subnet: "192.168.57.0/24".parse().unwrap(),
+        mode: Mode::Nat,
         nat,
+    }
+}
+
+/// Whether the kernel has it as it is wanted, the switch included.
+fn holds(state: &FilterState, rules: NetworkRules<'_>) -> bool {
+    state.holds(&rules) && state.nat(rules.bridge) == rules.nat
+}
+
+fn numbered(i: u32, bridge: &str) -> NetworkRules<'_> {
+    NetworkRules {
+        bridge,
+        subnet: format!("10.{i}.0.0/16").parse().unwrap(),
+        mode: Mode::Nat,
+        nat: i.is_multiple_of(2),
     }
 }
 
@@ -159,6 +175,40 @@ fn the_documented_ruleset() {
     assert_eq!(ours(), bare);
 }
 
+/// The chains of another mode in the protocol's page.
+fn documented_in(mode: Mode) -> String {
+    let page = include_str!("../../../docs/netd-protocol.md");
+    let section = page.split(&format!("{mode} network are these")).nth(1);
+    section.unwrap().split("```").nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn the_documented_modes() {
+    if !inside("the_documented_modes") {
+        return;
+    }
+    let mut filter = tutorial();
+    let nat_sources = "flags interval; elements = { 192.168.57.0/24 } }";
+    for mode in [Mode::Routed, Mode::Isolated, Mode::Routed] {
+        let rules = NetworkRules {
+            mode,
+            nat: false,
+            ..br0(true)
+        };
+        // From NAT that is off, too: its element goes with its mode.
+        filter.add_network(&br0(false)).unwrap();
+        filter.add_network(&rules).unwrap();
+        let state = filter.read().unwrap();
+        assert!(state.holds(&rules) && !state.holds(&br0(true)), "{mode}");
+        let before = documented();
+        let (base, _) = before.split_once("\tchain out_br0").unwrap();
+        let base = base.replace(nat_sources, "flags interval; }");
+        assert_eq!(ours(), theirs(&format!("{base}{}}}", documented_in(mode))));
+    }
+    filter.add_network(&br0(true)).unwrap();
+    assert_eq!(ours(), theirs(&documented()));
+}
+
 #[test]
 fn read_back_and_mend() {
     if !inside("read_back_and_mend") {
@@ -168,11 +218,13 @@ fn read_back_and_mend() {
     let second = NetworkRules {
         bridge: "1.lan-b_",
         subnet: "10.32.0.0/11".parse().unwrap(),
+        mode: Mode::Nat,
         nat: false,
     };
     let neighbour = NetworkRules {
         bridge: "b-x",
         subnet: "192.168.56.0/24".parse().unwrap(),
+        mode: Mode::Nat,
         nat: true,
     };
     filter.add_network(&second).unwrap();
@@ -180,17 +232,20 @@ fn read_back_and_mend() {
     filter
         .set_uplinks(&["wlan0".into(), "eth0".into()])
         .unwrap();
-    let network = |rules: NetworkRules<'_>| FilterNetwork {
-        bridge: rules.bridge.into(),
-        subnet: Some(rules.subnet),
-        nat: rules.nat,
-    };
-    let whole = FilterState {
-        networks: vec![network(second), network(neighbour), network(br0(true))],
-        uplinks: vec!["eth0".into(), "wlan0".into()],
-        opened: vec!["eth0".into()],
-    };
-    assert_eq!(filter.read().unwrap(), whole);
+    let whole = filter.read().unwrap();
+    assert_eq!(whole.bridges(), ["1.lan-b_", "b-x", "br0"]);
+    assert_eq!(whole.uplinks(), ["eth0", "wlan0"]);
+    assert_eq!(whole.opened(), ["eth0"]);
+    for rules in [second, neighbour, br0(true)] {
+        assert!(holds(&whole, rules), "{rules:?}");
+        assert!(!holds(
+            &whole,
+            NetworkRules {
+                nat: !rules.nat,
+                ..rules
+            }
+        ));
+    }
     // Such names are identifiers that nft reads back.
     assert_eq!(ours(), theirs(&run("nft", &["list", "ruleset"])));
 
@@ -201,11 +256,12 @@ fn read_back_and_mend() {
     };
     filter.add_network(&moved).unwrap();
     assert!(!sh("nft list ruleset").contains("10.32.0.0"));
+    assert!(!filter.read().unwrap().holds(&second));
     filter.add_network(&second).unwrap();
 
     // What somebody else broke is seen and mended.
     sh("nft flush chain inet tapyard_1000 out_br0; nft flush chain inet tapyard_1000 forward");
-    assert_eq!(filter.read().unwrap().networks[2].subnet, None);
+    assert!(!filter.read().unwrap().holds(&br0(true)));
     filter.ensure().unwrap();
     filter.add_network(&br0(true)).unwrap();
     assert_eq!(filter.read().unwrap(), whole);
@@ -214,14 +270,17 @@ fn read_back_and_mend() {
     for rules in [br0(true), second, neighbour] {
         filter.add_network(&rules).unwrap();
     }
-    assert_eq!(filter.read().unwrap().networks, whole.networks);
+    for rules in [second, neighbour, br0(true)] {
+        assert!(holds(&filter.read().unwrap(), rules), "{rules:?}");
+    }
 
     // Networks go one by one, neighbours in the interval set included.
     filter
         .remove_network(neighbour.bridge, neighbour.subnet)
         .unwrap();
     filter.remove_network(second.bridge, second.subnet).unwrap();
-    assert_eq!(filter.read().unwrap().networks, [network(br0(true))]);
+    assert_eq!(filter.read().unwrap().bridges(), ["br0"]);
+    assert!(holds(&filter.read().unwrap(), br0(true)));
     assert!(sh("nft list set inet tapyard_1000 nat_sources").contains("{ 192.168.57.0/24 }"));
 }
 
@@ -253,19 +312,14 @@ fn many_networks() {
     let mut filter = tutorial();
     let started = std::time::Instant::now();
     for i in 0..200 {
-        let subnet = format!("10.{i}.0.0/16").parse().unwrap();
-        filter
-            .add_network(&NetworkRules {
-                bridge: &format!("n{i}"),
-                subnet,
-                nat: i % 2 == 0,
-            })
-            .unwrap();
+        filter.add_network(&numbered(i, &format!("n{i}"))).unwrap();
     }
     println!("200 networks added in {:?}", started.elapsed());
     let state = filter.read().unwrap();
-    assert_eq!(state.networks.len(), 201);
-    assert!(state.networks.iter().all(|n| n.subnet.is_some()));
+    assert_eq!(state.bridges().len(), 201);
+    for i in 0..200 {
+        assert!(holds(&state, numbered(i, &format!("n{i}"))), "n{i}");
+    }
     let mut times: Vec<_> = (0..200)
         .map(|i| {
             let started = std::time::Instant::now();

@@ -22,6 +22,8 @@ pub enum Code {
     NoSuchNetwork,
     NameTaken,
     SubnetOverlap,
+    NoNatSwitch,
+    ModeNeedsHostScope,
     NicInUse,
     BridgeFull,
     GuestUnreachable,

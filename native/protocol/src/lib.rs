@@ -19,7 +19,7 @@ pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
 pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, TapName};
 pub use types::{
-    Dns, Door, DoorState, Firewall, Lease, Link, Network, NetworkRef, Owner, Provider, Scope,
+    Dns, Door, DoorState, Firewall, Lease, Link, Mode, Network, NetworkRef, Owner, Provider, Scope,
     Snapshot, Step, Uplink,
 };
 pub use verbs::{

@@ -16,6 +16,36 @@ pub enum Scope {
     Host,
 }
 
+/// What the guests of a network reach, in the words of libvirt's forward modes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The uplink, masqueraded; there is a switch.
+    #[default]
+    Nat,
+    /// The uplink under their own addresses, both ways.
+    Routed,
+    /// Each other, and DHCP and DNS on the bridge.
+    Isolated,
+}
+
+impl Mode {
+    /// Whether packets are forwarded between the bridge and the uplink.
+    pub fn forwards(self) -> bool {
+        matches!(self, Mode::Nat | Mode::Routed)
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Mode::Nat => "nat",
+            Mode::Routed => "routed",
+            Mode::Isolated => "isolated",
+        })
+    }
+}
+
 /// Whose interface: by label and journal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,7 +178,9 @@ pub struct Network {
     pub mac: Mac,
     /// The bridge's MTU in bytes, read back where the bridge is there.
     pub mtu: u32,
-    /// Whether NAT is on, read back from nftables.
+    /// What its guests reach, as applied; `filter` says whether the kernel's rules say so too.
+    pub mode: Mode,
+    /// Whether NAT is on, read back from nftables; false in other modes than `nat`.
     pub nat: bool,
     /// Whether our chains hold this network, read back from nftables.
     pub filter: bool,

@@ -2,8 +2,8 @@
 //! The verbs: their arguments and replies ("Verbs" in the protocol page).
 
 use crate::{
-    Code, Error, GuestName, LabName, Mac, Mtu, Network, NetworkName, Nic, Port, Scope, Snapshot,
-    Step, Subnet, TapName,
+    Code, Error, GuestName, LabName, Mac, Mode, Mtu, Network, NetworkName, Nic, Port, Scope,
+    Snapshot, Step, Subnet, TapName,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -135,7 +135,10 @@ pub struct NetworkSpec {
     pub mac: Mac,
     /// Bytes.
     pub mtu: Mtu,
-    /// Whether the guests reach the uplink.
+    /// What the guests reach.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The switch of a network with NAT: whether the guests reach the uplink. False in other modes.
     pub nat: bool,
     /// DHCP and DNS; null for none.
     pub dhcp: Option<Dhcp>,
@@ -176,8 +179,21 @@ pub struct Reservation {
 }
 
 impl NetworkSpec {
+    /// Whether the guests have a way out as things are now.
+    pub fn reaches_out(&self) -> bool {
+        match self.mode {
+            Mode::Nat => self.nat,
+            Mode::Routed => true,
+            Mode::Isolated => false,
+        }
+    }
+
     /// What one field's rule cannot see. `BAD_ARGS`, subject: the field.
     pub fn check(&self) -> Result<(), Error> {
+        if self.nat && self.mode != Mode::Nat {
+            let why = format!("a network of mode {} has no NAT to switch on", self.mode);
+            return Err(bad("network.nat", why));
+        }
         let host = |address: Ipv4Addr, field: &str| {
             if self.subnet.is_host(address) {
                 Ok(())
@@ -399,6 +415,13 @@ mod tests {
     fn a_good_network() {
         assert_eq!(with(|_| ()), Ok(()));
         assert_eq!(with(|v| v["dhcp"] = serde_json::Value::Null), Ok(()));
+        for mode in ["routed", "isolated"] {
+            let changed = with(|v| {
+                v["mode"] = mode.into();
+                v["nat"] = false.into();
+            });
+            assert_eq!(changed, Ok(()), "{mode}");
+        }
     }
 
     #[test]
@@ -418,6 +441,7 @@ mod tests {
             field(|v| v["address"] = "192.168.57.0".into()),
             "network.address"
         );
+        assert_eq!(field(|v| v["mode"] = "isolated".into()), "network.nat");
         assert_eq!(
             field(|v| v["address"] = "192.168.57.255".into()),
             "network.address"

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use tapyard_protocol::{Dhcp, NetworkSpec};
+use tapyard_protocol::{Dhcp, Mode, NetworkSpec};
 
 /// Its files within the network's own directory.
 pub(super) const HOSTS: &str = "hosts";
@@ -46,6 +46,10 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
     // The only server on its bridge: it need not wait for another to object, nor ping first.
     flag("--dhcp-authoritative".into());
     flag("--no-ping".into());
+    // A guest with another NIC as well must not take its default route to where nothing leads out.
+    if network.mode == Mode::Isolated {
+        flag("--dhcp-option=option:router".into());
+    }
     if network.mtu.get() != 1500 {
         flag(format!("--dhcp-option=option:mtu,{}", network.mtu));
     }
@@ -74,10 +78,10 @@ pub fn hosts(dhcp: &Dhcp) -> String {
         .collect()
 }
 
-/// Where names outside the lab are asked for, in --servers-file's form. With NAT off nowhere:
+/// Where names outside the lab are asked for, in --servers-file's form. Without a way out nowhere:
 /// dnsmasq then refuses such queries.
-pub fn servers(nat: bool, upstream: &[IpAddr]) -> String {
-    if !nat {
+pub fn servers(reaches_out: bool, upstream: &[IpAddr]) -> String {
+    if !reaches_out {
         return String::new();
     }
     upstream.iter().map(|ip| format!("server={ip}\n")).collect()

@@ -46,7 +46,7 @@ pub struct Wanted<'a> {
     pub network: &'a NetworkSpec,
     /// Its DHCP part.
     pub dhcp: &'a Dhcp,
-    /// Where names outside the lab are asked for while NAT is on.
+    /// Where names outside the lab are asked for while the guests have a way out.
     pub upstream: &'a [IpAddr],
 }
 
@@ -264,7 +264,7 @@ pub fn read_leases(directory: &Path) -> Vec<Lease> {
 /// True when one of them changed. Each is replaced at once, so a reload never sees half of it.
 fn write_files(directory: &Path, wanted: &Wanted<'_>) -> io::Result<bool> {
     let hosts = config::hosts(wanted.dhcp);
-    let servers = config::servers(wanted.network.nat, wanted.upstream);
+    let servers = config::servers(wanted.network.reaches_out(), wanted.upstream);
     let hosts_changed = replace(directory, config::HOSTS, &hosts)?;
     let servers_changed = replace(directory, config::SERVERS, &servers)?;
     Ok(hosts_changed || servers_changed)

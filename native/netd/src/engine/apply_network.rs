@@ -3,6 +3,7 @@
 
 use super::supervise::Pending;
 use super::{Engine, Stopwatch};
+use crate::conntrack;
 use crate::journal::{Entry, Recorded};
 use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
@@ -15,6 +16,7 @@ impl Engine {
         let ApplyNetwork { lab, network: spec } = args;
         self.check_lab(&lab)?;
         spec.check()?;
+        self.check_mode(&spec)?;
         let before = self.journal.state().networks.get(&spec.name).cloned();
         self.check_name(&lab, &spec, before.as_ref())?;
         let settled = before.as_ref().filter(|b| !b.removing);
@@ -31,6 +33,10 @@ impl Engine {
         let made = self
             .make(&lab, &spec)
             .and_then(|steps| Ok((steps, self.verify(&lab, &spec)?)));
+        // What was masqueraded goes on so, and what was not leaves with a private source.
+        if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
+            conntrack::clear(before.spec.subnet.net())?;
+        }
         match made {
             Ok((steps, network)) => Ok(ApplyNetworkReply { steps, network }),
             Err(error) => {
@@ -114,7 +120,10 @@ impl Engine {
             (network.mtu != spec.mtu.get(), "its MTU is another"),
             (!network.filter, "its filter is gone again"),
             (network.nat != spec.nat, "its NAT is switched otherwise"),
-            (!network.forwarding, "its bridge does not forward"),
+            (
+                network.forwarding != spec.mode.forwards(),
+                "forwarding of its bridge is switched otherwise",
+            ),
         ];
         match wrong.into_iter().find(|(is, _)| *is) {
             None => Ok(network),

@@ -1,13 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What must hold before a network is made: its name and its subnet are free.
+//! What must hold before a network is made: this scope has its mode, its name and its subnet are
+//! free.
 
 use super::{Engine, label};
 use crate::journal::Recorded;
 use crate::rtnl::{AddressFamily, Counters, LinkInfo};
 use ipnet::{IpNet, Ipv4Net};
-use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
+use tapyard_protocol::{Code, Error, LabName, Mode, NetworkSpec, Result, Scope};
 
 impl Engine {
+    /// `MODE_NEEDS_HOST_SCOPE`.
+    pub(super) fn check_mode(&self, spec: &NetworkSpec) -> Result<()> {
+        if spec.mode != Mode::Routed || self.config.identity.scope == Scope::Host {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::ModeNeedsHostScope,
+            format!(
+                "{} is routed, but the private scope's way out is pasta: it opens connections of \
+                 its own for the guests and carries no packet under another address",
+                spec.name
+            ),
+        )
+        .hint("Use mode: nat, or bring the lab up with --scope host.")
+        .subject(spec.name.as_str()))
+    }
+
     /// `NAME_TAKEN` unless the name is free, or its bridge ours by journal and label.
     pub(super) fn check_name(
         &mut self,

@@ -5,11 +5,11 @@
 //! stops forwarding before they go.
 
 use super::Engine;
-use crate::journal::Entry;
+use crate::journal::{Entry, Recorded};
 use crate::nft::{self, FilterState, NetworkRules};
 use crate::sysctl;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Error, Result};
+use tapyard_protocol::{Code, Error, NetworkSpec, Result};
 
 /// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
 /// observers are told how it is.
@@ -48,10 +48,10 @@ impl Repairs {
 impl Engine {
     /// The uplink's device, where there is a network that could use it.
     fn wanted_uplink(&self) -> Option<String> {
-        if self.journal.state().networks.is_empty() {
-            return None;
-        }
-        self.uplink.state().device
+        let mut networks = self.journal.state().networks.values();
+        networks
+            .any(|network| network.spec.mode.forwards())
+            .then(|| self.uplink.state().device)?
     }
 
     /// Decides which interface is `opened` and records it. Interfaces that are the way out no
@@ -107,56 +107,43 @@ impl Engine {
         let found = self.filter.read()?;
         let wrong: Vec<_> = networks
             .into_iter()
-            .map(|network| &network.spec)
-            .filter(|spec| {
-                !found.networks.iter().any(|there| {
-                    there.bridge == *spec.name
-                        && there.subnet == Some(spec.subnet.net())
-                        && there.nat == spec.nat
-                })
-            })
+            .map(|network| rules_of(&network.spec))
+            .filter(|rules| !found.holds(rules) || found.nat(rules.bridge) == rules.is_off())
             .collect();
-        let sets_right = found.uplinks == uplinks && found.opened == state.opened;
-        if wrong.is_empty() && sets_right && !found.networks.is_empty() {
+        let uplinks_right = found.uplinks() == uplinks;
+        let opened_right = found.opened() == state.opened;
+        if wrong.is_empty() && uplinks_right && opened_right {
             return Ok(false);
         }
         self.filter.ensure()?;
-        if found.uplinks != uplinks {
+        if !uplinks_right {
             self.filter.set_uplinks(&uplinks)?;
         }
-        if found.opened != state.opened {
+        if !opened_right {
             self.filter.set_opened(&state.opened)?;
         }
-        for spec in wrong {
-            let there = found.networks.iter().find(|n| n.bridge == *spec.name);
-            if let Some(other) = there.and_then(|n| n.subnet)
-                && other != spec.subnet.net()
-            {
-                self.filter.remove_network(&spec.name, other)?;
-            }
-            self.filter.add_network(&NetworkRules {
-                bridge: &spec.name,
-                subnet: spec.subnet.net(),
-                nat: spec.nat,
-            })?;
+        for rules in wrong {
+            self.filter.add_network(&rules)?;
         }
         Ok(true)
     }
 
-    /// Switches forwarding on: our bridges, and the uplink where it is `opened`. True when
-    /// something was off. A bridge that is not there is no error; that is told elsewhere.
+    /// Switches forwarding as each mode has it: of our bridges (a new one has the machine's
+    /// default), and of the uplink where it is `opened`. True when something was otherwise. A
+    /// bridge that is not there is no error; that is told elsewhere.
     pub(super) fn hold_forwarding(&mut self) -> Result<bool> {
         let state = self.journal.state();
-        let bridges = state.networks.values().filter(|n| !n.removing);
-        let bridges = bridges.map(|network| network.spec.name.as_str());
-        let devices = bridges.chain(state.opened.iter().map(String::as_str));
+        let networks = state.networks.values().filter(|n| !n.removing);
+        let bridges = networks.map(|Recorded { spec, .. }| (&*spec.name, spec.mode.forwards()));
+        let opened = state.opened.iter().map(|device| (device.as_str(), true));
         let mut changed = false;
-        for device in devices {
+        for (device, wanted) in bridges.chain(opened) {
             match sysctl::forwarding(device) {
-                Ok(true) => {}
-                Ok(false) => {
-                    sysctl::set_forwarding(device, true).map_err(|e| {
-                        Error::kernel(format!("switch forwarding of {device} on"), &e)
+                Ok(on) if on == wanted => {}
+                Ok(_) => {
+                    sysctl::set_forwarding(device, wanted).map_err(|e| {
+                        let to = if wanted { "on" } else { "off" };
+                        Error::kernel(format!("switch forwarding of {device} {to}"), &e)
                             .subject(device)
                     })?;
                     changed = true;
@@ -187,6 +174,16 @@ impl Engine {
             eprintln!("read the filter: {e}");
             FilterState::default()
         })
+    }
+}
+
+/// What the filter is to let pass of a network.
+pub(super) fn rules_of(spec: &NetworkSpec) -> NetworkRules<'_> {
+    NetworkRules {
+        bridge: &spec.name,
+        subnet: spec.subnet.net(),
+        mode: spec.mode,
+        nat: spec.nat,
     }
 }
 

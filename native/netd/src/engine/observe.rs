@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the kernel has, as the protocol tells it, and what changed between two looks.
 
+use super::forwarding::rules_of;
 use super::{Engine, Service, label};
 use crate::dnsmasq::read_leases;
 use crate::nft::FilterState;
@@ -9,7 +10,8 @@ use crate::sysctl;
 use std::collections::HashMap;
 use std::hash::Hash;
 use tapyard_protocol::{
-    Dns, Event, LabName, Link, Network, NetworkRef, NetworkSpec, Owner, Result, Snapshot, Uplink,
+    Dns, Event, LabName, Link, Mode, Network, NetworkRef, NetworkSpec, Owner, Result, Snapshot,
+    Uplink,
 };
 
 impl Engine {
@@ -66,8 +68,7 @@ impl Engine {
         bridge: Option<&LinkInfo>,
         filter: &FilterState,
     ) -> Network {
-        let rules = filter.networks.iter().find(|n| n.bridge == *spec.name);
-        let holds = rules.is_some_and(|rules| rules.subnet == Some(spec.subnet.net()));
+        let holds = filter.holds(&rules_of(spec));
         let pid = self
             .dns
             .get(&spec.name)
@@ -82,7 +83,8 @@ impl Engine {
             address: spec.address,
             mac: spec.mac,
             mtu: bridge.map_or(spec.mtu.get(), |link| link.mtu),
-            nat: holds && rules.is_some_and(|rules| rules.nat),
+            mode: spec.mode,
+            nat: holds && spec.mode == Mode::Nat && filter.nat(&spec.name),
             filter: holds,
             forwarding: bridge.is_some() && sysctl::forwarding(&spec.name).unwrap_or(false),
             dns: spec.dhcp.as_ref().map(|dhcp| Dns {

@@ -5,13 +5,21 @@ use super::{Engine, Stopwatch};
 use crate::conntrack;
 use crate::dnsmasq::Wanted;
 use crate::journal::Entry;
-use tapyard_protocol::{Error, NetworkSpec, Result, SetNat, SetNatReply};
+use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, SetNat, SetNatReply};
 
 impl Engine {
     /// See the protocol page.
     pub fn set_nat(&mut self, args: &SetNat) -> Result<SetNatReply> {
         self.check_lab(&args.lab)?;
         let mut spec = self.settled(&args.lab, &args.network)?.spec.clone();
+        if spec.mode != Mode::Nat {
+            return Err(Error::new(
+                Code::NoNatSwitch,
+                format!("{} is {}: it has no NAT to switch", spec.name, spec.mode),
+            )
+            .hint("Give the network mode: nat in the lab file, and bring the lab up again.")
+            .subject(spec.name.as_str()));
+        }
         let watch = Stopwatch::start();
         let before = spec.nat;
         spec.nat = args.nat;

@@ -36,8 +36,9 @@ const DATA_VERDICT: u16 = 2;
 const VERDICT_CODE: u16 = 1;
 const VERDICT_CHAIN: u16 = 2;
 
-/// Offset of the source address in an IPv4 header (RFC 791).
+/// Offsets of the addresses in an IPv4 header (RFC 791).
 const IPV4_SADDR: u32 = 12;
+const IPV4_DADDR: u32 = 16;
 
 /// Writes an expression's data.
 type Fill<'a> = Box<dyn Fn(&mut Attrs) + 'a>;
@@ -232,10 +233,20 @@ pub(crate) fn decode_all(list: &[u8]) -> Vec<Expr> {
         .collect()
 }
 
-/// `ip saddr SUBNET` in an inet table, as nft writes it: whole bytes are compared as they are, a
-/// prefix that ends within a byte is masked.
+/// `ip saddr SUBNET` in an inet table.
 pub(crate) fn source_in(subnet: Ipv4Net) -> Vec<Expr> {
-    let mut exprs = source_address(4);
+    address_in(IPV4_SADDR, subnet)
+}
+
+/// `ip daddr SUBNET` in an inet table.
+pub(crate) fn destination_in(subnet: Ipv4Net) -> Vec<Expr> {
+    address_in(IPV4_DADDR, subnet)
+}
+
+/// As nft writes it: whole bytes are compared as they are, a prefix that ends within a byte is
+/// masked.
+fn address_in(offset: u32, subnet: Ipv4Net) -> Vec<Expr> {
+    let mut exprs = address(offset, 4);
     let prefix = subnet.prefix_len();
     let network = subnet.network().octets();
     if prefix.is_multiple_of(8) {
@@ -243,7 +254,7 @@ pub(crate) fn source_in(subnet: Ipv4Net) -> Vec<Expr> {
         exprs.pop();
         exprs.push(Expr::Payload {
             base: PAYLOAD_NETWORK,
-            offset: IPV4_SADDR,
+            offset,
             len: len as u32,
         });
         exprs.push(Expr::Equal(network[..len].to_vec()));
@@ -256,12 +267,16 @@ pub(crate) fn source_in(subnet: Ipv4Net) -> Vec<Expr> {
 
 /// Loads the first `len` bytes of an IPv4 packet's source address.
 pub(crate) fn source_address(len: u32) -> Vec<Expr> {
+    address(IPV4_SADDR, len)
+}
+
+fn address(offset: u32, len: u32) -> Vec<Expr> {
     vec![
         Expr::Meta(META_NFPROTO),
         Expr::Equal(vec![libc::NFPROTO_IPV4 as u8]),
         Expr::Payload {
             base: PAYLOAD_NETWORK,
-            offset: IPV4_SADDR,
+            offset,
             len,
         },
     ]

@@ -12,6 +12,7 @@ pub(crate) mod socket;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
+use tapyard_protocol::Mode;
 
 use expr::Expr;
 use message::{Element, Table};
@@ -47,30 +48,68 @@ pub struct NetworkRules<'a> {
     pub bridge: &'a str,
     /// The subnet behind the bridge.
     pub subnet: Ipv4Net,
-    /// Whether the network may use the uplink, masqueraded.
+    /// What may pass between the two.
+    pub mode: Mode,
+    /// The switch of [`Mode::Nat`]; without meaning in other modes.
     pub nat: bool,
 }
 
-/// A network as the kernel's rules have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilterNetwork {
-    /// The bridge's interface name.
-    pub bridge: String,
-    /// The subnet its rules let out; none when the chain is not as netd writes it.
-    pub subnet: Option<Ipv4Net>,
-    /// False when the bridge is in `nat_off`.
-    pub nat: bool,
+impl NetworkRules<'_> {
+    /// Whether the bridge is in `nat_off`.
+    pub fn is_off(&self) -> bool {
+        self.mode == Mode::Nat && !self.nat
+    }
 }
 
-/// The filter as read back from the kernel.
+/// The filter as read back from the kernel; empty where there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilterState {
-    /// Networks, by bridge name.
-    pub networks: Vec<FilterNetwork>,
+    sets: BTreeMap<&'static str, Vec<Element>>,
+    rules: BTreeMap<String, Vec<Vec<Expr>>>,
+}
+
+impl FilterState {
+    /// Whether the network's chains and elements are as netd writes them. Its switch is not
+    /// looked at: see [`FilterState::nat`].
+    pub fn holds(&self, network: &NetworkRules<'_>) -> bool {
+        let masked = network.mode == Mode::Nat;
+        elements_of(network.bridge)
+            .iter()
+            .all(|(set, e)| self.has(set, e))
+            && masked == self.has(NAT_SOURCES, &Element::Subnet(network.subnet))
+            && (masked || self.nat(network.bridge))
+            && ruleset::network_chains(network)
+                .iter()
+                .all(|chain| rules_of(&self.rules, &chain.name) == chain.rules)
+    }
+
+    /// False where the bridge is in `nat_off`.
+    pub fn nat(&self, bridge: &str) -> bool {
+        !self.has(NAT_OFF, &Element::Interface(bridge.to_owned()))
+    }
+
+    /// The bridges that have chains, sorted.
+    pub fn bridges(&self) -> Vec<&str> {
+        names(self.elements(OUT)).collect()
+    }
+
     /// Interfaces that lead out, sorted.
-    pub uplinks: Vec<String>,
+    pub fn uplinks(&self) -> Vec<&str> {
+        names(self.elements(UPLINKS)).collect()
+    }
+
     /// Interfaces whose forwarding netd switched on, sorted.
-    pub opened: Vec<String>,
+    pub fn opened(&self) -> Vec<&str> {
+        names(self.elements(OPENED)).collect()
+    }
+
+    fn elements(&self, set: &str) -> &[Element] {
+        self.sets.get(set).map_or(&[], Vec::as_slice)
+    }
+
+    fn has(&self, set: &str, element: &Element) -> bool {
+        self.elements(set).contains(element)
+    }
 }
 
 /// One nf_tables table and the netlink socket that changes it.
@@ -129,7 +168,7 @@ impl Filter {
     pub fn add_network(&mut self, network: &NetworkRules<'_>) -> Result<()> {
         let mut plan = Vec::new();
         let before = self.source_of(network.bridge)?;
-        for chain in ruleset::network_chains(network.bridge, network.subnet) {
+        for chain in ruleset::network_chains(network) {
             let rules = self.rules(Some(&chain.name))?;
             if rules_of(&rules, &chain.name) != chain.rules {
                 plan.push(self.table.add_chain(&chain));
@@ -139,20 +178,23 @@ impl Filter {
         if let Some(before) = before.filter(|subnet| *subnet != network.subnet) {
             self.plan_element(NAT_SOURCES, &Element::Subnet(before), false, &mut plan)?;
         }
-        for (set, element) in elements_of(network.bridge, network.subnet) {
+        for (set, element) in elements_of(network.bridge) {
             self.plan_element(set, &element, true, &mut plan)?;
         }
+        let source = Element::Subnet(network.subnet);
+        self.plan_element(NAT_SOURCES, &source, network.mode == Mode::Nat, &mut plan)?;
         let off = Element::Interface(network.bridge.to_owned());
-        self.plan_element(NAT_OFF, &off, !network.nat, &mut plan)?;
+        self.plan_element(NAT_OFF, &off, network.is_off(), &mut plan)?;
         self.socket.commit(&plan)
     }
 
     /// Removes what [`Filter::add_network`] added; fine if it is not there.
     pub fn remove_network(&mut self, bridge: &str, subnet: Ipv4Net) -> Result<()> {
         let mut plan = Vec::new();
-        for (set, element) in elements_of(bridge, subnet) {
+        for (set, element) in elements_of(bridge) {
             self.plan_element(set, &element, false, &mut plan)?;
         }
+        self.plan_element(NAT_SOURCES, &Element::Subnet(subnet), false, &mut plan)?;
         if let Some(other) = self.source_of(bridge)?.filter(|other| *other != subnet) {
             self.plan_element(NAT_SOURCES, &Element::Subnet(other), false, &mut plan)?;
         }
@@ -210,34 +252,12 @@ impl Filter {
         let rules = self.rules(None)?;
         let mut sets = BTreeMap::new();
         for (set, kind) in SETS {
-            sets.insert(set, self.elements(set, kind)?);
+            let elements = self.elements(set, kind)?;
+            if !elements.is_empty() {
+                sets.insert(set, elements);
+            }
         }
-        let has = |set: &str, element: &Element| {
-            sets.get(set)
-                .is_some_and(|elements| elements.contains(element))
-        };
-        let whole = |bridge: &str, subnet: Ipv4Net| {
-            elements_of(bridge, subnet)
-                .iter()
-                .all(|(set, element)| has(set, element))
-                && ruleset::network_chains(bridge, subnet)
-                    .iter()
-                    .all(|chain| rules_of(&rules, &chain.name) == chain.rules)
-        };
-        let networks = names(&sets[OUT])
-            .map(|bridge| FilterNetwork {
-                subnet: source_of(rules_of(&rules, &ruleset::out_chain(bridge)))
-                    .filter(|subnet| whole(bridge, *subnet)),
-                nat: !has(NAT_OFF, &Element::Interface(bridge.to_owned())),
-                bridge: bridge.to_owned(),
-            })
-            .collect();
-        let list = |set| names(&sets[set]).map(str::to_owned).collect();
-        Ok(FilterState {
-            networks,
-            uplinks: list(UPLINKS),
-            opened: list(OPENED),
-        })
+        Ok(FilterState { sets, rules })
     }
 
     fn set_interfaces(&mut self, set: &str, names: &[String]) -> Result<()> {
@@ -315,15 +335,14 @@ impl Filter {
     }
 }
 
-/// The elements that make a network known to the base chains.
-fn elements_of(bridge: &str, subnet: Ipv4Net) -> [(&'static str, Element); 4] {
+/// The elements that make a network of any mode known to the base chains.
+fn elements_of(bridge: &str) -> [(&'static str, Element); 3] {
     let jump = |chain| Element::Jump {
         interface: bridge.to_owned(),
         chain,
     };
     [
         (BRIDGES, Element::Interface(bridge.to_owned())),
-        (NAT_SOURCES, Element::Subnet(subnet)),
         (OUT, jump(ruleset::out_chain(bridge))),
         (IN, jump(ruleset::in_chain(bridge))),
     ]

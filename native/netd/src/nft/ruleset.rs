@@ -3,9 +3,12 @@
 
 use ipnet::Ipv4Net;
 
+use tapyard_protocol::Mode;
+
+use super::NetworkRules;
 use super::expr::{
-    Expr, META_IIFNAME, META_L4PROTO, META_OIFNAME, PAYLOAD_TRANSPORT, Verdict, source_address,
-    source_in,
+    Expr, META_IIFNAME, META_L4PROTO, META_OIFNAME, PAYLOAD_TRANSPORT, Verdict, destination_in,
+    source_address, source_in,
 };
 
 /// Bridges of labs.
@@ -138,22 +141,48 @@ pub(crate) fn base_chains() -> [Chain; 4] {
 }
 
 /// A network's chains: what it may send on, and what may come to it.
-pub(crate) fn network_chains(bridge: &str, subnet: Ipv4Net) -> [Chain; 2] {
-    let mut uplink = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
-    uplink.extend(source_in(subnet));
-    uplink.push(Expr::Verdict(Verdict::Accept));
+pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
+    let (out, into) = match network.mode {
+        Mode::Nat => (
+            vec![
+                drop_invalid(),
+                to_uplink(network.subnet),
+                established(),
+                drop_rest(),
+            ],
+            vec![established(), drop_rest()],
+        ),
+        Mode::Routed => (
+            vec![to_uplink(network.subnet), established(), drop_rest()],
+            vec![from_uplink(network.subnet), established(), drop_rest()],
+        ),
+        Mode::Isolated => (vec![drop_rest()], vec![drop_rest()]),
+    };
+    let chain = |name, rules| Chain {
+        name,
+        hook: None,
+        rules,
+    };
     [
-        Chain {
-            name: out_chain(bridge),
-            hook: None,
-            rules: vec![drop_invalid(), uplink, established(), drop_rest()],
-        },
-        Chain {
-            name: in_chain(bridge),
-            hook: None,
-            rules: vec![established(), drop_rest()],
-        },
+        chain(out_chain(network.bridge), out),
+        chain(in_chain(network.bridge), into),
     ]
+}
+
+/// `oifname @uplinks ip saddr SUBNET accept`
+fn to_uplink(subnet: Ipv4Net) -> Vec<Expr> {
+    let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
+    rule.extend(source_in(subnet));
+    rule.push(Expr::Verdict(Verdict::Accept));
+    rule
+}
+
+/// `iifname @uplinks ip daddr SUBNET accept`
+fn from_uplink(subnet: Ipv4Net) -> Vec<Expr> {
+    let mut rule = vec![Expr::Meta(META_IIFNAME), Expr::InSet(UPLINKS.into())];
+    rule.extend(destination_in(subnet));
+    rule.push(Expr::Verdict(Verdict::Accept));
+    rule
 }
 
 /// A bridge's name as it is: with this prefix every name that netd allows is an identifier of nft
