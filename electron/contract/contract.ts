@@ -155,7 +155,7 @@ export const contract = {
         flowsRemoved: z.number(),
         ms: z.number(),
       }),
-      errors: ['NO_SUCH_LAB', 'NO_SUCH_NETWORK', 'LAB_NOT_UP'],
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_NETWORK', 'NO_NAT_SWITCH', 'LAB_NOT_UP'],
       idempotent: true,
       for: 'anyone',
     }),

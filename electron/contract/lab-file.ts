@@ -8,14 +8,20 @@ export const MemorySize = z.string().regex(/^[1-9][0-9]{0,6}[MG]$/, 'a size such
 /** A range of addresses that DHCP hands out to guests without an address of their own. */
 export const DhcpRange = z.strictObject({ from: Ipv4, to: Ipv4 });
 
+/** What the guests of a network reach, in the words of libvirt's forward modes. */
+export const NetworkMode = z.enum(['nat', 'routed', 'isolated']);
+export type NetworkMode = z.infer<typeof NetworkMode>;
+
 /** One network of the lab file: it becomes one bridge. */
 export const NetworkDefinition = z.strictObject({
   /** IPv4 subnet; the bridge takes `address`, by default the first address in it. */
   subnet: Ipv4Cidr,
   /** The bridge's own address: the guests' gateway and DNS server. */
   address: Ipv4.optional(),
-  /** Whether guests reach the internet through NAT; without it the network is isolated. */
-  nat: z.boolean().default(true),
+  /** `nat`: the internet, masqueraded; `routed`: the LAN, under their own addresses; `isolated`: each other. */
+  mode: NetworkMode.default('nat'),
+  /** The switch of a network with mode `nat`, by default on; in other modes there is none. */
+  nat: z.boolean().optional(),
   /** MTU in bytes, 576 to 65535. */
   mtu: z.number().int().min(576).max(65535).default(1500),
   /** The DHCP range; by default the second half of the subnet. `false` turns DHCP off. */

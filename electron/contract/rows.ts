@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ErrorData } from './error.ts';
-import { FileProblem } from './lab-file.ts';
+import { FileProblem, NetworkMode } from './lab-file.ts';
 import { Scope } from './names.ts';
 import { z } from './zod.ts';
 
@@ -61,7 +61,14 @@ export const NetworkRow = z.strictObject({
   lab: z.string(),
   name: z.string(),
   wanted: z
-    .strictObject({ subnet: z.string(), address: z.string(), nat: z.boolean(), mtu: z.number() })
+    .strictObject({
+      subnet: z.string(),
+      address: z.string(),
+      mode: NetworkMode,
+      /** The switch of mode `nat`; false in the others. */
+      nat: z.boolean(),
+      mtu: z.number(),
+    })
     .nullable(),
   observed: z
     .strictObject({
@@ -71,7 +78,8 @@ export const NetworkRow = z.strictObject({
       mac: z.string(),
       mtu: z.number(),
       up: z.boolean(),
-      /** Read back from nftables. */
+      mode: NetworkMode,
+      /** Read back from nftables; false in other modes than `nat`. */
       nat: z.boolean(),
       forwarding: z.boolean(),
       /** Empty where no other firewall is in the way. */

@@ -14,7 +14,7 @@ export function spokenChanges(before: Tables, after: Tables): readonly string[] 
   if (before.networks !== after.networks)
     for (const [id, network] of after.networks) {
       const was = before.networks.get(id)?.observed;
-      if (was && network.observed && was.nat !== network.observed.nat)
+      if (was && network.observed && was.mode === network.observed.mode && was.nat !== network.observed.nat)
         said.push(`NAT of ${network.name} is ${network.observed.nat ? 'on' : 'off'}`);
     }
   return said;

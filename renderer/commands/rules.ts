@@ -63,7 +63,9 @@ export function canBringDown(lab: Lab): Verdict {
     : `${lab.name} is ${lab.state}`;
 }
 
-/** NAT is switched where the kernel holds the network. */
+/** NAT is switched where the kernel holds a network that has it. */
 export function canSwitchNat(network: Pick<Row<'networks'>, 'name' | 'observed'>): Verdict {
-  return network.observed ? true : `${network.name} is not there; bring the lab up first`;
+  if (!network.observed) return `${network.name} is not there; bring the lab up first`;
+  const { mode } = network.observed;
+  return mode === 'nat' ? true : `${network.name} is ${mode}: it has no NAT`;
 }

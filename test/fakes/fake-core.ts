@@ -304,7 +304,7 @@ export class FakeCore {
           if (!row?.observed)
             throw new TapyardError('LAB_NOT_UP', `${network} is not there: ${lab} is down.`);
           const changed = row.observed.nat !== nat;
-          this.networks.change([{ ...row, observed: { ...row.observed, nat, forwarding: nat } }]);
+          this.networks.change([{ ...row, observed: { ...row.observed, nat } }]);
           return { nat, changed, flowsRemoved: nat ? 0 : 41, ms: 0.4 };
         },
       },

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { NetworkMode } from '../../electron/contract/lab-file.ts';
 import type {
   ForwardRow,
   GuestRow,
@@ -59,20 +60,21 @@ export const networkRow = (
   lab: string,
   name: string,
   subnet: string,
-  part: { nat?: boolean; ports?: number; dns?: boolean } = {},
+  part: { mode?: NetworkMode; nat?: boolean; ports?: number; dns?: boolean } = {},
 ): NetworkRow => {
-  const { nat = true, ports = 0, dns = true } = part;
+  const { mode = 'nat', nat = mode === 'nat', ports = 0, dns = true } = part;
   return {
     id: `${lab}/${name}`,
     lab,
     name,
-    wanted: { subnet, address: gateway(subnet), nat, mtu: 1500 },
+    wanted: { subnet, address: gateway(subnet), mode, nat, mtu: 1500 },
     observed: {
       ifindex: 2,
       addresses: [`${gateway(subnet)}/24`],
       mac: '52:54:00:00:00:01',
       mtu: 1500,
       up: true,
+      mode,
       nat,
       forwarding: nat,
       doors: [],

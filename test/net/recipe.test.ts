@@ -79,8 +79,23 @@ beforeAll(() => {
 });
 afterAll(() => world?.close());
 
-test('recipe --shell, run by sh, leaves the same bridge, addresses, tap, forwarding and NAT as netd', async () => {
-  const file = world.file('tapyard.yaml', readFileSync(path.join(checkout, 'assets/labs/seed.yaml')), 'root');
+/** The tutorial's lab, and one network of each other kind. */
+const labs = {
+  seed: readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8'),
+  modes: `name: modes
+networks:
+  lan: { subnet: 10.20.0.0/24, mode: routed }
+  box: { subnet: 10.20.1.0/24, mode: isolated }
+  off: { subnet: 10.20.2.0/24, nat: false }
+  out: { subnet: 10.20.3.0/24, dhcp: false }
+`,
+};
+
+test.each([
+  ['seed', '192.168.57.1'],
+  ['modes', '10.20.1.1'],
+] as const)('recipe --shell of %s, run by sh, leaves the kernel as netd does', async (name, address) => {
+  const file = world.file(`${name}.yaml`, labs[name], 'root');
   const before = await kernelState(world);
 
   expect(await world.tapyard(['up', file, '--scope', 'host'], { as: 'root', timeout: 90_000 })).toMatchObject(
@@ -97,7 +112,7 @@ test('recipe --shell, run by sh, leaves the same bridge, addresses, tap, forward
   expect(made, made.stderr).toMatchObject({ code: 0 });
   const byHand = comparable(await kernelState(world));
   expect(byHand).toEqual(byNetd);
-  expect(JSON.stringify(byHand)).toContain('192.168.57.1');
+  expect(JSON.stringify(byHand)).toContain(address);
   expect(JSON.stringify(byHand)).toContain('masquerade');
 
   const undone = await world.run(['sh', script, 'undo'], { as: 'root' });

@@ -67,7 +67,8 @@ function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
 
 function networkNode(network: NetworkRow, topology: Topology): Node {
   const { observed, wanted } = network;
-  const nat = (observed ?? wanted)?.nat === true ? 'NAT on' : 'NAT off';
+  const { mode = 'nat', nat = false } = observed ?? wanted ?? {};
+  const way = mode === 'nat' ? `NAT ${nat ? 'on' : 'off'}` : mode;
   const subnet = wanted?.subnet ?? '';
   const reason = network.reason === null ? 'not in the kernel' : network.reason.message;
   const bridge =
@@ -75,7 +76,7 @@ function networkNode(network: NetworkRow, topology: Topology): Node {
       ? `${network.name} (${reason})`
       : `${network.name}  ${observed.addresses.join(' ')}  ${observed.up ? 'up' : 'down'}  mtu ${observed.mtu}`;
   return {
-    text: `${nat}${observed === null ? ' (wanted)' : ''}  ${subnet}`.trimEnd(),
+    text: `${way}${observed === null ? ' (wanted)' : ''}  ${subnet}`.trimEnd(),
     below: [{ text: bridge, below: portNodes(network, topology) }],
   };
 }

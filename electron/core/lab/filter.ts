@@ -11,7 +11,9 @@ export function filterTable(
   uplink: string | null,
 ): string {
   const names = networks.map((network) => `"${network.name}"`);
-  const off = networks.filter((network) => !network.nat).map((network) => `"${network.name}"`);
+  const off = networks
+    .filter(({ mode, nat }) => mode === 'nat' && !nat)
+    .map((network) => `"${network.name}"`);
   const lines = [
     `table inet tapyard_${uid} {`,
     set('bridges', 'ifname', names),
@@ -21,7 +23,7 @@ export function filterTable(
     set(
       'nat_sources',
       'ipv4_addr; flags interval',
-      networks.map((network) => network.subnet),
+      networks.filter(({ mode }) => mode === 'nat').map((network) => network.subnet),
     ),
     map('out', networks),
     map('in', networks),
@@ -43,20 +45,20 @@ function map(name: 'out' | 'in', networks: readonly ResolvedNetwork[]): string {
   return `\tmap ${name} { type ifname : verdict;${filled} }`;
 }
 
-function chains(network: ResolvedNetwork): string[] {
-  return [
-    `\tchain out_${network.name} {`,
-    // NAT leaves an invalid packet as it is: it would carry its private source onto the wire.
-    '\t\tct state invalid counter drop',
-    `\t\toifname @uplinks ip saddr ${network.subnet} accept`,
-    '\t\tct state established,related accept',
-    '\t\tcounter drop',
-    '\t}',
-    `\tchain in_${network.name} {`,
-    '\t\tct state established,related accept',
-    '\t\tcounter drop',
+function chains({ name, mode, subnet }: ResolvedNetwork): string[] {
+  const established = 'ct state established,related accept';
+  // NAT leaves an invalid packet as it is: it would carry its private source onto the wire.
+  const invalid = mode === 'nat' ? ['ct state invalid counter drop'] : [];
+  const out =
+    mode === 'isolated' ? [] : [...invalid, `oifname @uplinks ip saddr ${subnet} accept`, established];
+  const routed = mode === 'routed' ? [`iifname @uplinks ip daddr ${subnet} accept`] : [];
+  const into = mode === 'isolated' ? [] : [...routed, established];
+  const chain = (direction: 'out' | 'in', rules: readonly string[]): string[] => [
+    `\tchain ${direction}_${name} {`,
+    ...[...rules, 'counter drop'].map((rule) => `\t\t${rule}`),
     '\t}',
   ];
+  return [...chain('out', out), ...chain('in', into)];
 }
 
 const baseChains = [

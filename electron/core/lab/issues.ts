@@ -4,6 +4,7 @@ import {
   GuestDefinition,
   LabDefinition,
   NetworkDefinition,
+  NetworkMode,
   NicDefinition,
 } from '../../contract/lab-file.ts';
 import type { z } from '../../contract/zod.ts';
@@ -12,6 +13,8 @@ import { type Finding, type Path, shown } from './positions.ts';
 
 type Issue = z.core.$ZodIssue;
 
+const modes = `one of ${NetworkMode.options.join(', ')}`;
+
 /** What belongs in a place of the lab file, by its path with `*` for names and indexes. */
 const expectations: Readonly<Record<string, string>> = {
   name: 'a lab name such as seed',
@@ -19,6 +22,7 @@ const expectations: Readonly<Record<string, string>> = {
   'networks.*': 'a network such as { subnet: 192.168.57.0/24, nat: true }',
   'networks.*.subnet': 'a subnet such as 192.168.57.0/24',
   'networks.*.address': 'an IPv4 address such as 192.168.57.1',
+  'networks.*.mode': modes,
   'networks.*.nat': 'true or false',
   'networks.*.mtu': 'a whole number of bytes from 576 to 65535',
   'networks.*.dhcp': 'false, or a range such as { from: 192.168.57.100, to: 192.168.57.199 }',
@@ -89,10 +93,11 @@ function findings(issue: Issue, document: unknown, path: Path): Finding[] {
       return [
         { path, at: 'value', message: `${describe(found)} is not valid here: ${issue.message}`, ...more },
       ];
+    case 'invalid_value':
+      return [{ path, at: 'value', message: `${describe(found)} is not possible here`, ...more }];
     case 'too_big':
     case 'too_small':
     case 'custom':
-    case 'invalid_value':
     case 'invalid_element':
     case 'not_multiple_of':
     default:

@@ -321,7 +321,8 @@ export class Lab {
     for (const network of this.#resolved.networks) {
       if (!names.has(network.name)) continue;
       // Whether NAT is on is the switch's business: the file may be behind where it could not be written.
-      const nat = networkIn(this.#engine.picture, this.name, network.name)?.nat ?? network.nat;
+      const now = networkIn(this.#engine.picture, this.name, network.name);
+      const nat = network.mode === 'nat' && now?.mode === 'nat' ? now.nat : network.nat;
       const wanted = { ...network, nat };
       if (isDeepStrictEqual(this.#applied.get(network.name), wanted)) continue;
       await this.#engine.applyNetwork(wanted);
@@ -331,7 +332,7 @@ export class Lab {
 
   /**
    * Flips NAT in the kernel, then in the file. A file that cannot be written is told in the lab's row; the
-   * kernel's change stands. Throws NO_SUCH_NETWORK, LAB_NOT_UP, and what netd says.
+   * kernel's change stands. Throws NO_SUCH_NETWORK, NO_NAT_SWITCH, LAB_NOT_UP, and what netd says.
    */
   async setNat(
     network: string,
@@ -341,6 +342,11 @@ export class Lab {
     if (!wanted && !networkIn(this.#engine.picture, this.name, network))
       throw new TapyardError('NO_SUCH_NETWORK', `There is no network "${network}" in the lab ${this.name}.`, {
         hint: `It has: ${this.#resolved.networks.map((each) => each.name).join(', ') || 'none'}.`,
+        subject: `${this.name}/${network}`,
+      });
+    if (wanted && wanted.mode !== 'nat')
+      throw new TapyardError('NO_NAT_SWITCH', `${network} is ${wanted.mode}: it has no NAT to switch.`, {
+        hint: 'Give the network mode: nat in the lab file, and bring the lab up again.',
         subject: `${this.name}/${network}`,
       });
     const begin = performance.now();

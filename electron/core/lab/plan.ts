@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { GuestState } from '../../contract/rows.ts';
 import { bridgeIn, networkIn, type Picture } from '../net/picture.ts';
-import type { ResolvedGuest, ResolvedLab, ResolvedNetwork } from './resolve.ts';
+import { forwards, type ResolvedGuest, type ResolvedLab, type ResolvedNetwork } from './resolve.ts';
 
 /** One thing to do to bring a lab up. */
 export type PlanStep =
@@ -59,7 +59,8 @@ function holds(
     bridge.mtu === network.mtu &&
     bridge.addresses.includes(`${network.address}/${network.prefix}`) &&
     now.filter &&
-    now.forwarding &&
+    now.mode === network.mode &&
+    now.forwarding === forwards(network.mode) &&
     now.nat === network.nat &&
     (network.dhcp === null || (now.dns?.pid ?? null) !== null)
   );

@@ -4,6 +4,7 @@ import type { GuestRow } from '../../contract/rows.ts';
 import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable } from './filter.ts';
+import { forwards, reachesOut } from './resolve.ts';
 import type { ResolvedGuest, ResolvedLab, ResolvedNetwork, ResolvedNic } from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
 
@@ -102,6 +103,9 @@ function networkSteps(input: RecipeInput, network: ResolvedNetwork, first: boole
     by: null,
     holds,
   });
+  const leadsOut = forwards(network.mode);
+  // With the first network, whose filter needs to know whether it was opened.
+  const opens = first && uplink !== null && lab.networks.some(({ mode }) => forwards(mode));
   const cidr = `${network.address}/${network.prefix}`;
   const alias = `tapyard:${uid}:${lab.name}:${name}`;
   return [
@@ -124,19 +128,21 @@ function networkSteps(input: RecipeInput, network: ResolvedNetwork, first: boole
     step('bridge_up', `${name} on`, `ip link set ${name} up`, (held) => bridge(held)?.up ?? false),
     step(
       'forwarding',
-      `forward between ${name} and ${uplink ?? 'the uplink'}`,
-      [forwardOn(name), ...(first && uplink !== null ? [forwardUplink(uplink)] : [])].join('\n'),
+      leadsOut
+        ? `forward between ${name} and ${uplink ?? 'the uplink'}`
+        : `no forwarding between ${name} and others`,
+      [forwarding(name, leadsOut), ...(opens ? [forwardUplink(uplink)] : [])].join('\n'),
       (held) =>
-        (observed(held)?.forwarding ?? false) &&
-        (uplink === null || (held.picture?.uplink.forwarding ?? false)),
+        observed(held)?.forwarding === leadsOut &&
+        (!leadsOut || uplink === null || (held.picture?.uplink.forwarding ?? false)),
     ),
     step(
       'filter',
-      network.nat ? `filter and NAT for ${network.subnet}` : `filter for ${network.subnet}, NAT off`,
+      filterTitle(network),
       first ? filterCommand(input) : `# ${name} is in the table above`,
       (held) => {
         const now = observed(held);
-        return now !== undefined && now.filter && now.nat === network.nat;
+        return now !== undefined && now.filter && now.mode === network.mode && now.nat === network.nat;
       },
     ),
     ...(network.dhcp
@@ -152,13 +158,19 @@ function networkSteps(input: RecipeInput, network: ResolvedNetwork, first: boole
   ];
 }
 
-const forwardOn = (device: string): string => `echo 1 > /proc/sys/net/ipv4/conf/${device}/forwarding`;
+function filterTitle({ mode, nat, subnet }: ResolvedNetwork): string {
+  if (mode !== 'nat') return `filter for ${subnet}, ${mode}`;
+  return nat ? `filter and NAT for ${subnet}` : `filter for ${subnet}, NAT off`;
+}
+
+const forwarding = (device: string, on: boolean): string =>
+  `echo ${on ? 1 : 0} > /proc/sys/net/ipv4/conf/${device}/forwarding`;
 
 /** An uplink that did not forward must not become a router: its other traffic is dropped (set `opened`). */
 const forwardUplink = (device: string): string =>
   [
     `opened=""; [ "$(cat /proc/sys/net/ipv4/conf/${device}/forwarding)" = 1 ] || opened=${device}`,
-    forwardOn(device),
+    forwarding(device, true),
   ].join('\n');
 
 function filterCommand({ uid, lab, uplink }: RecipeInput): string {
@@ -177,8 +189,8 @@ function dnsmasqCommand(lab: string, network: ResolvedNetwork): string {
     'dnsmasq',
     '--conf-file=/dev/null',
     '--no-hosts',
-    // With NAT on it asks the host's own name servers; with NAT off nobody.
-    ...(network.nat ? [] : ['--no-resolv']),
+    // With a way out it asks the host's own name servers; without one nobody.
+    ...(reachesOut(network) ? [] : ['--no-resolv']),
     '--user=',
     '--group=',
     `--interface=${name}`,
@@ -189,6 +201,7 @@ function dnsmasqCommand(lab: string, network: ResolvedNetwork): string {
     '--dhcp-lease-max=4096',
     '--dhcp-authoritative',
     '--no-ping',
+    ...(forwards(network.mode) ? [] : ['--dhcp-option=option:router']),
     ...(network.mtu === 1500 ? [] : [`--dhcp-option=option:mtu,${network.mtu}`]),
     '--domain=lab',
     '--local=/lab/',
@@ -334,12 +347,16 @@ function insideSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic)
         : shellCommand(['ip', 'addr', 'add', `${address}/${network.prefix}`, 'dev', device]),
       leased,
     ),
-    step(
-      'route',
-      `in ${guest.name}: the default route`,
-      `ip route add default via ${network.address}`,
-      () => null,
-    ),
+    ...(forwards(network.mode)
+      ? [
+          step(
+            'route',
+            `in ${guest.name}: the default route`,
+            `ip route add default via ${network.address}`,
+            () => null,
+          ),
+        ]
+      : []),
     step(
       'resolver',
       `in ${guest.name}: its name server`,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import type { LabDefinition, NetworkDefinition } from '../../contract/lab-file.ts';
+import type { LabDefinition, NetworkDefinition, NetworkMode } from '../../contract/lab-file.ts';
 import { formatIpv4, subnetOf } from '../net/ipv4.ts';
 import { gatewayOf } from './rules.ts';
 
@@ -14,6 +14,7 @@ export interface Reservation {
 /** A network with every default filled in. */
 export interface ResolvedNetwork {
   readonly name: string;
+  readonly mode: NetworkMode;
   /** CIDR. */
   readonly subnet: string;
   /** Of the subnet, 8 to 30. */
@@ -23,6 +24,7 @@ export interface ResolvedNetwork {
   /** The bridge's MAC address. */
   readonly mac: string;
   readonly mtu: number;
+  /** The switch of mode `nat`; false in the others. */
   readonly nat: boolean;
   /** null: no DHCP. */
   readonly dhcp: {
@@ -97,16 +99,24 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
   });
   const networks = Object.entries(definition.networks).map(([name, network]): ResolvedNetwork => ({
     name,
+    mode: network.mode,
     subnet: network.subnet,
     prefix: subnetOf(network.subnet).prefix,
     address: formatIpv4(gatewayOf(network)),
     mac: freeMac(macs, ['bridge', definition.name, name]),
     mtu: network.mtu,
-    nat: network.nat,
+    nat: network.mode === 'nat' && network.nat !== false,
     dhcp: dhcpOf(name, network, guests),
   }));
   return { name: definition.name, networks, guests };
 }
+
+/** Whether packets are forwarded between a network's bridge and the uplink. */
+export const forwards = (mode: NetworkMode): boolean => mode !== 'isolated';
+
+/** Whether a network's guests have a way out. */
+export const reachesOut = ({ mode, nat }: Pick<ResolvedNetwork, 'mode' | 'nat'>): boolean =>
+  mode === 'nat' ? nat : forwards(mode);
 
 /** Bytes of a size such as `256M` (binary units, as QEMU's `-m`). */
 export function memoryBytes(size: string): number {

@@ -42,6 +42,10 @@ function networkFindings(definition: LabDefinition): Finding[] {
       const message = `"${name}" is the name of Tapyard's own uplink interface`;
       findings.push({ path, at: 'key', message, expected: 'another name, such as br0' });
     }
+    if (network.mode !== 'nat' && network.nat !== undefined) {
+      const message = `"nat" is the switch of a network with mode: nat, and ${name} is ${network.mode}`;
+      findings.push({ path: [...path, 'nat'], at: 'key', message, expected: 'no "nat" here, or mode: nat' });
+    }
     const subnet = subnetOf(network.subnet);
     const wrong = subnetFinding(network.subnet, subnet);
     if (wrong) {

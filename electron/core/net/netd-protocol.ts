@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ErrorData } from '../../contract/error.ts';
+import { NetworkMode } from '../../contract/lab-file.ts';
 import { GuestName, LabName, NetworkName, Scope } from '../../contract/names.ts';
 import { z } from '../../contract/zod.ts';
 
@@ -62,11 +63,12 @@ export const NetdNetwork = z.object({
   name: NetworkName,
   /** ifindex; null when somebody removed it. */
   bridge: count.nullable(),
+  mode: NetworkMode,
   subnet: z.string(),
   address: z.string(),
   mac: z.string(),
   mtu: count,
-  /** Read back from nftables. */
+  /** Read back from nftables; false in other modes than `nat`. */
   nat: z.boolean(),
   filter: z.boolean(),
   forwarding: z.boolean(),
@@ -173,6 +175,8 @@ export const readReply: { readonly [Verb in NetdVerb]: (value: unknown) => NetdR
 /** A network as `apply_network` wants it. */
 export interface NetdNetworkSpec {
   readonly name: string;
+  /** `nat` where it is left out. */
+  readonly mode?: NetworkMode;
   readonly subnet: string;
   readonly address: string;
   readonly mac: string;

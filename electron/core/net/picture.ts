@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../contract/error.ts';
 import type { LinkRow, NetworkRow, Uplink } from '../../contract/rows.ts';
-import type { ResolvedNetwork } from '../lab/resolve.ts';
+import { forwards, type ResolvedNetwork } from '../lab/resolve.ts';
 import type {
   NetdDoor,
   NetdEvent,
@@ -140,7 +140,13 @@ function networkRow(
     lab,
     name,
     wanted: wanted
-      ? { subnet: wanted.subnet, address: wanted.address, nat: wanted.nat, mtu: wanted.mtu }
+      ? {
+          subnet: wanted.subnet,
+          address: wanted.address,
+          mode: wanted.mode,
+          nat: wanted.nat,
+          mtu: wanted.mtu,
+        }
       : null,
     observed:
       network && bridge
@@ -150,6 +156,7 @@ function networkRow(
             mac: bridge.mac,
             mtu: bridge.mtu,
             up: bridge.up,
+            mode: network.mode,
             nat: network.nat,
             forwarding: network.forwarding,
             doors: network.doors.map(({ chain, firewall, state, command }) => ({
@@ -202,8 +209,14 @@ function deviation(
   if (!bridge.addresses.includes(cidr))
     return say('KERNEL', `The bridge ${name} has lost its address ${cidr}.`, again);
   if (!network.filter) return say('KERNEL', `The packet filter no longer holds network ${name}.`, again);
-  if (wanted.nat && !network.forwarding)
-    return say('KERNEL', `The kernel does not forward what comes from ${name}.`, again);
+  if (wanted.mode !== network.mode)
+    return say('KERNEL', `Network ${name} is ${network.mode}; the lab file says ${wanted.mode}.`, again);
+  if (forwards(wanted.mode) !== network.forwarding)
+    return say(
+      'KERNEL',
+      `The kernel ${network.forwarding ? 'forwards' : 'does not forward'} what comes from ${name}.`,
+      again,
+    );
   if (wanted.dhcp && (network.dns?.pid ?? null) === null)
     return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);
   const shut = network.doors.find((door) => door.state === 'shut');

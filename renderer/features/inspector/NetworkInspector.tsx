@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useMemo, type ReactElement } from 'react';
+import type { NetworkMode } from '../../../electron/contract/lab-file.ts';
 import { CommandButton } from '../../commands/CommandButton.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { count } from '../../lib/format.ts';
@@ -13,11 +14,24 @@ import { Recipe } from './Recipe.tsx';
 import { Addresses, Fact, Facts, Section } from './Section.tsx';
 import { Traffic } from './Traffic.tsx';
 import { stepsOfNetwork } from './recipe-words.ts';
+import { wayName } from '../map/words.ts';
 
 interface NetworkInspectorProps {
   readonly network: Row<'networks'>;
   /** NAT is a thing of its own on the map, and the same row. */
   readonly nat: boolean;
+}
+
+/** What the guests of a network that is there reach. */
+function modeLead(name: string, mode: NetworkMode, on: boolean): string {
+  switch (mode) {
+    case 'nat':
+      return on ? `On: guests of ${name} reach the internet` : `Off: ${name} is isolated`;
+    case 'routed':
+      return 'Guests keep their addresses on the LAN, and are reached by them';
+    case 'isolated':
+      return 'Guests reach each other, and nothing else';
+  }
 }
 
 /** One network: its bridge, its ports, its NAT. */
@@ -33,26 +47,27 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
   const bridge = links.find((link) => link.name === network.name && link.kind === 'bridge');
   const ports = links.filter((link) => link.master === network.name);
   const on = observed?.nat ?? false;
+  const mode = (observed ?? wanted)?.mode ?? 'nat';
 
   return (
     <>
       <Head
-        name={nat ? `NAT of ${network.name}` : network.name}
+        name={nat ? `${wayName[mode]}${mode === 'nat' ? ' of' : ':'} ${network.name}` : network.name}
         lead={
           nat
-            ? on
-              ? `On: guests of ${network.name} reach the internet`
-              : observed
-                ? `Off: ${network.name} is isolated`
-                : 'Not there yet'
+            ? observed
+              ? modeLead(network.name, mode, on)
+              : 'Not there yet'
             : observed
               ? `bridge · ${observed.up ? 'up' : 'down'} · ${count(observed.ports, 'port')}`
               : 'not there: only the lab file has it'
         }
       >
-        <div>
-          <CommandButton id="network.nat" subject={subject} text={on ? 'Turn NAT off' : 'Turn NAT on'} />
-        </div>
+        {mode === 'nat' ? (
+          <div>
+            <CommandButton id="network.nat" subject={subject} text={on ? 'Turn NAT off' : 'Turn NAT on'} />
+          </div>
+        ) : null}
         {failure ? (
           <ErrorNote
             title={`${failure.title} failed`}
@@ -78,7 +93,8 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
             value={observed?.dns ? `${observed.dns.from} – ${observed.dns.to}` : observed ? 'off' : null}
             note={observed?.dns?.pid ? `dnsmasq ${observed.dns.pid}` : undefined}
           />
-          <Fact name="NAT" value={observed ? (on ? 'on' : 'off') : null} words />
+          <Fact name="Mode" value={mode} words />
+          {mode === 'nat' ? <Fact name="NAT" value={observed ? (on ? 'on' : 'off') : null} words /> : null}
           <Fact name="Forwarding" value={observed ? (observed.forwarding ? 'on' : 'off') : null} words />
           <Fact name="ifindex" value={observed ? String(observed.ifindex) : null} />
         </Facts>

@@ -9,7 +9,7 @@ import type { Route } from './route.ts';
 import { shapeColours, shapePaths } from './StateShape.tsx';
 import type { MapNode, Topology } from './map-model.ts';
 import { visibleBox } from './view.ts';
-import { elideStart } from './words.ts';
+import { elideStart, natWord, wayName } from './words.ts';
 
 interface Props {
   readonly topology: Topology;
@@ -89,7 +89,9 @@ function edgeOf(node: MapNode): Token {
 function words(node: MapNode): readonly string[] {
   if (node.kind === 'uplink') return ['Internet', 'Net'];
   if (node.kind === 'nat')
-    return node.on === null ? ['NAT'] : node.on ? ['NAT On', 'On'] : ['NAT Off', 'Off'];
+    return node.on === null || node.mode !== 'nat'
+      ? [wayName[node.mode]]
+      : [`NAT ${natWord(node)}`, natWord(node)];
   return [node.name];
 }
 

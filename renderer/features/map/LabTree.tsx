@@ -58,7 +58,9 @@ function Tree({ topology }: { readonly topology: Topology }) {
         open ? setOpen(item.key, false) : goTo(visible.find((other) => other.children.includes(item))),
       Enter: () => openItem(item),
       ' ': () =>
-        item.nat ? void runCommand('network.nat', item.selection) : useUi.getState().select(item.selection),
+        item.nat?.mode === 'nat'
+          ? void runCommand('network.nat', item.selection)
+          : useUi.getState().select(item.selection),
     };
     const action = act[event.key];
     if (!action || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -189,7 +191,7 @@ function Action({ id, subject, children }: { id: string; subject: Selection; chi
 }
 
 function NatAction({ nat }: { readonly nat: NatNode }) {
-  if (nat.on === null) return null;
+  if (nat.on === null || nat.mode !== 'nat') return null;
   return (
     <Action id="network.nat" subject={nat.selection}>
       Turn {nat.on ? 'off' : 'on'}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../../electron/contract/error.ts';
+import type { NetworkMode } from '../../../electron/contract/lab-file.ts';
 import type { GuestRow, LabRow } from '../../../electron/contract/rows.ts';
 import type { Selection } from '../../store/subject.ts';
 
@@ -26,7 +27,7 @@ export interface UplinkNode {
   readonly ghost: Ghost | null;
 }
 
-/** The NAT of one network; it is its switch. */
+/** The way out of one network. With NAT it is its switch. */
 export interface NatNode {
   readonly kind: 'nat';
   readonly key: string;
@@ -34,7 +35,8 @@ export interface NatNode {
   /** Id of the network. */
   readonly network: string;
   readonly name: string;
-  /** Read back from the kernel; null while there is no bridge. */
+  readonly mode: NetworkMode;
+  /** Whether anything passes, read back from the kernel; null while there is no bridge. */
   readonly on: boolean | null;
   /** What it does to whom: "br0 is isolated". */
   readonly sentence: string;

@@ -8,7 +8,7 @@ import { FlowsText, RateText, TailText } from './GaugeText.tsx';
 import { StateShape } from './StateShape.tsx';
 import type { BridgeNode, Ghost, GuestNode, MapNode, NatNode, UplinkNode } from './map-model.ts';
 import type { Level } from './view.ts';
-import { elideParts } from './words.ts';
+import { elideParts, natWord, wayName } from './words.ts';
 
 /** What React Flow carries for a node. */
 export interface NodeData<N extends MapNode = MapNode> extends Record<string, unknown> {
@@ -119,7 +119,8 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
   const pending = useUi((ui) => ui.pending.get(key));
   const failure = useUi((ui) => ui.failures.get(key));
   const switching = pending?.command === 'network.nat';
-  const word = switching ? 'switching…' : node.on === null ? 'not there' : node.on ? 'On' : 'Off';
+  const word = switching ? 'switching…' : natWord(node);
+  const switchable = node.on !== null && node.mode === 'nat';
   const describedBy = `nat-${node.network}`;
   return (
     <Shell
@@ -127,15 +128,15 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
       node={node}
       data={data}
       selected={selected}
-      label={`NAT, ${word}. ${node.sentence}`}
-      focusable={node.on === null}
+      label={`${[wayName[node.mode], word].filter(Boolean).join(', ')}. ${node.sentence}`}
+      focusable={!switchable}
     >
       <div className="map-nat-head">
         <h3>
-          NAT
-          <span className="map-nat-word">{word}</span>
+          {wayName[node.mode]}
+          {word && <span className="map-nat-word">{word}</span>}
         </h3>
-        {node.on !== null && (
+        {switchable && (
           <button
             type="button"
             role="switch"

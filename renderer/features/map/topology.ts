@@ -53,7 +53,7 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
     (a, b) => byName(a.nics[0]?.wantedTap ?? '~', b.nics[0]?.wantedTap ?? '~') || byName(a.name, b.name),
   );
   const networkByName = new Map(networks.map((network) => [network.name, network]));
-  const natsOn = networks.filter((network) => network.observed?.nat === true).length;
+  const natsOn = networks.filter((network) => passes(network) === true).length;
 
   const uplink = uplinkNode(lab, natsOn > 1);
   const nats = networks.map((network) => natNode(lab, network, natsOn === 1));
@@ -151,19 +151,31 @@ function uplinkNode(lab: LabRow, showFlows: boolean): UplinkNode {
 /** True when traffic that NAT lets through has somewhere to go. */
 const hasWayOut = (lab: LabRow): boolean => lab.uplink !== null && lab.uplink.provider !== 'none';
 
+/** Whether a network's guests get out: a switch with NAT, else what the mode says. Null while there is no bridge. */
+function passes({ observed }: NetworkRow): boolean | null {
+  if (!observed) return null;
+  return observed.mode === 'nat' ? observed.nat : observed.mode === 'routed';
+}
+
+/** Whether a network that is not there is wanted without a way out. */
+const wantedShut = ({ wanted }: NetworkRow): boolean =>
+  wanted !== null && (wanted.mode === 'nat' ? !wanted.nat : wanted.mode === 'isolated');
+
 function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode {
-  const on = network.observed?.nat ?? null;
+  const on = passes(network);
   const { name } = network;
+  const mode = (network.observed ?? network.wanted)?.mode ?? 'nat';
   const ghost = network.observed ? null : ghostOf(lab, network.reason);
   let sentence: string;
   if (on === null) {
     sentence = !ghost?.expected
       ? `${name} is not there`
-      : network.wanted?.nat === false
+      : wantedShut(network)
         ? `${name} will be isolated`
-        : `Guests of ${name} will reach the internet`;
+        : `Guests of ${name} will reach ${mode === 'routed' ? 'the LAN' : 'the internet'}`;
   } else if (!on) sentence = `${name} is isolated`;
   else if (!hasWayOut(lab)) sentence = `${name} has no way out`;
+  else if (mode === 'routed') sentence = `Guests of ${name} keep their addresses on the LAN`;
   else sentence = `Guests of ${name} reach the internet`;
   return {
     kind: 'nat',
@@ -171,6 +183,7 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
     selection: { kind: 'nat', id: network.id },
     network: network.id,
     name,
+    mode,
     on,
     sentence,
     flows: showFlows && on === true ? lab.id : null,
@@ -206,7 +219,7 @@ function l3Cables(
         : `${network.name} does not reach the internet`,
   };
   // With NAT off, or not even wanted, there is no way out to draw.
-  const isolated = nat.on === false || (nat.on === null && network.wanted?.nat === false);
+  const isolated = nat.on === false || (nat.on === null && wantedShut(network));
   return [
     ...(isolated ? [] : [way]),
     {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Selection } from '../../store/subject.ts';
 import type { BridgeNode, Cable, GuestNode, NatNode, Topology } from './map-model.ts';
+import { natWord, wayName } from './words.ts';
 
 /** One line of the map as a list. */
 export interface TreeItem {
@@ -81,7 +82,7 @@ function networkItem(
         item(
           nat.key,
           nat.selection,
-          `NAT ${nat.on === null ? 'not there' : nat.on ? 'On' : 'Off'}`,
+          `${wayName[nat.mode]} ${natWord(nat)}`.trimEnd(),
           words(nat.sentence, nat.ghost?.reason),
           { nat },
         ),

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../../electron/contract/error.ts';
+import type { NetworkMode } from '../../../electron/contract/lab-file.ts';
+import type { NatNode } from './map-model.ts';
 
 const collator = new Intl.Collator('en', { numeric: true });
 
@@ -19,6 +21,20 @@ const shortReasons: Readonly<Record<string, string>> = {
 /** An error as a ghost says it: the reason in a few plain words, and the fix. */
 export function reasonWords(error: ErrorData): { reason: string; fix: string | null; expected: false } {
   return { reason: shortReasons[error.code] ?? error.message, fix: error.hint ?? null, expected: false };
+}
+
+/** The name of a network's way out. */
+export const wayName: Readonly<Record<NetworkMode, string>> = {
+  nat: 'NAT',
+  routed: 'Routed',
+  isolated: 'Isolated',
+};
+
+/** What stands beside that name: the switch's state where there is one; empty where there is nothing to add. */
+export function natWord({ mode, on }: Pick<NatNode, 'mode' | 'on'>): string {
+  if (on === null) return 'not there';
+  if (mode !== 'nat') return '';
+  return on ? 'On' : 'Off';
 }
 
 /** Splits a name so that a box too small for it can cut the middle out: the tail always stays. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { labFileLimit, readLabFile } from '../../../electron/core/lab/definition.ts';
-import { resolveLab } from '../../../electron/core/lab/resolve.ts';
+import { reachesOut, resolveLab } from '../../../electron/core/lab/resolve.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -123,6 +123,18 @@ describe('a lab file', () => {
       withLine('network: br0', 'network: br1'),
       [
         '9:23 guests.guest.nics.0.network: there is no network "br1" in this lab, did you mean "br0"? | one of br0',
+      ],
+    ],
+    [
+      'mode',
+      withLine('nat: true', 'mode: route'),
+      ['3:41 networks.br0.mode: "route" is not possible here | one of nat, routed, isolated'],
+    ],
+    [
+      'a NAT switch without NAT',
+      withLine('nat: true', 'mode: isolated, nat: false'),
+      [
+        '3:51 networks.br0.nat: "nat" is the switch of a network with mode: nat, and br0 is isolated | no "nat" here, or mode: nat',
       ],
     ],
     [
@@ -265,12 +277,29 @@ const resolve = (text: string): ReturnType<typeof resolveLab> => {
 };
 
 describe('a resolved lab', () => {
+  it('has a NAT switch only where there is NAT', () => {
+    const lab = resolve(`name: x
+networks:
+  a: { subnet: 10.0.0.0/24 }
+  b: { subnet: 10.0.1.0/24, mode: nat, nat: false }
+  c: { subnet: 10.0.2.0/24, mode: routed }
+  d: { subnet: 10.0.3.0/24, mode: isolated }
+`);
+    expect(lab.networks.map(({ mode, nat }) => [mode, nat, reachesOut({ mode, nat })])).toEqual([
+      ['nat', true, true],
+      ['nat', false, false],
+      ['routed', false, true],
+      ['isolated', false, false],
+    ]);
+  });
+
   it('has every default filled in', () => {
     const lab = resolve(seed);
     expect(lab).toEqual(resolve(seed));
     expect(lab.networks).toEqual([
       {
         name: 'br0',
+        mode: 'nat',
         subnet: '192.168.57.0/24',
         prefix: 24,
         address: '192.168.57.1',

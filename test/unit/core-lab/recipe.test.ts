@@ -79,6 +79,7 @@ describe('the recipe', () => {
       address: '192.168.57.1',
       mac: '52:54:00:00:00:01',
       mtu: 1500,
+      mode: 'nat' as const,
       nat: true,
       filter: true,
       forwarding: true,

@@ -44,12 +44,13 @@ function made(
   if (!network) throw new Error(name);
   const { link, ...more } = change;
   const ifindex = 10 + seed.networks.indexOf(network);
-  const { subnet, address, mac, mtu, nat } = network;
+  const { mode, subnet, address, mac, mtu, nat } = network;
   const dns = network.dhcp && { pid: 99, from: network.dhcp.from, to: network.dhcp.to };
   const put = {
     lab: 'seed',
     name,
     bridge: ifindex,
+    mode,
     subnet,
     address,
     mac,
@@ -119,6 +120,8 @@ describe('the plan', () => {
       ['b', 'shutting down'],
     ] as const);
     expect(kinds(made(both, 'br1', { nat: true }), guests)).toEqual(['mend br1', 'start a']);
+    expect(kinds(made(both, 'br1', { mode: 'routed' }), guests)).toEqual(['mend br1', 'start a']);
+    expect(kinds(made(both, 'br1', { forwarding: false }), guests)).toEqual(['mend br1', 'start a']);
     for (const change of [
       { bridge: null },
       { filter: false },

@@ -22,7 +22,7 @@ impl Engine {
             .map(|network| Wanted {
                 name: network.spec.name.clone(),
                 label: self.label_of(network),
-                uplink: uplink.clone(),
+                uplink: uplink.clone().filter(|_| network.spec.mode.forwards()),
             })
             .collect();
         if wanted.is_empty() {

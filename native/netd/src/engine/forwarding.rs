@@ -46,8 +46,8 @@ impl Repairs {
 }
 
 impl Engine {
-    /// The uplink's device, where there is a network that could use it.
-    fn wanted_uplink(&self) -> Option<String> {
+    /// The uplink's device, where there is a network that may use it.
+    pub(super) fn wanted_uplink(&self) -> Option<String> {
         let mut networks = self.journal.state().networks.values();
         networks
             .any(|network| network.spec.mode.forwards())

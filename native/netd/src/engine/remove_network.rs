@@ -51,6 +51,10 @@ impl Engine {
         }
         if self.journal.state().networks.is_empty() {
             self.close_all(&mut out);
+        } else if !self.journal.state().opened.is_empty() && self.wanted_uplink().is_none() {
+            // Those that are left need no way out.
+            let closed = self.plan_uplink().and_then(|()| self.hold_filter());
+            out.note(closed.map(drop), None);
         }
         out
     }

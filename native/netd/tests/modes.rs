@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What each mode of a network lets through, with real packets in the host scope: a guest on a
+//! bridge, a neighbour on the LAN beyond the uplink, and another interface that is nobody's
+//! business, in namespaces of the test's own (`unshare -Urnm`).
+
+#![allow(clippy::unwrap_used)]
+#![allow(missing_docs)]
+
+use std::fs::{self, DirBuilder};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tapyard_protocol::{
+    ApplyNetwork, Client, ClientKind, Code, Error, Mode, Network, RemoveNetwork, SetNat, Shutdown,
+};
+
+const INSIDE: &str = "TAPYARD_TEST_INSIDE";
+/// What nobody reaches.
+const NOTHING: [&str; 0] = [];
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs this test's body in fresh namespaces: true for the inner run, which does the work.
+fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["-Urnm", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare (util-linux) is needed for this test");
+    assert!(
+        status.success(),
+        "{test} failed inside `unshare -Urnm` ({status})"
+    );
+    false
+}
+
+fn sh(script: &str) -> String {
+    let out = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(
+        out.status.success(),
+        "{script}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// A network namespace of its own, as long as this lives.
+struct Peer(Child);
+
+impl Peer {
+    fn new() -> Peer {
+        let child = Command::new("unshare")
+            .args(["-n", "sh", "-c", "echo ready; exec sleep 600"])
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "ready\n");
+        Peer(child)
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn sh(&self, script: &str) -> String {
+        let out = Command::new("nsenter")
+            .args(["-n", "-t", &self.pid().to_string(), "sh", "-c", script])
+            .output();
+        String::from_utf8(out.unwrap().stdout).unwrap()
+    }
+
+    fn pings(&self, address: &str) -> bool {
+        self.sh(&format!("busybox ping -c1 -W5 {address}"))
+            .contains("1 packets received")
+    }
+
+    /// Which of these addresses take a ping or a connection to TCP port 80 within a second. All
+    /// are tried at the same time: what is dropped has to be waited for.
+    fn reached(&self, addresses: &[&str]) -> Vec<String> {
+        let tries = addresses.iter().map(|to| {
+            format!(
+                "(busybox ping -c1 -W1 {to} >/dev/null && echo ping {to}) &
+                 (busybox nc -w 1 {to} 80 </dev/null >/dev/null 2>&1 && echo tcp {to}) &\n"
+            )
+        });
+        let script: String = tries.chain(["wait".to_owned()]).collect();
+        self.sh(&script).lines().map(str::to_owned).collect()
+    }
+
+    /// Serves the caller's address on TCP port 80 until the peer ends.
+    fn serve(&self) {
+        self.sh(
+            "busybox nc -ll -p 80 -e sh -c 'echo $NCREMOTEADDR' >/dev/null 2>&1 </dev/null & \
+             sleep 0.2",
+        );
+    }
+
+    /// Whether TCP port 80 there takes a connection.
+    fn reaches(&self, address: &str) -> bool {
+        self.sh(&format!(
+            "busybox nc -w 5 {address} 80 </dev/null >/dev/null && echo yes"
+        )) == "yes\n"
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The host: eth0 leads to the LAN with `wan` on it, eth1 to `other`. Nothing forwards.
+struct Host {
+    directory: PathBuf,
+    netd: Child,
+    wan: Peer,
+    other: Peer,
+}
+
+impl Host {
+    fn start(test: &str) -> Host {
+        let (wan, other) = (Peer::new(), Peer::new());
+        sh(&format!(
+            "echo 0 > /proc/sys/net/ipv4/ip_forward
+             ip link set lo up
+             ip link add eth0 type veth peer name eth0 netns {}
+             ip addr add 203.0.113.2/24 dev eth0; ip link set eth0 up
+             ip link add eth1 type veth peer name eth0 netns {}
+             ip addr add 198.51.100.2/24 dev eth1; ip link set eth1 up
+             ip route add default via 203.0.113.1",
+            wan.pid(),
+            other.pid()
+        ));
+        wan.sh("ip link set lo up; ip addr add 203.0.113.1/24 dev eth0; ip link set eth0 up
+                ip route add 10.0.0.0/8 via 203.0.113.2; ip route add 198.51.100.0/24 via 203.0.113.2");
+        other.sh("ip addr add 198.51.100.1/24 dev eth0; ip link set eth0 up
+                  ip route add default via 198.51.100.2");
+        wan.serve();
+        other.serve();
+        let directory =
+            std::env::temp_dir().join(format!("tapyard-modes-{test}-{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
+            .args(["--scope", "host", "--dir"])
+            .arg(&directory)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(netd.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert!(line.contains("\"ready\":true"), "{line}");
+        Host {
+            directory,
+            netd,
+            wan,
+            other,
+        }
+    }
+
+    fn client(&self) -> Client {
+        let socket = self.directory.join("netd.sock");
+        Client::connect(&socket, ClientKind::Test, PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.netd.kill();
+        let _ = self.netd.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// 10.0.N.0/24 on the bridge `brN`.
+fn spec(n: u8, mode: &str) -> Value {
+    json!({
+        "name": format!("br{n}"), "mode": mode, "subnet": format!("10.0.{n}.0/24"),
+        "address": format!("10.0.{n}.1"), "mac": format!("52:54:00:00:00:0{n}"),
+        "mtu": 1500, "nat": mode == "nat", "domain": "lab",
+        "dhcp": {"from": format!("10.0.{n}.100"), "to": format!("10.0.{n}.199"), "reservations": []},
+    })
+}
+
+fn apply(client: &mut Client, network: Value) -> Result<Network, Error> {
+    let args: ApplyNetwork =
+        serde_json::from_value(json!({"lab": "seed", "network": network})).unwrap();
+    client.call(&args, PATIENCE).map(|(reply, _)| reply.network)
+}
+
+/// A guest of `brN` at 10.0.N.2.
+fn guest(n: u8) -> Peer {
+    let guest = Peer::new();
+    sh(&format!(
+        "ip link add p{n} master br{n} up type veth peer name eth0 netns {}",
+        guest.pid()
+    ));
+    guest.sh(&format!(
+        "ip link set lo up; ip addr add 10.0.{n}.2/24 dev eth0; ip link set eth0 up
+         ip route add default via 10.0.{n}.1"
+    ));
+    guest.serve();
+    guest
+}
+
+fn forwarding(device: &str) -> String {
+    let path = format!("/proc/sys/net/ipv4/conf/{device}/forwarding");
+    fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+#[test]
+fn each_mode_lets_through_what_it_says() {
+    if !inside("each_mode_lets_through_what_it_says") {
+        return;
+    }
+    let host = Host::start("modes");
+    let mut client = host.client();
+    let (wan, other) = (&host.wan, &host.other);
+
+    // Isolated alone: no interface forwards, not even where the machine's default says so.
+    sh("echo 1 > /proc/sys/net/ipv4/conf/default/forwarding");
+    let isolated = apply(&mut client, spec(3, "isolated")).unwrap();
+    assert_eq!((isolated.mode, isolated.nat), (Mode::Isolated, false));
+    assert!(isolated.filter && !isolated.forwarding);
+    assert_eq!(
+        (forwarding("br3"), forwarding("eth0")),
+        ("0".into(), "0".into())
+    );
+    sh("echo 0 > /proc/sys/net/ipv4/conf/default/forwarding");
+
+    assert!(apply(&mut client, spec(1, "nat")).unwrap().nat);
+    let routed = apply(&mut client, spec(2, "routed")).unwrap();
+    assert!(routed.filter && routed.forwarding && !routed.nat);
+    let (natted, routed, isolated) = (guest(1), guest(2), guest(3));
+
+    // Out: masqueraded, as themselves, not at all.
+    assert!(natted.pings("203.0.113.1") && natted.reaches("203.0.113.1"));
+    assert!(routed.pings("203.0.113.1") && routed.reaches("203.0.113.1"));
+    assert_eq!(isolated.reached(&["203.0.113.1"]), NOTHING);
+    let flows = sh("cat /proc/net/nf_conntrack");
+    let of = |source: &str| {
+        let lines = flows.lines().filter(|line| line.contains("dport=80"));
+        let line = lines
+            .into_iter()
+            .find(|l| l.contains(&format!("src={source} ")));
+        line.unwrap_or_else(|| panic!("no flow of {source}: {flows}"))
+    };
+    assert!(of("10.0.1.2").contains("dst=203.0.113.2 "), "masqueraded");
+    assert!(
+        of("10.0.2.2").contains("src=203.0.113.1 dst=10.0.2.2 "),
+        "as itself"
+    );
+
+    // In: only to the routed ones.
+    assert!(wan.pings("10.0.2.2") && wan.reaches("10.0.2.2"));
+    assert_eq!(
+        wan.reached(&["10.0.1.2", "10.0.3.2", "198.51.100.1"]),
+        NOTHING
+    );
+    // By the uplink alone, and to no other interface.
+    assert_eq!(other.reached(&["10.0.2.2", "203.0.113.1"]), NOTHING);
+    for guest in [&natted, &routed] {
+        assert_eq!(guest.reached(&["198.51.100.1"]), NOTHING);
+    }
+    // From the subnet alone.
+    routed.sh("ip addr add 10.0.9.9/32 dev eth0");
+    let forged = routed.sh("busybox ping -c1 -W1 -I 10.0.9.9 203.0.113.1");
+    assert!(!forged.contains("1 packets received"), "{forged}");
+
+    // Between networks nothing passes, in no direction.
+    assert_eq!(natted.reached(&["10.0.2.2", "10.0.3.2"]), NOTHING);
+    assert_eq!(routed.reached(&["10.0.1.2", "10.0.3.2"]), NOTHING);
+    assert_eq!(isolated.reached(&["10.0.1.2", "10.0.2.2"]), NOTHING);
+    // Each has its host still: ping and DNS.
+    for (n, guest) in [(1, &natted), (2, &routed), (3, &isolated)] {
+        assert!(guest.pings(&format!("10.0.{n}.1")), "the gateway of br{n}");
+        let dns = guest.sh(&format!(
+            "busybox nc -w 5 10.0.{n}.1 53 </dev/null && echo yes"
+        ));
+        assert_eq!(dns, "yes\n", "DNS of br{n}");
+    }
+
+    // A switch is NAT's alone.
+    let set_nat = |network: &str| -> SetNat {
+        serde_json::from_value(json!({"lab": "seed", "network": network, "nat": false})).unwrap()
+    };
+    for network in ["br2", "br3"] {
+        let refused = client.call(&set_nat(network), PATIENCE).unwrap_err();
+        assert_eq!(refused.code, Code::NoNatSwitch);
+        assert_eq!(refused.subject.as_deref(), Some(network));
+    }
+    assert!(client.call(&set_nat("br1"), PATIENCE).unwrap().0.changed);
+    assert_eq!(natted.reached(&["203.0.113.1"]), NOTHING);
+    assert!(routed.reaches("203.0.113.1"));
+
+    // A network can change its mode as it stands, from off as well.
+    assert!(apply(&mut client, spec(1, "routed")).unwrap().filter);
+    assert!(natted.reaches("203.0.113.1") && wan.reaches("10.0.1.2"));
+    assert!(!apply(&mut client, spec(1, "isolated")).unwrap().forwarding);
+    assert_eq!(natted.reached(&["203.0.113.1"]), NOTHING);
+    assert_eq!(wan.reached(&["10.0.1.2"]), NOTHING);
+    assert!(apply(&mut client, spec(1, "nat")).unwrap().nat);
+    assert!(natted.reaches("203.0.113.1"));
+    assert_eq!(wan.reached(&["10.0.1.2"]), NOTHING);
+
+    // The uplink is closed with the last network that needs it.
+    assert_eq!(forwarding("eth0"), "1");
+    for network in ["br1", "br2"] {
+        let args: RemoveNetwork =
+            serde_json::from_value(json!({"lab": "seed", "network": network})).unwrap();
+        assert_eq!(client.call(&args, PATIENCE).unwrap().0.failed, []);
+    }
+    assert_eq!(forwarding("eth0"), "0");
+    let (removed, _) = client.call(&Shutdown {}, PATIENCE).unwrap();
+    assert_eq!(removed.failed, []);
+    assert_eq!(sh("nft list tables"), "");
+}
