@@ -76,7 +76,7 @@ export const networkRow = (
       up: true,
       mode,
       nat,
-      forwarding: nat,
+      forwarding: mode !== 'isolated',
       doors: [],
       dns: dns
         ? { pid: 4711, from: subnet.replace(/0\/24$/, '128'), to: subnet.replace(/0\/24$/, '254') }
