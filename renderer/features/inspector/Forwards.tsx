@@ -138,7 +138,7 @@ function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
   return (
     <form className={styles.form} aria-label={`New forward to ${guest.name}`} noValidate onSubmit={submit}>
       <div className={styles.pair}>
-        <Field label="Port of this computer" error={touched ? wrong.port : undefined} mono>
+        <Field label="Port here" error={touched ? wrong.port : undefined} mono>
           {(control) => (
             <input
               {...control}
@@ -152,7 +152,7 @@ function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
             />
           )}
         </Field>
-        <Field label="Port of the guest" error={touched ? wrong.to : undefined} mono>
+        <Field label="Guest’s port" error={touched ? wrong.to : undefined} mono>
           {(control) => (
             <input
               {...control}

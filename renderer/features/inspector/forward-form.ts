@@ -3,7 +3,7 @@
 /** Where a forward listens, in words: what is reached from where is the question, not the address. */
 export const reaches = [
   { address: '127.0.0.1', words: 'This computer only' },
-  { address: '0.0.0.0', words: 'Everybody who reaches this computer' },
+  { address: '0.0.0.0', words: 'The network too' },
 ] as const;
 
 /** What is typed into the form of a forward. */
