@@ -27,6 +27,7 @@ const OUT = join(CHECKOUT, 'dist/bench');
 /** Each `test/bench/NAME-bench.ts` measures and writes its figures; `inside` is what it runs in its world. */
 const BENCHES = [
   { name: 'network', deadline: 5, inside: ['network-inside'] },
+  { name: 'forward', deadline: 5, inside: [] },
   { name: 'guest', deadline: 8, inside: ['guest-inside'] },
   { name: 'renderer', deadline: 20, inside: ['map-bench'] },
   { name: 'core', deadline: 5, inside: [] },

@@ -101,6 +101,7 @@ export const NEEDS = [
       opensuse: 'dejavu-fonts',
     },
   },
+  { debian: 'iperf3', why: 'the speed of forwards is measured with it', program: 'iperf3', for: ['bench'] },
   { debian: 'tcpdump', why: 'the tests look at packets with it', program: 'tcpdump', for: ['test'] },
 ];
 
