@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, constants, fstatSync, openSync, watch } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, watch, type FSWatcher } from 'node:fs';
 import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Subscription } from '../../contract/client.ts';
@@ -26,6 +26,10 @@ import { findProgram } from '../host/programs.ts';
 const keepBytes = 4 * 1024 * 1024;
 /** The front is given up in pieces of this size, so the file takes at most 5 MiB. */
 const pieceBytes = 1024 * 1024;
+/** A flood is told at most so often. */
+const lookAwayMs = 8;
+/** A record that the kernel cannot watch is looked at so often. */
+const unwatchedMs = 100;
 
 /** The first byte that is kept of a record of `size` bytes. */
 export function keptFrom(size: number): number {
@@ -38,6 +42,7 @@ export class SerialRecord {
   /** Bytes before this offset may be zeros: they are punched out, or are being. */
   #punched = 0;
   #file: Promise<FileHandle> | undefined;
+  #inode: number | undefined;
   readonly #listeners = new Set<() => void>();
   #unwatch: (() => void) | undefined;
 
@@ -79,10 +84,13 @@ export class SerialRecord {
 
   /** Bytes that the guest has said so far: the offset of the next one. */
   async size(): Promise<number> {
-    return await stat(this.path).then(
-      (facts) => facts.size,
-      () => 0,
-    );
+    const facts = await stat(this.path).catch(() => undefined);
+    // Another file has its name: it was removed, and begun anew by the next start.
+    if (facts?.ino !== this.#inode) {
+      this.#inode = facts?.ino;
+      await this.#letGo();
+    }
+    return facts?.size ?? 0;
   }
 
   /**
@@ -133,30 +141,54 @@ export class SerialRecord {
     this.#listeners.clear();
     this.#unwatch?.();
     this.#unwatch = undefined;
+    await this.#letGo();
+  }
+
+  /** Forgets all that was true of the file. */
+  async #letGo(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
+    this.#punched = 0;
     await file?.then(
       (handle) => handle.close(),
       () => undefined,
     );
   }
 
+  /**
+   * After a change it looks away for a moment: QEMU writes byte by byte, and each would be an event. While nothing
+   * is written there is neither an event nor a timer.
+   */
   #startWatching(): () => void {
+    let watcher: FSWatcher | undefined;
+    let timer: NodeJS.Timeout | undefined;
     const tell = (): void => {
       for (const listener of this.#listeners) listener();
     };
-    try {
-      const watcher = watch(this.path, { persistent: false }, tell);
-      watcher.on('error', tell);
-      return () => {
-        watcher.close();
-      };
-    } catch {
-      // fs.inotify.max_user_watches or max_user_instances is used up (editors do that): look now and then.
-      const timer = setInterval(tell, 100).unref();
-      return () => {
-        clearInterval(timer);
-      };
-    }
+    const changed = (): void => {
+      watcher?.close();
+      watcher = undefined;
+      clearTimeout(timer);
+      timer = setTimeout(lookAgain, lookAwayMs).unref();
+      tell();
+    };
+    const look = (): void => {
+      try {
+        watcher = watch(this.path, { persistent: false }, changed).on('error', changed);
+      } catch {
+        // It was removed, or fs.inotify.max_user_watches or max_user_instances is used up (editors do that).
+        timer = setTimeout(changed, unwatchedMs).unref();
+      }
+    };
+    const lookAgain = (): void => {
+      look();
+      // What was written while nobody looked.
+      tell();
+    };
+    look();
+    return () => {
+      watcher?.close();
+      clearTimeout(timer);
+    };
   }
 }

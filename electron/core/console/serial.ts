@@ -192,6 +192,8 @@ class Viewer {
       if (chunk.length === 0) return;
       this.#sink.data(chunk, this.#offset);
       this.#offset += chunk.length;
+      // What came since then comes with the next wake, together with what comes until that.
+      if (this.#offset >= size) return;
     }
   }
 }

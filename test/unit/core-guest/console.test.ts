@@ -198,6 +198,35 @@ describe('a serial viewer', () => {
     await soon(() => expect(viewer.text).toBe('!'));
   });
 
+  it('gets what was written byte by byte, also at once after a byte', async () => {
+    const viewer = new Viewer();
+    await serialConsole().open({ from: 0, tail: 0 }, viewer);
+    const text = Array.from({ length: 1000 }, (_, line) => `${line}\n`).join('');
+    for (let at = 0; at < text.length; at++) {
+      appendFileSync(log, text.charAt(at));
+      // The last byte of a burst has no event after it.
+      if (at % 100 === 0) await soon(() => expect(viewer.next).toBe(at + 1));
+    }
+    await soon(() => expect(viewer.text).toBe(text));
+  });
+
+  it('sees the record that was begun anew in the place of a removed one', async () => {
+    writeFileSync(log, 'old words');
+    const serial = serialConsole();
+    const before = new Viewer();
+    const intake = await serial.open({ from: 0, tail: 0 }, before);
+    await soon(() => expect(before.text).toBe('old words'));
+    intake.close();
+    rmSync(log);
+    const after = new Viewer();
+    await serial.open({ from: -1, tail: 100 }, after);
+    appendFileSync(log, 'new');
+    await soon(() => expect(after.text).toBe('new'));
+    appendFileSync(log, ' words');
+    await soon(() => expect(after.text).toBe('new words'));
+    expect(await serial.lastLine()).toBe('new words');
+  });
+
   it('ends when the guest is removed, and no new one begins', async () => {
     const serial = serialConsole();
     const viewer = new Viewer();
