@@ -5,12 +5,13 @@
  * and the Electron shell. The same sources give the same bytes.
  */
 
-import { chmodSync, existsSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build as bundle } from 'esbuild';
 
-import { contractHashDefine } from './lib/contract-hash.mjs';
+import { buildId } from './lib/build-id.mjs';
+import { contractHash } from './lib/contract-hash.mjs';
 
 const checkout = join(dirname(fileURLToPath(import.meta.url)), '..');
 const source = (path) => join(checkout, 'electron', path);
@@ -23,14 +24,17 @@ const target = (path) => join(checkout, 'dist', path);
  */
 const zodInEnglish = {
   name: 'zod-in-english',
-  setup(bundle) {
-    bundle.onLoad({ filter: /[/\\]zod[/\\]v4[/\\]locales[/\\]index\.js$/ }, () => ({
+  setup(building) {
+    building.onLoad({ filter: /[/\\]zod[/\\]v4[/\\]locales[/\\]index\.js$/ }, () => ({
       contents: "export { default as en } from './en.js';",
     }));
   },
 };
 
-const contractHash = await contractHashDefine();
+const contract = await contractHash();
+const build = buildId();
+/** What the programs know of themselves and would else have to work out at each start. */
+const define = { TAPYARD_CONTRACT_HASH: JSON.stringify(contract), TAPYARD_BUILD: JSON.stringify(build) };
 
 /** @type {import('esbuild').BuildOptions} */
 const common = {
@@ -40,7 +44,7 @@ const common = {
   target: 'node20',
   external: ['node-pty', 'electron'],
   plugins: [zodInEnglish],
-  define: contractHash,
+  define,
   legalComments: 'none',
   logLevel: 'warning',
 };
@@ -48,7 +52,7 @@ const common = {
 rmSync(target('cli'), { recursive: true, force: true });
 rmSync(target('shell'), { recursive: true, force: true });
 
-await build({
+await bundle({
   ...common,
   entryPoints: { tapyard: source('cli/tapyard.ts') },
   outdir: target('cli'),
@@ -62,21 +66,23 @@ await build({
   },
 });
 chmodSync(target('cli/tapyard.mjs'), 0o755);
+// What the native front (native/command) says to a core; last, so that it never speaks for half a build.
+writeFileSync(target('cli/build-id'), `${contract} ${build}\n`);
 
 if (existsSync(source('shell/main.ts'))) {
-  await build({
+  await bundle({
     ...common,
     entryPoints: { main: source('shell/main.ts') },
     outdir: target('shell'),
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
     // What a CommonJS bundle has instead.
-    define: { ...contractHash, 'import.meta': '__meta' },
+    define: { ...define, 'import.meta': '__meta' },
     banner: {
       js: "const __meta = { dirname: __dirname, filename: __filename, url: require('node:url').pathToFileURL(__filename).href };",
     },
   });
-  await build({
+  await bundle({
     ...common,
     entryPoints: { preload: source('shell/preload.ts') },
     outdir: target('shell'),

@@ -3,8 +3,8 @@ import process from 'node:process';
 import { TapyardError } from '../contract/error.ts';
 import { CoreSeat } from '../core/host/core-seat.ts';
 import { rendererDirectory } from '../core/host/programs.ts';
-import { startCore } from '../core/host/start-core.ts';
 import { serve, type ServeOptions, type Serving } from '../serve/serve.ts';
+import { startCore } from './start-core.ts';
 import type { Terminal } from './terminal.ts';
 
 const joinDeadline = 10_000;

@@ -21,6 +21,8 @@ export interface Invocation {
   readonly rest: readonly string[];
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
   readonly terminal: Terminal;
+  /** The caller's working directory; asked for only where it matters, as one that was removed has no path. */
+  readonly cwd: () => string;
   /** Runs with a connection to the user's core: the one that runs, or one hosted here meanwhile. */
   readonly core: <Result>(
     run: (connection: Connection, hosted: boolean) => Promise<Result>,
@@ -44,6 +46,11 @@ export interface CommandSpec {
   readonly examples?: readonly (readonly [command: string, text: string])[];
   /** What an argument can be, for completion and parsing. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;
+  /**
+   * It asks the core, waits a little, writes, and is done: no stdin, no terminal, no signal, no environment. So
+   * the core can do it in its own process for the native front (brief.ts).
+   */
+  readonly brief?: true;
   /** Loaded when it is used: `tapyard ls` must not wait for the web server's code. */
   readonly load: () => Promise<Run>;
 }
@@ -66,6 +73,7 @@ function verb(name: string, summary: string, ...description: string[]): CommandS
     summary,
     description,
     options: [lab],
+    brief: true,
     load: async () => (await import('./run/guest.ts')).run,
   };
 }
@@ -127,6 +135,7 @@ export const commands: readonly CommandSpec[] = [
       'What is written to sockets.serial (a FIFO) is typed into the guest; the file serialRecord has all that it says on its serial port.',
     ],
     options: [{ ...lab, text: 'Only the guests of this lab.' }, json],
+    brief: true,
     load: async () => (await import('./run/ls.ts')).run,
   },
   verb('start', 'Start a guest', 'Starts a guest that is shut off, in a lab that is up.'),
@@ -153,6 +162,7 @@ export const commands: readonly CommandSpec[] = [
     ],
     options: [lab, json],
     examples: [['tapyard nat br0 off', 'Cut the guests of br0 off.']],
+    brief: true,
     load: async () => (await import('./run/nat.ts')).run,
   },
   {
@@ -208,6 +218,7 @@ export const commands: readonly CommandSpec[] = [
     summary: 'The lab’s network as the kernel has it: uplink, NAT, bridges, ports, guests',
     description: ['What the lab file wants and the kernel lacks is marked with its reason.'],
     options: [lab, json],
+    brief: true,
     load: async () => (await import('./run/topology.ts')).run,
   },
   {
@@ -222,6 +233,7 @@ export const commands: readonly CommandSpec[] = [
       { name: 'shell', text: 'Print a script for sh that makes the same network, and nothing else.' },
     ],
     examples: [['tapyard recipe --shell > seed.sh', 'Keep it.']],
+    brief: true,
     load: async () => (await import('./run/recipe.ts')).run,
   },
   {

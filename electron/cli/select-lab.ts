@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import type { Connection } from '../contract/client.ts';
 import { TapyardError } from '../contract/error.ts';
 import type { LabRow } from '../contract/rows.ts';
@@ -51,8 +51,9 @@ export function chooseLab(
   );
 }
 
-/** A path as an absolute one, seen from the current directory. */
-export const absoluteFile = (file: string): string => resolve(file);
+/** A path as an absolute one, seen from the caller's directory. */
+export const absoluteFile = ({ cwd }: Pick<Invocation, 'cwd'>, file: string): string =>
+  isAbsolute(file) ? file : resolve(cwd(), file);
 
 /**
  * The lab of this invocation, opened from ./tapyard.yaml where it is not yet.
@@ -61,7 +62,7 @@ export const absoluteFile = (file: string): string => resolve(file);
 export async function labOf(connection: Connection, invocation: Invocation): Promise<string> {
   const { lab: named } = invocation.options;
   const labs = await rowsOf(connection, connection.client.tables.labs);
-  const here = absoluteFile(labFileName);
+  const here = absoluteFile(invocation, labFileName);
   const file = existsSync(here) ? here : undefined;
   const lab = chooseLab(labs, typeof named === 'string' ? named : undefined, file);
   return lab ?? (await connection.client.lab.open({ file: here })).lab;

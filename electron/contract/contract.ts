@@ -220,6 +220,26 @@ export const contract = {
       for: 'anyone',
     }),
   },
+  command: {
+    /**
+     * Does what the words after `tapyard` say, here: what the native front asks so that nobody waits for Node
+     * to start. Only of a command that is brief, and only for a front of the same build: whatever else it is
+     * asked it refuses, with nothing done, and the front leaves the command to Node.
+     */
+    run: call({
+      in: z.strictObject({
+        /** What the front was built with: a command of another build may know other words. */
+        build: z.string().max(64),
+        words: z.array(z.string().max(4096)).max(64),
+        /** The caller's working directory: which lab is meant can depend on its ./tapyard.yaml. */
+        cwd: z.string().startsWith('/').max(4096),
+      }),
+      out: z.strictObject({ status: z.number().int().min(0).max(255), out: z.string(), err: z.string() }),
+      errors: ['CONTRACT_MISMATCH', 'USAGE'],
+      idempotent: false,
+      for: 'user',
+    }),
+  },
   core: {
     /** Ends the core when nothing needs it; guests and netd run on. */
     quit: call({ in: z.strictObject({}), out: done, errors: [], idempotent: true, for: 'user' }),

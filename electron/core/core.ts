@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
+import type { AbortLike } from '../contract/client.ts';
 import { TapyardError } from '../contract/error.ts';
 import type {
   ForwardRow,
@@ -28,8 +29,20 @@ import { LocalEngine } from './lab/local-engine.ts';
 import { type KnownLab, readStore, writeStore } from './lab/store.ts';
 import { type Rate, RateMeter } from './net/rates.ts';
 
+/**
+ * Does a brief command in this process, through a connection to `server`. What is not brief, or not of this
+ * build, is refused with nothing done. The core knows no command: its host does.
+ */
+export type CommandRun = (
+  server: Server,
+  input: { readonly build: string; readonly words: readonly string[]; readonly cwd: string },
+  signal: AbortLike,
+) => Promise<{ status: number; out: string; err: string }>;
+
 /** What the host of a core gives to it. */
 export interface CoreOptions {
+  /** Without it the core does no commands. */
+  readonly command?: CommandRun;
   /** Called when somebody asks the core to end (`core.quit`); the host then closes it. */
   readonly quit?: () => void;
 }
@@ -293,6 +306,13 @@ class LocalCore implements Core {
         cancel: async ({ job }) => {
           this.#jobs.cancel(job);
           return {};
+        },
+      },
+      command: {
+        run: async (input, { signal }) => {
+          const { command } = this.#options;
+          if (command) return command(this.server, input, signal);
+          throw new TapyardError('USAGE', 'This core does no commands.');
         },
       },
       core: {

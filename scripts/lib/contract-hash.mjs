@@ -7,12 +7,11 @@ import { build } from 'esbuild';
 const checkout = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
 /**
- * What the bundler has to define so that the programs know their contract's hash and need not work it out from
- * all schemas at each start.
+ * The contract's hash as the programs would work it out from all schemas at each start.
  *
- * @returns {Promise<Record<string, string>>}
+ * @returns {Promise<string>}
  */
-export async function contractHashDefine() {
+export async function contractHash() {
   const { outputFiles } = await build({
     absWorkingDir: checkout,
     entryPoints: ['electron/contract/hash.ts'],
@@ -22,6 +21,6 @@ export async function contractHashDefine() {
     write: false,
   });
   const code = Buffer.from(outputFiles[0].contents).toString('base64');
-  const { contractHash } = await import(`data:text/javascript;base64,${code}`);
-  return { TAPYARD_CONTRACT_HASH: JSON.stringify(contractHash()) };
+  const hash = await import(`data:text/javascript;base64,${code}`);
+  return hash.contractHash();
 }

@@ -100,7 +100,7 @@ export function rustStep() {
   return stamped({
     title: 'network helper',
     inputs: ['native'],
-    outputs: ['native/target/release/tapyard-netd', 'native/target/release/tapyard-tap'],
+    outputs: ['tapyard', 'tapyard-netd', 'tapyard-tap'].map((name) => `native/target/release/${name}`),
     command: 'cargo build --release --locked  (in native/)',
     act: async () => {
       requireRust();
@@ -120,12 +120,13 @@ export function coreStep() {
     inputs: [
       'electron',
       'scripts/build.mjs',
+      'scripts/lib/build-id.mjs',
       'scripts/lib/contract-hash.mjs',
       'tsconfig.base.json',
       'package.json',
       'package-lock.json',
     ],
-    outputs: ['dist/cli/tapyard.mjs'],
+    outputs: ['dist/cli/tapyard.mjs', 'dist/cli/build-id'],
     command: 'npm run -s build:core',
     act: () => must('npm', ['run', '-s', 'build:core'], { deadline: 5 * MINUTE }),
   });

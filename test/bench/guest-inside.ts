@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What guest-bench.ts measures, run inside its world as the ordinary user beside a core that runs: a guest's
- * start by the contract's call, by the whole command, and the bare QEMU command line. Prints samples as JSON.
+ * start by the contract's call, by the whole command, by the same in Node, and the bare QEMU command line. Prints samples as JSON.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,7 +24,7 @@ const rounds = 20;
 /** A guest under TCG on a busy machine says something within seconds. */
 const patience = 30_000;
 
-const [cli = ''] = process.argv.slice(2);
+const [front = '', cli = ''] = process.argv.slice(2);
 
 /** Looks every 2 ms, which is far under what a start varies by. */
 async function until<T>(what: string, look: () => T | undefined): Promise<T> {
@@ -125,18 +125,22 @@ await forceOff();
 const starts = await byTurns(rounds, [
   timeBare,
   () => timeGuest(async () => void (await client.guest.start({ lab, guest }))),
+  () => timeGuest(async () => void (await command(front, ['start', guest]))),
   () => timeGuest(async () => void (await command(process.execPath, [cli, 'start', guest]))),
 ]);
 const commands = await byTurns(rounds, [
-  () => command(process.execPath, ['-e', '0']),
+  () => command(front, ['ls']),
   () => command(process.execPath, [cli, 'ls']),
+  () => command(process.execPath, ['-e', '0']),
 ]);
 const samples: GuestSamples = {
   bare: starts(0),
   call: starts(1),
   command: starts(2),
-  node: commands(0),
-  ls: commands(1),
+  nodeCommand: starts(3),
+  ls: commands(0),
+  nodeLs: commands(1),
+  node: commands(2),
 };
 process.stdout.write(`${JSON.stringify(samples)}\n`);
 connection.close();

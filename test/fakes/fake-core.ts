@@ -339,6 +339,11 @@ export class FakeCore {
         list: async () => ({ images: [{ image: 'micro', label: 'Micro guest', ready: true }] }),
       },
       job: { cancel: async () => ({}) },
+      command: {
+        run: async () => {
+          throw new TapyardError('USAGE', 'The fake core has no commands.');
+        },
+      },
       core: { quit: async () => ({}) },
       tables: {
         host: new FakeTable([rows.host]),

@@ -133,6 +133,19 @@ describe('while the lab is up', () => {
 });
 
 describe('Ctrl+C in the middle of up', () => {
+  test('as soon as its core listens leaves nothing', async () => {
+    const up = world.start(world.tapyardCommand(['up', file]));
+    const ended = finish(up, 'up', { timeout: 30_000 });
+    const end = performance.now() + 20_000;
+    while (!existsSync(`${world.runtimeDir('user')}/tapyard/core.sock`) && performance.now() < end)
+      await new Promise((resolve) => setImmediate(resolve));
+    for (const { pid, command } of world.processes())
+      if (command.includes('tapyard.mjs up')) process.kill(pid, 'SIGINT');
+    await ended;
+    await until('nothing is left', 5000, () => world.processes().length === 0);
+    expect(leftFiles()).toEqual([]);
+  });
+
   for (const after of [0, 40, 80, 160, 320, 640, 1500]) {
     test(`after ${after} ms leaves nothing`, async () => {
       const up = world.start(world.tapyardCommand(['up', file]));

@@ -119,7 +119,11 @@ describe('the machine', () => {
 
   test('QEMU missing', async () => {
     const bin = `${world.home('user')}/bin`;
-    await world.must(['sh', '-c', `mkdir -p ${bin} && ln -sf /usr/bin/flock /usr/bin/env /bin/sh ${bin}/`]);
+    await world.must([
+      'sh',
+      '-c',
+      `mkdir -p ${bin} && ln -sf ${process.execPath} /usr/bin/flock /usr/bin/env /bin/sh ${bin}/`,
+    ]);
     const up = await world.run(['/usr/bin/env', `PATH=${bin}`, ...world.tapyardCommand(['up', good()])]);
     expect(up.code).toBe(1);
     expect(up.stderr).toContain('qemu-system-x86');

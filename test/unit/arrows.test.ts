@@ -9,7 +9,7 @@ const top = path.resolve(import.meta.dirname, '../..');
 const arrows: Readonly<Record<string, readonly string[]>> = {
   'electron/contract': [],
   'electron/core': ['electron/contract'],
-  'electron/shell': ['electron/contract', 'electron/core'],
+  'electron/shell': ['electron/contract', 'electron/core', 'electron/cli'],
   'electron/serve': ['electron/contract', 'electron/core'],
   'electron/cli': ['electron/contract', 'electron/core', 'electron/serve'],
   renderer: ['electron/contract'],

@@ -20,6 +20,9 @@ import { fileURLToPath } from 'node:url';
 export const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 /** The checkout as processes of a world see it. */
 export const checkoutInside = '/mnt/tapyard';
+const frontInCheckout = 'native/target/release/tapyard';
+/** The command as users start it: the native front, which becomes Node where no core does what is asked. */
+export const front = path.join(checkout, frontInCheckout);
 
 /** The fake internet's addresses. */
 export const wanAddress = '203.0.113.1';
@@ -222,7 +225,7 @@ export class World {
   }
 
   tapyardCommand(args: readonly string[]): string[] {
-    return [process.execPath, `${checkoutInside}/dist/cli/tapyard.mjs`, ...args];
+    return [`${checkoutInside}/${frontInCheckout}`, ...args];
   }
 
   /** Writes a file that belongs to `who` and answers its path. */

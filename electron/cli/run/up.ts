@@ -64,7 +64,7 @@ export async function bringUp(
 
 export const run: Run = async (invocation) => {
   const { terminal, options } = invocation;
-  const file = absoluteFile(invocation.arguments[0] ?? labFileName);
+  const file = absoluteFile(invocation, invocation.arguments[0] ?? labFileName);
   const scope = Scope.optional().parse(options['scope']);
   return invocation.core(async (connection) => {
     const { status, lab } = await bringUp(connection, invocation, file, scope);

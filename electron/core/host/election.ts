@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { open, rmdir, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Channel, Connection } from '../../contract/client.ts';
 import { connect } from '../../contract/connect.ts';
@@ -183,9 +184,12 @@ export async function withCore<Result>(
   options: ElectionOptions & { role: Role },
   run: (connection: Connection, hosted: boolean) => Promise<Result>,
 ): Promise<Result> {
-  const core = await joinCore(options);
-  const channel = core.kind === 'host' ? localChannel(core.server, 'user') : core.channel;
+  let hosted: Host | undefined;
+  const release = endOnSignal(async () => hosted?.close());
   try {
+    const core = await joinCore(options);
+    if (core.kind === 'host') hosted = core;
+    const channel = core.kind === 'host' ? localChannel(core.server, 'user') : core.channel;
     const connection = await connect(channel, { role: options.role, deadlineMs: helloDeadline });
     try {
       const result = await run(connection, core.kind === 'host');
@@ -195,8 +199,32 @@ export async function withCore<Result>(
       connection.close();
     }
   } finally {
-    if (core.kind === 'host') await core.close();
+    await hosted?.close();
+    release();
   }
+}
+
+/**
+ * Until it is taken back: a signal that nobody else listens for ends this process as it would have, but `close` is
+ * done first. A second one does not wait for that.
+ */
+function endOnSignal(close: () => Promise<void>): () => void {
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const release = (): void => names.forEach((name) => process.off(name, end));
+  let ending = false;
+  const end = (name: NodeJS.Signals): void => {
+    // Whoever listens has its own way to end: `up` undoes what was done.
+    if (process.listenerCount(name) > 1) return;
+    const leave = (): void => {
+      release();
+      process.kill(process.pid, name);
+    };
+    if (ending) leave();
+    else close().then(leave, leave);
+    ending = true;
+  };
+  for (const name of names) process.on(name, end);
+  return release;
 }
 
 /** Waits until no job runs, at most `deadlineMs`: a window may have started one in a core that a command hosts. */

@@ -29,6 +29,7 @@ async function run(
     rest: [],
     options,
     terminal,
+    cwd: () => process.cwd(),
     core: (body) => body(connection, false),
   };
   try {

@@ -71,6 +71,7 @@ export function stubServer(): Server {
     check: { run: () => Promise.resolve({ results: [] }) },
     image: { list: () => Promise.resolve({ images: [] }) },
     job: { cancel: () => Promise.resolve({}) },
+    command: { run: refuse },
     core: { quit: () => Promise.resolve({}) },
     tables: {
       host: new StubTable(),

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a command has written, to where it would have.
+
+use crate::wire::Answer;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+
+/// Writes what the core has collected; the command's exit status.
+pub fn write(answer: &Answer) -> ExitCode {
+    // In this order the command does: an error for people, then its object for scripts.
+    // Nobody can be told that stderr is closed.
+    let _ = write_all(std::io::stderr().as_fd(), answer.err.as_bytes());
+    match write_all(std::io::stdout().as_fd(), answer.out.as_bytes()) {
+        Ok(()) => ExitCode::from(answer.status),
+        // `tapyard ls | head -1` is no failure.
+        Err(Errno::PIPE) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tapyard: its output could not be written: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            // A pipe that we share with a Node program does not block.
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
