@@ -210,6 +210,7 @@ export const commands: readonly CommandSpec[] = [
       ['tapyard forward web 8080 80', 'http://127.0.0.1:8080 is the guest’s web server.'],
       ['tapyard forward web 8080 --remove', 'No longer.'],
     ],
+    brief: true,
     load: async () => (await import('./run/forward.ts')).run,
   },
   {
