@@ -89,7 +89,9 @@ fn receive(from: &mut impl Read) -> Result<Value> {
     }
     let mut body = Vec::new();
     from.take(length.into()).read_to_end(&mut body)?;
-    // A message that was cut off is no JSON.
+    if body.len() < length as usize {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     Ok(serde_json::from_slice(&body)?)
 }
 
@@ -102,7 +104,7 @@ mod tests {
         let message = json!({ "t": "hello", "contract": "é" });
         let mut frame = Vec::new();
         send(&mut frame, &message).unwrap();
-        assert_eq!(frame[..5], [0, 0, 0, 0, 30]);
+        assert_eq!(frame[..5], [0, 0, 0, 0, 29]);
         assert_eq!(receive(&mut frame.as_slice()).unwrap(), message);
     }
 
