@@ -7,7 +7,7 @@
 mod path;
 mod seccomp;
 
-pub use path::check as check_path;
+pub use path::{check as check_path, check_root_owned};
 use seccomp::{forbid_always, forbid_namespaces};
 
 use std::io;

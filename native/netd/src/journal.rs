@@ -90,10 +90,9 @@ pub struct Recorded {
     pub doors: Vec<Place>,
 }
 
-/// A bridge's address with its subnet's length.
-pub fn bridge_address(spec: &NetworkSpec) -> Ipv4Net {
-    // A subnet's length is at most 30, so this is never wrong.
-    Ipv4Net::new(spec.address, spec.subnet.net().prefix_len()).unwrap_or(spec.subnet.net())
+/// A bridge's address with its subnet's length; none where the network is bridged.
+pub fn bridge_address(spec: &NetworkSpec) -> Option<Ipv4Net> {
+    Ipv4Net::new(spec.address?, spec.subnet?.net().prefix_len()).ok()
 }
 
 /// What the lines amount to.
@@ -113,10 +112,10 @@ impl State {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
                 let (mut formers, doors) = before.map_or_else(Default::default, |mut before| {
-                    before.formers.push(bridge_address(&before.spec));
+                    before.formers.extend(bridge_address(&before.spec));
                     (before.formers, before.doors)
                 });
-                formers.retain(|former| *former != bridge_address(&spec));
+                formers.retain(|former| Some(*former) != bridge_address(&spec));
                 let recorded = Recorded {
                     lab,
                     spec,
@@ -399,8 +398,8 @@ mod tests {
             let Entry::Network { lab, mut network } = network("br0") else {
                 unreachable!()
             };
-            network.subnet = format!("{subnet}.0/24").try_into().unwrap();
-            network.address = format!("{subnet}.1").parse().unwrap();
+            network.subnet = Some(format!("{subnet}.0/24").try_into().unwrap());
+            network.address = Some(format!("{subnet}.1").parse().unwrap());
             state.apply(Entry::Network { lab, network });
         }
         let formers: Vec<String> = state.networks[&name("br0")]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! netd: see `docs/netd-protocol.md`.
+mod access;
 pub mod announce;
 pub mod args;
 pub mod confine;

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tapyard_protocol::{
-    ApplyNetwork, Client, ClientKind, Code, Error, Mode, Network, RemoveNetwork, SetNat, Shutdown,
+    ApplyNetwork, Client, ClientKind, Code, Error, Mode, Network, OpenTap, RemoveNetwork, SetNat,
+    Shutdown,
 };
 
 const INSIDE: &str = "TAPYARD_TEST_INSIDE";
@@ -328,4 +329,74 @@ fn each_mode_lets_through_what_it_says() {
     let (removed, _) = client.call(&Shutdown {}, PATIENCE).unwrap();
     assert_eq!(removed.failed, []);
     assert_eq!(sh("nft list tables"), "");
+}
+
+#[test]
+fn bridged_guests_are_ports_of_the_administrators_bridge() {
+    if !inside("bridged_guests_are_ports_of_the_administrators_bridge") {
+        return;
+    }
+    let host = Host::start("bridged");
+    let mut client = host.client();
+    sh("ip link add br-lan type bridge; ip link set br-lan up");
+    let far = Peer::new();
+    sh(&format!(
+        "ip link add cable master br-lan up type veth peer name eth0 netns {}",
+        far.pid()
+    ));
+    far.sh("ip addr add 192.0.2.1/24 dev eth0; ip link set eth0 up");
+    let picture = "ip -j -d link show br-lan | sed 's/\"[a-z_]*timer\": *[0-9.]*,//g'";
+    let before = sh(picture);
+    let bridged = |uplink: &str| {
+        json!({
+            "name": "lan", "mode": "bridged", "uplink": uplink, "mac": "52:54:00:00:00:01",
+            "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null,
+        })
+    };
+
+    // What is no bridge is refused, with its reason, and stays as it is.
+    for (uplink, code, word) in [
+        ("eth0", Code::NotABridge, "203.0.113.2/24"),
+        ("nothing", Code::NotABridge, "no such interface"),
+    ] {
+        let refused = apply(&mut client, bridged(uplink)).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.subject.as_deref()),
+            (code, Some(uplink))
+        );
+        assert!(refused.message.contains(word), "{}", refused.message);
+    }
+    sh("mount -t tmpfs none /sys/class/net && mkdir -p /sys/class/net/eth1/wireless");
+    let refused = apply(&mut client, bridged("eth1")).unwrap_err();
+    assert_eq!(refused.code, Code::WifiCannotBridge);
+    apply(&mut client, spec(1, "nat")).unwrap();
+    let refused = apply(&mut client, bridged("br1")).unwrap_err();
+    assert_eq!(refused.code, Code::NotABridge, "a lab's own");
+
+    let network = apply(&mut client, bridged("br-lan")).unwrap();
+    assert!(network.bridge.is_some() && network.mode == Mode::Bridged);
+    assert_eq!(
+        (network.subnet, network.nat, network.forwarding),
+        (None, false, false)
+    );
+    let args: OpenTap = serde_json::from_value(json!({
+        "lab": "seed", "network": "lan", "guest": "web", "nic": 0,
+        "mac": "52:54:00:00:00:02", "tap": "tap0",
+    }))
+    .unwrap();
+    let (_, mut fds) = client.call(&args, PATIENCE).unwrap();
+    let tap = || sh("ip -j link show tap0");
+    assert!(tap().contains("\"master\":\"br-lan\""), "{}", tap());
+
+    // Removed, its taps are let go and the bridge is as it was.
+    let args: RemoveNetwork =
+        serde_json::from_value(json!({"lab": "seed", "network": "lan"})).unwrap();
+    assert_eq!(client.call(&args, PATIENCE).unwrap().0.failed, []);
+    assert!(!tap().contains("master"), "{}", tap());
+    // A guest that runs on joins again.
+    apply(&mut client, bridged("br-lan")).unwrap();
+    assert!(tap().contains("\"master\":\"br-lan\""), "{}", tap());
+    drop(fds.pop());
+    assert_eq!(client.call(&Shutdown {}, PATIENCE).unwrap().0.failed, []);
+    assert_eq!(sh(picture), before);
 }

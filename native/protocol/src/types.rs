@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What netd tells about the kernel ("Types" in the protocol page). Everything is read back.
 
-use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Subnet};
+use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Subnet, TapName};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,6 +27,8 @@ pub enum Mode {
     Routed,
     /// Each other, and DHCP and DNS on the bridge.
     Isolated,
+    /// Whatever a bridge of the administrator's reaches: they are ports of it.
+    Bridged,
 }
 
 impl Mode {
@@ -42,6 +44,7 @@ impl std::fmt::Display for Mode {
             Mode::Nat => "nat",
             Mode::Routed => "routed",
             Mode::Isolated => "isolated",
+            Mode::Bridged => "bridged",
         })
     }
 }
@@ -170,10 +173,13 @@ pub struct Network {
     pub name: NetworkName,
     /// The bridge's interface number; null when somebody removed it.
     pub bridge: Option<u32>,
-    /// As applied.
-    pub subnet: Subnet,
+    /// As applied; null where the network is bridged.
+    pub subnet: Option<Subnet>,
     /// The host's address in it, as applied.
-    pub address: Ipv4Addr,
+    pub address: Option<Ipv4Addr>,
+    /// The administrator's bridge that the guests are ports of, as applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<TapName>,
     /// The bridge's hardware address, as applied.
     pub mac: Mac,
     /// The bridge's MTU in bytes, read back where the bridge is there.

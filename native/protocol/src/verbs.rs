@@ -127,10 +127,15 @@ pub struct ApplyNetwork {
 pub struct NetworkSpec {
     /// Its name and its bridge's.
     pub name: NetworkName,
-    /// Its subnet.
-    pub subnet: Subnet,
+    /// Its subnet; none where it is bridged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<Subnet>,
     /// The host's address in it: the guests' gateway and DNS server.
-    pub address: Ipv4Addr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// The administrator's bridge that a bridged network's guests become ports of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<TapName>,
     /// The bridge's hardware address.
     pub mac: Mac,
     /// Bytes.
@@ -183,9 +188,32 @@ impl NetworkSpec {
     pub fn reaches_out(&self) -> bool {
         match self.mode {
             Mode::Nat => self.nat,
-            Mode::Routed => true,
+            Mode::Routed | Mode::Bridged => true,
             Mode::Isolated => false,
         }
+    }
+
+    /// The subnet and the host's address in it: both, but where the network is bridged neither.
+    fn ipv4(&self) -> Result<Option<(Subnet, Ipv4Addr)>, Error> {
+        let bridged = self.mode == Mode::Bridged;
+        for (field, there) in [
+            ("network.subnet", self.subnet.is_some()),
+            ("network.address", self.address.is_some()),
+            ("network.dhcp", self.dhcp.is_some()),
+        ] {
+            if bridged && there {
+                let why = "a bridged network has no addresses of its own".to_owned();
+                return Err(bad(field, why));
+            }
+            if !bridged && !there && field != "network.dhcp" {
+                return Err(bad(field, "it is missing".to_owned()));
+            }
+        }
+        if bridged != self.uplink.is_some() {
+            let why = "a bridged network has it, and no other".to_owned();
+            return Err(bad("network.uplink", why));
+        }
+        Ok(self.subnet.zip(self.address))
     }
 
     /// What one field's rule cannot see. `BAD_ARGS`, subject: the field.
@@ -194,17 +222,20 @@ impl NetworkSpec {
             let why = format!("a network of mode {} has no NAT to switch on", self.mode);
             return Err(bad("network.nat", why));
         }
+        let Some((subnet, own)) = self.ipv4()? else {
+            return Ok(());
+        };
         let host = |address: Ipv4Addr, field: &str| {
-            if self.subnet.is_host(address) {
+            if subnet.is_host(address) {
                 Ok(())
             } else {
                 Err(bad(
                     field,
-                    format!("{address} is not a host's address in {}", self.subnet),
+                    format!("{address} is not a host's address in {subnet}"),
                 ))
             }
         };
-        host(self.address, "network.address")?;
+        host(own, "network.address")?;
         let Some(dhcp) = &self.dhcp else {
             return Ok(());
         };
@@ -219,7 +250,7 @@ impl NetworkSpec {
                 ),
             ));
         }
-        let (mut macs, mut addresses) = (HashSet::new(), HashSet::from([self.address]));
+        let (mut macs, mut addresses) = (HashSet::new(), HashSet::from([own]));
         for (i, reservation) in dhcp.reservations.iter().enumerate() {
             let address = reservation.address;
             host(address, &format!("network.dhcp.reservations[{i}].address"))?;
@@ -422,6 +453,25 @@ mod tests {
             });
             assert_eq!(changed, Ok(()), "{mode}");
         }
+        let bridged = serde_json::json!({
+            "name": "lan", "mode": "bridged", "uplink": "br-lan", "mac": "52:54:00:00:00:01",
+            "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null,
+        });
+        assert_eq!(with(|v| *v = bridged.clone()), Ok(()));
+        assert_eq!(
+            with(|v| {
+                *v = bridged.clone();
+                v["subnet"] = "10.0.0.0/24".into();
+            }),
+            Err("network.subnet".into())
+        );
+        assert_eq!(
+            with(|v| {
+                *v = bridged.clone();
+                v["uplink"].take();
+            }),
+            Err("network.uplink".into())
+        );
     }
 
     #[test]
@@ -442,6 +492,8 @@ mod tests {
             "network.address"
         );
         assert_eq!(field(|v| v["mode"] = "isolated".into()), "network.nat");
+        assert_eq!(field(|v| _ = v["subnet"].take()), "network.subnet");
+        assert_eq!(field(|v| v["uplink"] = "eth0".into()), "network.uplink");
         assert_eq!(
             field(|v| v["address"] = "192.168.57.255".into()),
             "network.address"

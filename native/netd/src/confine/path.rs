@@ -50,6 +50,21 @@ pub fn check(sudo_uid: Option<u32>) -> Result<()> {
     Ok(())
 }
 
+/// That nobody but root can change a file: every component is looked at as above. Why not, in
+/// words.
+pub fn check_root_owned(file: &Path) -> std::result::Result<(), String> {
+    let root = step(Path::new("/")).map_err(|e| e.message)?.uid;
+    let mut way: Vec<&Path> = file.ancestors().collect();
+    way.reverse();
+    for path in way {
+        let step = step(path).map_err(|e| e.message)?;
+        if let Some(why) = fault(step, &[0, root], true) {
+            return Err(format!("{} {why}", path.display()));
+        }
+    }
+    Ok(())
+}
+
 fn step(path: &Path) -> Result<Step> {
     let meta = path.symlink_metadata().map_err(|e| {
         Error::new(Code::UnsafePath, format!("{}: {e}", path.display()))
@@ -68,6 +83,9 @@ fn step(path: &Path) -> Result<Step> {
 /// What is wrong with it, if anything is.
 fn fault(step: Step, trusted: &[u32], secure: bool) -> Option<&'static str> {
     const STICKY: u32 = 0o1000;
+    // stat(2): S_IFMT, S_IFLNK. What a link leads to would be on no way that is looked at.
+    const FORMAT: u32 = 0o170_000;
+    const LINK: u32 = 0o120_000;
     // In a sticky directory nobody replaces what belongs to another (and the next component's
     // owner is looked at as well).
     let sticky = step.directory && step.mode & STICKY != 0;
@@ -79,6 +97,8 @@ fn fault(step: Step, trusted: &[u32], secure: bool) -> Option<&'static str> {
         Some("can be written by everybody")
     } else if step.mode & 0o020 != 0 && !sticky && !group_is_owner {
         Some("can be written by a group")
+    } else if step.mode & FORMAT == LINK {
+        Some("is a symbolic link")
     } else if secure && !step.directory && step.links != 1 {
         Some("has another name (a hard link)")
     } else {

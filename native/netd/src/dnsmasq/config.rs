@@ -2,7 +2,7 @@
 //! What dnsmasq is told (dnsmasq(8)): arguments, and two files that it reads again on SIGHUP.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use tapyard_protocol::{Dhcp, Mode, NetworkSpec};
 
@@ -40,7 +40,7 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
         "--dhcp-range={},{},{},12h",
         dhcp.from,
         dhcp.to,
-        network.subnet.net().netmask()
+        netmask(network)
     ));
     flag(format!("--dhcp-lease-max={MAX_LEASES}"));
     // The only server on its bridge: it need not wait for another to object, nor ping first.
@@ -68,6 +68,13 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
     file("--pid-file=", PID);
     file("--log-facility=", LOG);
     args
+}
+
+fn netmask(network: &NetworkSpec) -> Ipv4Addr {
+    // Where there is DHCP there is a subnet.
+    network
+        .subnet
+        .map_or(Ipv4Addr::BROADCAST, |subnet| subnet.net().netmask())
 }
 
 /// The reservations, in --dhcp-hostsfile's form.

@@ -7,7 +7,7 @@ use crate::conntrack;
 use crate::journal::{Entry, Recorded};
 use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
-    ApplyNetwork, ApplyNetworkReply, Code, Error, LabName, NetworkSpec, Result, Step,
+    ApplyNetwork, ApplyNetworkReply, Code, Error, LabName, Mode, NetworkSpec, Result, Step,
 };
 
 impl Engine {
@@ -17,7 +17,9 @@ impl Engine {
         self.check_lab(&lab)?;
         spec.check()?;
         self.check_mode(&spec)?;
+        self.check_uplink(&spec)?;
         let before = self.journal.state().networks.get(&spec.name).cloned();
+        let before = self.change_bridge(&lab, &spec, before)?;
         self.check_name(&lab, &spec, before.as_ref())?;
         let settled = before.as_ref().filter(|b| !b.removing);
         if settled.is_none_or(|b| b.spec.subnet != spec.subnet) {
@@ -30,13 +32,15 @@ impl Engine {
             })?;
         }
         self.dirty = true;
-        let made = self
-            .make(&lab, &spec)
-            .and_then(|steps| Ok((steps, self.verify(&lab, &spec)?)));
-        // What was masqueraded goes on so, and what was not leaves with a private source.
-        if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
-            conntrack::clear(before.spec.subnet.net())?;
-        }
+        let made = self.make(&lab, &spec).and_then(|steps| {
+            // What was masqueraded goes on so, and what was not leaves with a private source.
+            if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode)
+                && let Some(subnet) = before.spec.subnet
+            {
+                conntrack::clear(subnet.net())?;
+            }
+            Ok((steps, self.verify(&lab, &spec)?))
+        });
         match made {
             Ok((steps, network)) => Ok(ApplyNetworkReply { steps, network }),
             Err(error) => {
@@ -68,6 +72,9 @@ impl Engine {
 
     /// Brings the kernel and dnsmasq to what is wanted.
     pub(super) fn make(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<Step>> {
+        if spec.mode == Mode::Bridged {
+            return self.join_bridge(lab, spec);
+        }
         let mut watch = Stopwatch::start();
         let there = self.rtnl.link_named(&spec.name)?;
         // dnsmasq takes the longest to start, so it loads while everything else is made.
@@ -115,9 +122,10 @@ impl Engine {
     /// Reads everything back; `KERNEL` where it is not as wanted.
     fn verify(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<tapyard_protocol::Network> {
         let network = self.network(lab, spec)?;
+        let ours = spec.mode != Mode::Bridged;
         let wrong = [
             (network.bridge.is_none(), "its bridge is gone again"),
-            (network.mtu != spec.mtu.get(), "its MTU is another"),
+            (ours && network.mtu != spec.mtu.get(), "its MTU is another"),
             (!network.filter, "its filter is gone again"),
             (network.nat != spec.nat, "its NAT is switched otherwise"),
             (

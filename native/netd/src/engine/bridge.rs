@@ -73,20 +73,32 @@ impl Engine {
                 Err(error) => return Err(Error::from(error).subject(spec.name.as_str())),
             }
         }
-        // Guests that ran on when their bridge was taken away get it back.
-        for tap in self.taps_of(lab, spec)? {
-            if tap.master.is_none() {
-                let change = LinkChange {
-                    master: Some(ifindex),
-                    ..LinkChange::default()
-                };
-                self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
-            }
-        }
+        self.rejoin(ifindex, lab, spec)?;
         Ok(ifindex)
     }
 
-    fn taps_of(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<LinkInfo>> {
+    /// Guests that ran on when their bridge was taken away get it back. True when there was one.
+    pub(super) fn rejoin(
+        &mut self,
+        bridge: u32,
+        lab: &LabName,
+        spec: &NetworkSpec,
+    ) -> Result<bool> {
+        let mut changed = false;
+        for tap in self.taps_of(lab, spec)? {
+            if tap.master.is_none() {
+                let change = LinkChange {
+                    master: Some(bridge),
+                    ..LinkChange::default()
+                };
+                self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+
+    pub(super) fn taps_of(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<LinkInfo>> {
         let uid = self.config.identity.label_uid;
         let mut links = self.rtnl.links(Counters::Skip)?;
         links.retain(|link| {
@@ -99,7 +111,9 @@ impl Engine {
     }
 
     pub(super) fn make_address(&mut self, ifindex: u32, spec: &NetworkSpec) -> Result<bool> {
-        let wanted = bridge_address(spec);
+        let Some(wanted) = bridge_address(spec) else {
+            return Ok(false);
+        };
         let there: Vec<IpNet> = self
             .rtnl
             .addresses(AddressFamily::V4)?

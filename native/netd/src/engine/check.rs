@@ -11,16 +11,19 @@ use tapyard_protocol::{Code, Error, LabName, Mode, NetworkSpec, Result, Scope};
 impl Engine {
     /// `MODE_NEEDS_HOST_SCOPE`.
     pub(super) fn check_mode(&self, spec: &NetworkSpec) -> Result<()> {
-        if spec.mode != Mode::Routed || self.config.identity.scope == Scope::Host {
-            return Ok(());
-        }
+        let why = match (self.config.identity.scope, spec.mode) {
+            (Scope::Private, Mode::Routed) => {
+                "the private scope's way out is pasta: it opens connections of its own for the \
+                 guests and carries no packet under another address"
+            }
+            (Scope::Private, Mode::Bridged) => {
+                "no interface of this computer is in the private scope's namespace"
+            }
+            _ => return Ok(()),
+        };
         Err(Error::new(
             Code::ModeNeedsHostScope,
-            format!(
-                "{} is routed, but the private scope's way out is pasta: it opens connections of \
-                 its own for the guests and carries no packet under another address",
-                spec.name
-            ),
+            format!("{} is {}, but {why}", spec.name, spec.mode),
         )
         .hint("Use mode: nat, or bring the lab up with --scope host.")
         .subject(spec.name.as_str()))
@@ -34,6 +37,9 @@ impl Engine {
         before: Option<&Recorded>,
     ) -> Result<()> {
         let name = spec.name.as_str();
+        if spec.mode == Mode::Bridged && before.is_none_or(|b| b.lab == *lab) {
+            return Ok(()); // it makes no interface
+        }
         if let Some(other) = before.filter(|b| b.lab != *lab) {
             return Err(Error::new(
                 Code::NameTaken,
@@ -65,7 +71,10 @@ impl Engine {
     /// `SUBNET_OVERLAP` with another network of ours, the uplink's host, or any address or
     /// route of the namespace but those of the network's own bridge.
     pub(super) fn check_subnet(&mut self, spec: &NetworkSpec) -> Result<()> {
-        let subnet = spec.subnet.net();
+        let Some(own_subnet) = spec.subnet else {
+            return Ok(());
+        };
+        let subnet = own_subnet.net();
         let overlap = |what: String, subject: String| {
             Err(Error::new(
                 Code::SubnetOverlap,
@@ -76,12 +85,12 @@ impl Engine {
         };
         let networks = self.journal.state().networks.values();
         for other in networks.filter(|other| other.spec.name != spec.name) {
-            if overlaps(subnet, other.spec.subnet.net()) {
-                let other = &other.spec;
-                return overlap(
-                    format!("{} of the network {}", other.subnet, other.name),
-                    other.name.to_string(),
-                );
+            let Some(theirs) = other.spec.subnet else {
+                continue;
+            };
+            if overlaps(subnet, theirs.net()) {
+                let name = &other.spec.name;
+                return overlap(format!("{theirs} of the network {name}"), name.to_string());
             }
         }
         let uplink = self.uplink.state();

@@ -4,14 +4,17 @@
 use super::Engine;
 use crate::conntrack;
 use crate::rtnl::Counters;
-use tapyard_protocol::{CountersReply, LinkCounters, Result};
+use tapyard_protocol::{CountersReply, LinkCounters, Result, Subnet};
 
 impl Engine {
     /// See the protocol page.
     pub fn counters(&mut self) -> Result<CountersReply> {
         let links = self.rtnl.links(Counters::Read)?;
         let networks = self.journal.state().networks.values();
-        let subnets: Vec<_> = networks.map(|network| network.spec.subnet.net()).collect();
+        let subnets: Vec<_> = networks
+            .filter_map(|network| network.spec.subnet)
+            .map(Subnet::net)
+            .collect();
         let flows = match subnets.as_slice() {
             [] => 0,
             subnets => conntrack::count(subnets)?,

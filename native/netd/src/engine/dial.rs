@@ -33,11 +33,11 @@ impl Engine {
         let bad =
             |why: String| Error::new(Code::BadArgs, format!("address: {why}")).subject("address");
         let own = self.journal.state().networks.values();
-        let spec = own
+        let (spec, subnet) = own
             .filter(|recorded| recorded.lab == args.lab && !recorded.removing)
             .map(|recorded| &recorded.spec)
-            .find(|spec| spec.subnet.net().contains(&address))
-            .cloned()
+            .find_map(|spec| Some((spec, spec.subnet.filter(|s| s.net().contains(&address))?)))
+            .map(|(spec, subnet)| (spec.clone(), subnet))
             .ok_or_else(|| {
                 Error::new(
                     Code::NoSuchNetwork,
@@ -49,16 +49,13 @@ impl Engine {
                 .hint("Only guests can be dialled. Bring the lab up first.")
                 .subject(address.to_string())
             })?;
-        if !spec.subnet.is_host(address) {
-            return Err(bad(format!(
-                "{address} is no guest's address in {}",
-                spec.subnet
-            )));
+        if !subnet.is_host(address) {
+            return Err(bad(format!("{address} is no guest's address in {subnet}")));
         }
         // Also one that somebody else gave to an interface: a service of the host must not be
         // reached by way of netd's namespace.
         let host = self.rtnl.addresses(Family::V4)?;
-        if address == spec.address || host.iter().any(|own| own.net.addr() == address) {
+        if Some(address) == spec.address || host.iter().any(|own| own.net.addr() == address) {
             return Err(bad(format!("{address} is the host's own, not a guest's")));
         }
         let links = self.rtnl.links(Counters::Skip)?;

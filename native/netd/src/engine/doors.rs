@@ -5,7 +5,7 @@
 use super::{Engine, label};
 use crate::doors::Wanted;
 use crate::journal::Recorded;
-use tapyard_protocol::{Door, Error, NetworkName, Result, Scope};
+use tapyard_protocol::{Door, Error, Mode, NetworkName, Result, Scope};
 
 impl Engine {
     /// Opens what is shut, for one network or for all. True when something was.
@@ -17,7 +17,7 @@ impl Engine {
         let uplink = self.uplink.state().device;
         let networks = self.journal.state().networks.values();
         let wanted: Vec<Wanted> = networks
-            .filter(|network| !network.removing)
+            .filter(|network| !network.removing && network.spec.mode != Mode::Bridged)
             .filter(|network| only.is_none_or(|name| *name == network.spec.name))
             .map(|network| Wanted {
                 name: network.spec.name.clone(),

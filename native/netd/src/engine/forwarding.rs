@@ -9,7 +9,7 @@ use crate::journal::{Entry, Recorded};
 use crate::nft::{self, FilterState, NetworkRules};
 use crate::sysctl;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Error, NetworkSpec, Result};
+use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result};
 
 /// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
 /// observers are told how it is.
@@ -99,7 +99,8 @@ impl Engine {
     /// that the journal does not know are left alone.
     pub(super) fn hold_filter(&mut self) -> Result<bool> {
         let state = self.journal.state();
-        let networks: Vec<_> = state.networks.values().filter(|n| !n.removing).collect();
+        let networks = state.networks.values().filter(|n| !n.removing);
+        let networks: Vec<_> = networks.filter_map(|n| rules_of(&n.spec)).collect();
         if networks.is_empty() {
             return Ok(false);
         }
@@ -107,7 +108,6 @@ impl Engine {
         let found = self.filter.read()?;
         let wrong: Vec<_> = networks
             .into_iter()
-            .map(|network| rules_of(&network.spec))
             .filter(|rules| !found.holds(rules) || found.nat(rules.bridge) == rules.is_off())
             .collect();
         let uplinks_right = found.uplinks() == uplinks;
@@ -134,7 +134,8 @@ impl Engine {
     pub(super) fn hold_forwarding(&mut self) -> Result<bool> {
         let state = self.journal.state();
         let networks = state.networks.values().filter(|n| !n.removing);
-        let bridges = networks.map(|Recorded { spec, .. }| (&*spec.name, spec.mode.forwards()));
+        let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
+        let bridges = ours.map(|Recorded { spec, .. }| (&*spec.name, spec.mode.forwards()));
         let opened = state.opened.iter().map(|device| (device.as_str(), true));
         let mut changed = false;
         for (device, wanted) in bridges.chain(opened) {
@@ -177,14 +178,15 @@ impl Engine {
     }
 }
 
-/// What the filter is to let pass of a network.
-pub(super) fn rules_of(spec: &NetworkSpec) -> NetworkRules<'_> {
-    NetworkRules {
+/// What the filter is to let pass of a network; none where it is bridged: what goes over
+/// somebody else's bridge is theirs to filter.
+pub(super) fn rules_of(spec: &NetworkSpec) -> Option<NetworkRules<'_>> {
+    Some(NetworkRules {
         bridge: &spec.name,
-        subnet: spec.subnet.net(),
+        subnet: spec.subnet?.net(),
         mode: spec.mode,
         nat: spec.nat,
-    }
+    })
 }
 
 #[cfg(test)]

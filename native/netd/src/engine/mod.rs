@@ -4,6 +4,7 @@
 mod adopt;
 mod apply_network;
 mod bridge;
+mod bridged;
 mod check;
 mod counters;
 mod dial;

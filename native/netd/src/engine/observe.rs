@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the kernel has, as the protocol tells it, and what changed between two looks.
 
+use super::bridged::bridge_name;
 use super::forwarding::rules_of;
 use super::{Engine, Service, label};
 use crate::dnsmasq::read_leases;
@@ -29,10 +30,9 @@ impl Engine {
         let networks = self.journal.state().networks.values();
         let networks = networks
             .map(|recorded| {
-                let bridge = links.iter().find(|link| {
-                    link.name == *recorded.spec.name
-                        && self.is_our_bridge(link, &recorded.lab, &recorded.spec)
-                });
+                let bridge = links
+                    .iter()
+                    .find(|link| self.is_bridge_of(link, &recorded.lab, &recorded.spec));
                 self.network_from(&recorded.lab, &recorded.spec, bridge, &filter)
             })
             .collect();
@@ -55,8 +55,8 @@ impl Engine {
 
     /// One network, read from the kernel now.
     pub(super) fn network(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Network> {
-        let bridge = self.rtnl.link_named(&spec.name)?;
-        let bridge = bridge.filter(|link| self.is_our_bridge(link, lab, spec));
+        let bridge = self.rtnl.link_named(bridge_name(spec))?;
+        let bridge = bridge.filter(|link| self.is_bridge_of(link, lab, spec));
         let filter = self.filter.read()?;
         Ok(self.network_from(lab, spec, bridge.as_ref(), &filter))
     }
@@ -68,7 +68,8 @@ impl Engine {
         bridge: Option<&LinkInfo>,
         filter: &FilterState,
     ) -> Network {
-        let holds = filter.holds(&rules_of(spec));
+        // Where there is nothing for it to hold, it does.
+        let holds = rules_of(spec).is_none_or(|rules| filter.holds(&rules));
         let pid = self
             .dns
             .get(&spec.name)
@@ -81,12 +82,15 @@ impl Engine {
             bridge: bridge.map(|link| link.ifindex),
             subnet: spec.subnet,
             address: spec.address,
+            uplink: spec.uplink.clone(),
             mac: spec.mac,
             mtu: bridge.map_or(spec.mtu.get(), |link| link.mtu),
             mode: spec.mode,
             nat: holds && spec.mode == Mode::Nat && filter.nat(&spec.name),
             filter: holds,
-            forwarding: bridge.is_some() && sysctl::forwarding(&spec.name).unwrap_or(false),
+            forwarding: bridge.is_some()
+                && spec.mode != Mode::Bridged
+                && sysctl::forwarding(&spec.name).unwrap_or(false),
             dns: spec.dhcp.as_ref().map(|dhcp| Dns {
                 pid,
                 from: dhcp.from,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `open_tap`: a tap for one NIC, handed over as a file descriptor.
 
+use super::bridged::bridge_name;
 use super::{Engine, Stopwatch, label};
 use crate::rtnl::{Counters, LinkChange, LinkInfo};
 use crate::tun;
@@ -21,14 +22,12 @@ impl Engine {
         let links = self.rtnl.links(Counters::Skip)?;
         let bridge = links
             .iter()
-            .find(|link| link.name == *spec.name && self.is_our_bridge(link, &args.lab, &spec))
+            .find(|link| self.is_bridge_of(link, &args.lab, &spec))
             .ok_or_else(|| {
-                Error::new(
-                    Code::NoSuchNetwork,
-                    format!("the bridge {} is gone", spec.name),
-                )
-                .hint("Somebody removed it; bring the lab up again.")
-                .subject(spec.name.as_str())
+                let name = bridge_name(&spec);
+                Error::new(Code::NoSuchNetwork, format!("the bridge {name} is gone"))
+                    .hint("Somebody removed it; bring the lab up again.")
+                    .subject(spec.name.as_str())
             })?;
         let alias = label::format(
             self.config.identity.label_uid,

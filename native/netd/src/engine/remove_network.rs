@@ -5,7 +5,7 @@ use super::Engine;
 use crate::conntrack;
 use crate::dnsmasq::Dnsmasq;
 use crate::journal::Entry;
-use tapyard_protocol::{Error, NetworkName, RemoveNetwork, Removed, Result};
+use tapyard_protocol::{Error, Mode, NetworkName, RemoveNetwork, Removed, Result, Subnet};
 
 impl Engine {
     /// See the protocol page.
@@ -29,20 +29,24 @@ impl Engine {
         self.journal.note(Entry::Removing { name: name.clone() });
         let ended = self.end_dns(name);
         out.note_if(ended, || format!("dnsmasq of {name}"));
-        let deleted = self.remove_bridge(&recorded);
+        let deleted = match recorded.spec.mode {
+            Mode::Bridged => self.release_ports(&recorded).map(|()| false),
+            _ => self.remove_bridge(&recorded),
+        };
         out.note_if(deleted, || format!("bridge {name}"));
         let doors = self.remove_doors(&recorded);
         out.note_if(doors, || format!("doors of {name} in other firewalls"));
-        let subnet = recorded.spec.subnet.net();
-        let filter = self.filter.remove_network(name, subnet);
-        out.note(
-            filter.map_err(Error::from),
-            Some(format!("filter of {name}")),
-        );
-        out.note(
-            conntrack::clear(subnet).map(drop).map_err(Error::from),
-            None,
-        );
+        if let Some(subnet) = recorded.spec.subnet.map(Subnet::net) {
+            let filter = self.filter.remove_network(name, subnet);
+            out.note(
+                filter.map_err(Error::from),
+                Some(format!("filter of {name}")),
+            );
+            out.note(
+                conntrack::clear(subnet).map(drop).map_err(Error::from),
+                None,
+            );
+        }
         let files = self.config.directory.remove_dns(name);
         let files = files.map_err(|e| Error::kernel(format!("remove {name}'s lease files"), &e));
         out.note(files, None);

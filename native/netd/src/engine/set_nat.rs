@@ -69,10 +69,9 @@ impl Engine {
             }
         };
         // The drop is in place, so no new entry can appear behind the sweep.
-        let flows = if spec.nat {
-            0
-        } else {
-            conntrack::clear(spec.subnet.net())?
+        let flows = match spec.subnet {
+            Some(subnet) if !spec.nat => conntrack::clear(subnet.net())?,
+            _ => 0,
         };
         let upstream = self.uplink.dns_servers();
         if let (Some(dhcp), Some(service)) = (&spec.dhcp, self.dns.get(&spec.name))

@@ -156,7 +156,8 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
             vec![to_uplink(network.subnet), established(), drop_rest()],
             vec![from_uplink(network.subnet), established(), drop_rest()],
         ),
-        Mode::Isolated => (vec![drop_rest()], vec![drop_rest()]),
+        // A bridged network has no chains: no bridge of ours carries its packets.
+        Mode::Isolated | Mode::Bridged => (vec![drop_rest()], vec![drop_rest()]),
     };
     let chain = |name, rules| Chain {
         name,

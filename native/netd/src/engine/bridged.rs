@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bridged networks: the guests' taps become ports of a bridge that an administrator made and
+//! allows, as with qemu-bridge-helper. netd makes no bridge for them and changes nothing of
+//! theirs.
+
+use super::{Engine, Stopwatch};
+use crate::access;
+use crate::journal::Recorded;
+use crate::rtnl::{AddressFamily, LinkChange, LinkInfo};
+use std::path::Path;
+use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result, Step};
+
+/// The bridge that a network's taps are ports of.
+pub(super) fn bridge_name(spec: &NetworkSpec) -> &str {
+    spec.uplink.as_deref().unwrap_or(&spec.name)
+}
+
+impl Engine {
+    /// Whether this is the network's bridge: ours by label, or the administrator's by name.
+    pub(super) fn is_bridge_of(&self, link: &LinkInfo, lab: &LabName, spec: &NetworkSpec) -> bool {
+        match &spec.uplink {
+            Some(uplink) => link.kind == "bridge" && link.name == **uplink,
+            None => link.name == *spec.name && self.is_our_bridge(link, lab, spec),
+        }
+    }
+
+    /// That a bridged network's bridge is there and this user may use it: `NOT_A_BRIDGE`,
+    /// `WIFI_CANNOT_BRIDGE`, `BRIDGE_NOT_ALLOWED`.
+    pub(super) fn check_uplink(&mut self, spec: &NetworkSpec) -> Result<()> {
+        let Some(uplink) = spec.uplink.as_deref() else {
+            return Ok(());
+        };
+        let refuse = |code, why: String, hint: &str| {
+            let message = format!("{} cannot be bridged to {uplink}: {why}", spec.name);
+            Err(Error::new(code, message).hint(hint).subject(uplink))
+        };
+        let Some(link) = self.rtnl.link_named(uplink)? else {
+            let why = "there is no such interface".to_owned();
+            return refuse(Code::NotABridge, why, "What there is: ip -br link");
+        };
+        if is_wireless(uplink) {
+            let why = "it is Wi-Fi, and an access point takes from a station only frames with the \
+                       station's own MAC address";
+            return refuse(
+                Code::WifiCannotBridge,
+                why.to_owned(),
+                "Use mode: nat or routed, or a bridge with a cable behind it.",
+            );
+        }
+        if link.kind != "bridge" {
+            let addresses = self.rtnl.addresses(AddressFamily::Any)?;
+            let held: Vec<String> = addresses
+                .iter()
+                .filter(|address| address.ifindex == link.ifindex)
+                .map(|address| address.net.to_string())
+                .collect();
+            let why = match held.as_slice() {
+                [] => "it is no bridge".to_owned(),
+                held => format!(
+                    "it is no bridge, and made a port of one it would lose {}",
+                    held.join(", ")
+                ),
+            };
+            return refuse(
+                Code::NotABridge,
+                why,
+                "Make a bridge with it as a port by the system's own means (NetworkManager, \
+                 systemd-networkd, ifupdown), which move its addresses, and name that bridge.",
+            );
+        }
+        if link.alias.starts_with("tapyard:") {
+            let why = "it is the bridge of a lab's network".to_owned();
+            let hint = "Give the guest a NIC on that network instead.";
+            return refuse(Code::NotABridge, why, hint);
+        }
+        access::check_bridge(self.config.identity.label_uid, uplink)
+    }
+
+    /// Where a network gets another bridge, its ports are let go first. What was before, where
+    /// the network can be adjusted as it stands.
+    pub(super) fn change_bridge(
+        &mut self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+        before: Option<Recorded>,
+    ) -> Result<Option<Recorded>> {
+        match before {
+            Some(before) if before.lab == *lab && before.spec.uplink != spec.uplink => {
+                match self.take_down(&spec.name).failed.into_iter().next() {
+                    Some(error) => Err(error),
+                    None => Ok(None),
+                }
+            }
+            before => Ok(before),
+        }
+    }
+
+    /// All that there is to do for a bridged network: guests that lost the bridge get it back.
+    pub(super) fn join_bridge(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<Step>> {
+        let mut watch = Stopwatch::start();
+        let bridge = self.rtnl.link_named(bridge_name(spec))?;
+        let Some(bridge) = bridge.filter(|link| self.is_bridge_of(link, lab, spec)) else {
+            let why = format!("the bridge {} is gone", bridge_name(spec));
+            return Err(Error::new(Code::NotABridge, why).subject(bridge_name(spec)));
+        };
+        let changed = self.rejoin(bridge.ifindex, lab, spec)?;
+        Ok(vec![watch.step("bridge", changed)])
+    }
+
+    /// Takes a bridged network's taps off the bridge; it stays as it is.
+    pub(super) fn release_ports(&mut self, recorded: &Recorded) -> Result<()> {
+        for tap in self.taps_of(&recorded.lab, &recorded.spec)? {
+            let change = LinkChange {
+                master: Some(0),
+                ..LinkChange::default()
+            };
+            self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
+        }
+        Ok(())
+    }
+}
+
+/// As the kernel's cfg80211 tells it.
+fn is_wireless(name: &str) -> bool {
+    let device = Path::new("/sys/class/net").join(name);
+    device.join("wireless").exists() || device.join("phy80211").exists()
+}
