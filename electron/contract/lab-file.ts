@@ -9,21 +9,26 @@ export const MemorySize = z.string().regex(/^[1-9][0-9]{0,6}[MG]$/, 'a size such
 export const DhcpRange = z.strictObject({ from: Ipv4, to: Ipv4 });
 
 /** What the guests of a network reach, in the words of libvirt's forward modes. */
-export const NetworkMode = z.enum(['nat', 'routed', 'isolated']);
+export const NetworkMode = z.enum(['nat', 'routed', 'isolated', 'bridged']);
 export type NetworkMode = z.infer<typeof NetworkMode>;
 
 /** One network of the lab file: it becomes one bridge. */
 export const NetworkDefinition = z.strictObject({
-  /** IPv4 subnet; the bridge takes `address`, by default the first address in it. */
-  subnet: Ipv4Cidr,
+  /** IPv4 subnet; the bridge takes `address`, by default the first address in it. None where it is bridged. */
+  subnet: Ipv4Cidr.optional(),
   /** The bridge's own address: the guests' gateway and DNS server. */
   address: Ipv4.optional(),
-  /** `nat`: the internet, masqueraded; `routed`: the LAN, under their own addresses; `isolated`: each other. */
+  /**
+   * `nat`: the internet, masqueraded; `routed`: the LAN, under their own addresses; `isolated`: each other;
+   * `bridged`: they are on the bridge `uplink` of this computer.
+   */
   mode: NetworkMode.default('nat'),
+  /** A bridge that an administrator made, for a network with mode `bridged`. */
+  uplink: NetworkName.optional(),
   /** The switch of a network with mode `nat`, by default on; in other modes there is none. */
   nat: z.boolean().optional(),
-  /** MTU in bytes, 576 to 65535. */
-  mtu: z.number().int().min(576).max(65535).default(1500),
+  /** MTU in bytes, 576 to 65535, by default 1500. */
+  mtu: z.number().int().min(576).max(65535).optional(),
   /** The DHCP range; by default the second half of the subnet. `false` turns DHCP off. */
   dhcp: DhcpRange.or(z.literal(false)).optional(),
 });

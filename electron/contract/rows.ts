@@ -62,9 +62,12 @@ export const NetworkRow = z.strictObject({
   name: z.string(),
   wanted: z
     .strictObject({
-      subnet: z.string(),
-      address: z.string(),
+      /** null where the network is bridged, as is `address`. */
+      subnet: z.string().nullable(),
+      address: z.string().nullable(),
       mode: NetworkMode,
+      /** The bridge of a bridged network. */
+      uplink: z.string().nullable(),
       /** The switch of mode `nat`; false in the others. */
       nat: z.boolean(),
       mtu: z.number(),
@@ -93,6 +96,10 @@ export const NetworkRow = z.strictObject({
   reason: ErrorData.nullable(),
 });
 export type NetworkRow = z.infer<typeof NetworkRow>;
+
+/** The interface that a network's taps are ports of: its own bridge, or the one that it is bridged to. */
+export const bridgeName = ({ name, wanted }: Pick<NetworkRow, 'name' | 'wanted'>): string =>
+  wanted?.uplink ?? name;
 
 /** One interface of the namespace that the lab's bridges live in, as the kernel reports it. */
 export const LinkRow = z.strictObject({

@@ -67,7 +67,7 @@ export const networkRow = (
     id: `${lab}/${name}`,
     lab,
     name,
-    wanted: { subnet, address: gateway(subnet), mode, nat, mtu: 1500 },
+    wanted: { subnet, address: gateway(subnet), mode, uplink: null, nat, mtu: 1500 },
     observed: {
       ifindex: 2,
       addresses: [`${gateway(subnet)}/24`],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { GuestRow, LabRow, LinkRow, NetworkRow } from '../../contract/rows.ts';
+import { bridgeName } from '../../contract/rows.ts';
 import type { Run } from '../commands.ts';
 import { rowsOf } from '../mirror.ts';
 import { labOf } from '../select-lab.ts';
@@ -55,7 +56,7 @@ function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
         return { text: `${text} ── ${guestText(guest, network.name)}`, below: [] };
       }),
   );
-  const others = links.filter((link) => link.master === network.name && !used.has(link.name));
+  const others = links.filter((link) => link.master === bridgeName(network) && !used.has(link.name));
   return [
     ...nodes,
     ...others.map((link): Node => ({
@@ -74,7 +75,7 @@ function networkNode(network: NetworkRow, topology: Topology): Node {
   const bridge =
     observed === null
       ? `${network.name} (${reason})`
-      : `${network.name}  ${observed.addresses.join(' ')}  ${observed.up ? 'up' : 'down'}  mtu ${observed.mtu}`;
+      : `${bridgeName(network)}  ${observed.addresses.join(' ')}  ${observed.up ? 'up' : 'down'}  mtu ${observed.mtu}`;
   return {
     text: `${way}${observed === null ? ' (wanted)' : ''}  ${subnet}`.trimEnd(),
     below: [{ text: bridge, below: portNodes(network, topology) }],

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ResolvedNetwork } from './resolve.ts';
+import type { OwnNetwork } from './resolve.ts';
 
 /**
  * netd's filter as nft's text: docs/netd-protocol.md, "The filter". `opened` is left empty: which interfaces
  * forwarded before is known only where it is made. One table for each uid.
  */
-export function filterTable(
-  uid: number,
-  networks: readonly ResolvedNetwork[],
-  uplink: string | null,
-): string {
+export function filterTable(uid: number, networks: readonly OwnNetwork[], uplink: string | null): string {
   const names = networks.map((network) => `"${network.name}"`);
   const off = networks
     .filter(({ mode, nat }) => mode === 'nat' && !nat)
@@ -39,13 +35,13 @@ function set(name: string, type: string, elements: readonly string[]): string {
   return `\tset ${name} { type ${type};${filled} }`;
 }
 
-function map(name: 'out' | 'in', networks: readonly ResolvedNetwork[]): string {
+function map(name: 'out' | 'in', networks: readonly OwnNetwork[]): string {
   const elements = networks.map((network) => `"${network.name}" : jump ${name}_${network.name}`);
   const filled = elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} }`;
   return `\tmap ${name} { type ifname : verdict;${filled} }`;
 }
 
-function chains({ name, mode, subnet }: ResolvedNetwork): string[] {
+function chains({ name, mode, subnet }: OwnNetwork): string[] {
   const established = 'ct state established,related accept';
   // NAT leaves an invalid packet as it is: it would carry its private source onto the wire.
   const invalid = mode === 'nat' ? ['ct state invalid counter drop'] : [];

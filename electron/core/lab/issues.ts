@@ -23,6 +23,7 @@ const expectations: Readonly<Record<string, string>> = {
   'networks.*.subnet': 'a subnet such as 192.168.57.0/24',
   'networks.*.address': 'an IPv4 address such as 192.168.57.1',
   'networks.*.mode': modes,
+  'networks.*.uplink': 'the name of a bridge, such as br-lan',
   'networks.*.nat': 'true or false',
   'networks.*.mtu': 'a whole number of bytes from 576 to 65535',
   'networks.*.dhcp': 'false, or a range such as { from: 192.168.57.100, to: 192.168.57.199 }',

@@ -322,8 +322,7 @@ export class Lab {
       if (!names.has(network.name)) continue;
       // Whether NAT is on is the switch's business: the file may be behind where it could not be written.
       const now = networkIn(this.#engine.picture, this.name, network.name);
-      const nat = network.mode === 'nat' && now?.mode === 'nat' ? now.nat : network.nat;
-      const wanted = { ...network, nat };
+      const wanted = network.mode === 'nat' && now?.mode === 'nat' ? { ...network, nat: now.nat } : network;
       if (isDeepStrictEqual(this.#applied.get(network.name), wanted)) continue;
       await this.#engine.applyNetwork(wanted);
       this.#applied.set(network.name, wanted);
@@ -353,7 +352,7 @@ export class Lab {
     const done = await this.#engine.setNat(network, nat);
     const ms = performance.now() - begin;
     const applied = this.#applied.get(network);
-    if (applied) this.#applied.set(network, { ...applied, nat });
+    if (applied?.mode === 'nat') this.#applied.set(network, { ...applied, nat });
     try {
       this.#take(
         await editLabFile(this.file, undefined, (text, definition) =>

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { GuestState } from '../../contract/rows.ts';
 import { bridgeIn, networkIn, type Picture } from '../net/picture.ts';
-import { forwards, type ResolvedGuest, type ResolvedLab, type ResolvedNetwork } from './resolve.ts';
+import { forwards, isOwn, type ResolvedGuest, type ResolvedLab, type ResolvedNetwork } from './resolve.ts';
 
 /** One thing to do to bring a lab up. */
 export type PlanStep =
@@ -56,8 +56,8 @@ function holds(
     now !== undefined &&
     bridge !== undefined &&
     bridge.up &&
-    bridge.mtu === network.mtu &&
-    bridge.addresses.includes(`${network.address}/${network.prefix}`) &&
+    (!isOwn(network) ||
+      (bridge.mtu === network.mtu && bridge.addresses.includes(`${network.address}/${network.prefix}`))) &&
     now.filter &&
     now.mode === network.mode &&
     now.forwarding === forwards(network.mode) &&

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { RecipeInput, RecipeStep } from './recipe.ts';
 import { pastaCommand, recipeDirectory, recipeOf } from './recipe.ts';
+import { isOwn } from './resolve.ts';
 import { shellComment } from './shell-quote.ts';
 
 /**
@@ -61,7 +62,7 @@ function undo({ lab, uid, uplink }: RecipeInput): string {
     ...lab.guests.flatMap((guest) => guest.nics.map((nic) => `  ip link del ${nic.tap} || true`)),
     ...(uplink === null ? [] : [restoreUplink(uid, uplink)]),
     `  nft delete table inet tapyard_${uid} || true`,
-    ...lab.networks.map((network) => `  ip link del ${network.name} || true`),
+    ...lab.networks.filter(isOwn).map((network) => `  ip link del ${network.name} || true`),
     '  rm -rf "$run"',
   ];
   return lines.join('\n');

@@ -4,8 +4,8 @@ import type { GuestRow } from '../../contract/rows.ts';
 import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable } from './filter.ts';
-import { forwards, reachesOut } from './resolve.ts';
-import type { ResolvedGuest, ResolvedLab, ResolvedNetwork, ResolvedNic } from './resolve.ts';
+import { forwards, isOwn, reachesOut } from './resolve.ts';
+import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
 
 /** What the recipe is made of. */
@@ -61,7 +61,8 @@ export function recipeOf(input: RecipeInput): RecipeStep[] {
   const { lab, scope } = input;
   return [
     ...(scope === 'private' ? privateSteps(lab.name) : []),
-    ...lab.networks.flatMap((network, index) => networkSteps(input, network, index === 0)),
+    ...lab.networks.filter((network) => !isOwn(network)).flatMap((network) => bridgedSteps(input, network)),
+    ...lab.networks.filter(isOwn).flatMap((network, index) => networkSteps(input, network, index === 0)),
     ...lab.guests.flatMap((guest) => guestSteps(input, guest)),
   ];
 }
@@ -88,7 +89,23 @@ function privateSteps(lab: string): RecipeStep[] {
   ];
 }
 
-function networkSteps(input: RecipeInput, network: ResolvedNetwork, first: boolean): RecipeStep[] {
+/** A bridged network is there already; what its taps need is told with the guests. */
+function bridgedSteps({ lab }: RecipeInput, { name, uplink }: BridgedNetwork): RecipeStep[] {
+  return [
+    {
+      id: `${lab.name}/${name}/bridge`,
+      part: 'network',
+      title: `${name} is the bridge ${uplink}, which is there already`,
+      command: `ip -d link show ${uplink} type bridge`,
+      network: `${lab.name}/${name}`,
+      guest: null,
+      by: null,
+      holds: (held) => bridgeIn(held.picture, lab.name, name)?.kind === 'bridge',
+    },
+  ];
+}
+
+function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): RecipeStep[] {
   const { lab, uid, uplink } = input;
   const { name } = network;
   const bridge = (held: Held): ReturnType<typeof bridgeIn> => bridgeIn(held.picture, lab.name, name);
@@ -158,7 +175,7 @@ function networkSteps(input: RecipeInput, network: ResolvedNetwork, first: boole
   ];
 }
 
-function filterTitle({ mode, nat, subnet }: ResolvedNetwork): string {
+function filterTitle({ mode, nat, subnet }: OwnNetwork): string {
   if (mode !== 'nat') return `filter for ${subnet}, ${mode}`;
   return nat ? `filter and NAT for ${subnet}` : `filter for ${subnet}, NAT off`;
 }
@@ -174,7 +191,7 @@ const forwardUplink = (device: string): string =>
   ].join('\n');
 
 function filterCommand({ uid, lab, uplink }: RecipeInput): string {
-  const table = `nft -f - <<'END'\n${filterTable(uid, lab.networks, uplink)}\nEND`;
+  const table = `nft -f - <<'END'\n${filterTable(uid, lab.networks.filter(isOwn), uplink)}\nEND`;
   if (uplink === null) return table;
   return `${table}\n[ -z "\${opened:-}" ] || nft add element inet tapyard_${uid} opened "{ \\"$opened\\" }"`;
 }
@@ -182,7 +199,7 @@ function filterCommand({ uid, lab, uplink }: RecipeInput): string {
 /** Where the script keeps dnsmasq's files. */
 export const recipeDirectory = (lab: string): string => `"\${XDG_RUNTIME_DIR:-/run}"/tapyard-recipe-${lab}`;
 
-function dnsmasqCommand(lab: string, network: ResolvedNetwork): string {
+function dnsmasqCommand(lab: string, network: OwnNetwork): string {
   const { dhcp, name } = network;
   if (!dhcp) return '';
   const options = [
@@ -246,7 +263,9 @@ function guestSteps(input: RecipeInput, guest: ResolvedGuest): RecipeStep[] {
 function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): RecipeStep[] {
   const { lab, uid, scope } = input;
   const id = `${lab.name}/${guest.name}/${nic.index}`;
-  const mtu = lab.networks.find((network) => network.name === nic.network)?.mtu ?? 1500;
+  const network = lab.networks.find(({ name }) => name === nic.network);
+  const mtu = network?.mtu ?? 1500;
+  const bridgeOf = network?.uplink ?? nic.network;
   // In a user namespace its owner is root; on the host the tap is for the user who runs QEMU.
   const owner = scope === 'host' && uid !== 0 ? ` user ${uid}` : '';
   const common = {
@@ -271,8 +290,8 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
     {
       ...common,
       id: `${id}/tap_port`,
-      title: `${nic.tap} is a port of ${nic.network}`,
-      command: `ip link set ${nic.tap} master ${nic.network} up`,
+      title: `${nic.tap} is a port of ${bridgeOf}`,
+      command: `ip link set ${nic.tap} master ${bridgeOf} up`,
       holds: (held) => {
         const link = tap(held);
         const bridge = bridgeIn(held.picture, lab.name, nic.network);
@@ -321,7 +340,7 @@ function qemuWords(input: RecipeInput, guest: ResolvedGuest): string[] {
 function insideSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): RecipeStep[] {
   const { lab } = input;
   const network = lab.networks.find((candidate) => candidate.name === nic.network);
-  if (!network?.dhcp) return [];
+  if (!network || !isOwn(network) || !network.dhcp) return [];
   // A lease outlives its guest; an address in a guest that is off is nobody's.
   const leased = (held: Held): boolean =>
     isAlive(held, guest.name) &&

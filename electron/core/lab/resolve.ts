@@ -11,10 +11,10 @@ export interface Reservation {
   readonly guest: string;
 }
 
-/** A network with every default filled in. */
-export interface ResolvedNetwork {
+/** A network with a bridge of its own, every default filled in. */
+export interface OwnNetwork {
   readonly name: string;
-  readonly mode: NetworkMode;
+  readonly mode: 'nat' | 'routed' | 'isolated';
   /** CIDR. */
   readonly subnet: string;
   /** Of the subnet, 8 to 30. */
@@ -32,7 +32,27 @@ export interface ResolvedNetwork {
     readonly to: string;
     readonly reservations: readonly Reservation[];
   } | null;
+  readonly uplink: null;
 }
+
+/** A network that is a bridge of the administrator's; everything else is that bridge's business. */
+export interface BridgedNetwork {
+  readonly name: string;
+  readonly mode: 'bridged';
+  readonly uplink: string;
+  readonly subnet: null;
+  readonly address: null;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly nat: false;
+  readonly dhcp: null;
+}
+
+/** A network with every default filled in. */
+export type ResolvedNetwork = OwnNetwork | BridgedNetwork;
+
+/** Whether netd makes a bridge for it. */
+export const isOwn = (network: ResolvedNetwork): network is OwnNetwork => network.mode !== 'bridged';
 
 /** A NIC with every default filled in. */
 export interface ResolvedNic {
@@ -97,26 +117,33 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
       forwards,
     };
   });
-  const networks = Object.entries(definition.networks).map(([name, network]): ResolvedNetwork => ({
-    name,
-    mode: network.mode,
-    subnet: network.subnet,
-    prefix: subnetOf(network.subnet).prefix,
-    address: formatIpv4(gatewayOf(network)),
-    mac: freeMac(macs, ['bridge', definition.name, name]),
-    mtu: network.mtu,
-    nat: network.mode === 'nat' && network.nat !== false,
-    dhcp: dhcpOf(name, network, guests),
-  }));
+  const networks = Object.entries(definition.networks).map(([name, network]): ResolvedNetwork => {
+    const { mode, subnet = '', uplink = '', mtu = 1500 } = network;
+    const mac = freeMac(macs, ['bridge', definition.name, name]);
+    if (mode === 'bridged')
+      return { name, mode, uplink, subnet: null, address: null, mac, mtu, nat: false, dhcp: null };
+    return {
+      name,
+      mode,
+      subnet,
+      prefix: subnetOf(subnet).prefix,
+      address: formatIpv4(gatewayOf(subnet, network.address)),
+      mac,
+      mtu,
+      nat: mode === 'nat' && network.nat !== false,
+      dhcp: dhcpOf(name, subnet, network.dhcp, guests),
+      uplink: null,
+    };
+  });
   return { name: definition.name, networks, guests };
 }
 
 /** Whether packets are forwarded between a network's bridge and the uplink. */
-export const forwards = (mode: NetworkMode): boolean => mode !== 'isolated';
+export const forwards = (mode: NetworkMode): boolean => mode === 'nat' || mode === 'routed';
 
 /** Whether a network's guests have a way out. */
 export const reachesOut = ({ mode, nat }: Pick<ResolvedNetwork, 'mode' | 'nat'>): boolean =>
-  mode === 'nat' ? nat : forwards(mode);
+  mode === 'nat' ? nat : mode !== 'isolated';
 
 /** Bytes of a size such as `256M` (binary units, as QEMU's `-m`). */
 export function memoryBytes(size: string): number {
@@ -125,13 +152,14 @@ export function memoryBytes(size: string): number {
 
 function dhcpOf(
   name: string,
-  network: NetworkDefinition,
+  cidr: string,
+  wanted: NetworkDefinition['dhcp'],
   guests: readonly ResolvedGuest[],
-): ResolvedNetwork['dhcp'] {
-  if (network.dhcp === false) return null;
-  const subnet = subnetOf(network.subnet);
+): OwnNetwork['dhcp'] {
+  if (wanted === false) return null;
+  const subnet = subnetOf(cidr);
   const middle = subnet.network + (subnet.broadcast + 1 - subnet.network) / 2;
-  const range = network.dhcp ?? { from: formatIpv4(middle), to: formatIpv4(subnet.broadcast - 1) };
+  const range = wanted ?? { from: formatIpv4(middle), to: formatIpv4(subnet.broadcast - 1) };
   const reservations = guests.flatMap((guest) =>
     guest.nics.flatMap((nic) =>
       nic.network === name && nic.address !== null

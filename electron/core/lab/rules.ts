@@ -24,8 +24,8 @@ const libvirtDefault = '192.168.122.0/24';
 const ourInterfaces = new Set(['up0']);
 
 /** The bridge's address: as the file says, else the first of the subnet. */
-export function gatewayOf(network: NetworkDefinition): number {
-  return network.address === undefined ? subnetOf(network.subnet).network + 1 : ipv4(network.address);
+export function gatewayOf(subnet: string, address: string | undefined): number {
+  return address === undefined ? subnetOf(subnet).network + 1 : ipv4(address);
 }
 
 /** What no single value of the file can tell: subnets, addresses, ranges, names of networks, MACs. */
@@ -42,10 +42,8 @@ function networkFindings(definition: LabDefinition): Finding[] {
       const message = `"${name}" is the name of Tapyard's own uplink interface`;
       findings.push({ path, at: 'key', message, expected: 'another name, such as br0' });
     }
-    if (network.mode !== 'nat' && network.nat !== undefined) {
-      const message = `"nat" is the switch of a network with mode: nat, and ${name} is ${network.mode}`;
-      findings.push({ path: [...path, 'nat'], at: 'key', message, expected: 'no "nat" here, or mode: nat' });
-    }
+    findings.push(...modeFindings(name, network));
+    if (network.mode === 'bridged' || network.subnet === undefined) continue;
     const subnet = subnetOf(network.subnet);
     const wrong = subnetFinding(network.subnet, subnet);
     if (wrong) {
@@ -67,6 +65,54 @@ function networkFindings(definition: LabDefinition): Finding[] {
   }
   return findings;
 }
+
+/** Keys that do not go with a network's mode, and those that it lacks. */
+function modeFindings(name: string, network: NetworkDefinition): Finding[] {
+  const path = ['networks', name];
+  const { mode, subnet, uplink } = network;
+  if (mode === 'bridged') {
+    const foreign = (['subnet', 'address', 'nat', 'mtu', 'dhcp'] as const).filter(
+      (key) => network[key] !== undefined,
+    );
+    return [
+      ...foreign.map((key): Finding => {
+        const message = `"${key}" is not for a bridged network: ${name} is a bridge that is there already`;
+        return { path: [...path, key], at: 'key', message, expected: `no "${key}" here` };
+      }),
+      ...(uplink === undefined ? [missing(path, 'uplink', 'the name of a bridge, such as br-lan')] : []),
+    ];
+  }
+  return [
+    ...(subnet === undefined ? [missing(path, 'subnet', 'a subnet such as 192.168.57.0/24')] : []),
+    ...(uplink === undefined
+      ? []
+      : [
+          {
+            path: [...path, 'uplink'],
+            at: 'key',
+            message: `"uplink" is the bridge of a network with mode: bridged, and ${name} is ${mode}`,
+            expected: 'no "uplink" here, or mode: bridged',
+          } as const,
+        ]),
+    ...(mode === 'nat' || network.nat === undefined
+      ? []
+      : [
+          {
+            path: [...path, 'nat'],
+            at: 'key',
+            message: `"nat" is the switch of a network with mode: nat, and ${name} is ${mode}`,
+            expected: 'no "nat" here, or mode: nat',
+          } as const,
+        ]),
+  ];
+}
+
+const missing = (path: Path, key: string, expected: string): Finding => ({
+  path,
+  at: 'value',
+  message: `"${key}" is missing of network ${String(path[1])}`,
+  expected,
+});
 
 function subnetFinding(text: string, subnet: Subnet): { message: string; expected: string } | undefined {
   const clean = formatSubnet(subnet);
@@ -204,6 +250,11 @@ function reservationFindings(
   owner: string,
   addresses: Map<string, string>,
 ): Finding[] {
+  if (network.mode === 'bridged') {
+    const message = `nothing would give the guest ${address}: network ${networkName} is bridged, and who gives addresses there is not Tapyard`;
+    return [{ path, at: 'value', message, expected: 'no address' }];
+  }
+  if (network.subnet === undefined) return [];
   const subnet = subnetOf(network.subnet);
   // What is wrong with the subnet has been said; the addresses in it are right or wrong with it.
   if (subnetFinding(network.subnet, subnet)) return [];
@@ -212,7 +263,7 @@ function reservationFindings(
   const finding = (message: string): Finding[] => [
     { path, at: 'value', message, expected: `a free address from ${hostRange(subnet)}` },
   ];
-  if (ipv4(address) === gatewayOf(network))
+  if (ipv4(address) === gatewayOf(network.subnet, network.address))
     return finding(`${address} is the host's own address (the gateway) in network ${networkName}`);
   const taken = addresses.get(address);
   if (taken !== undefined) return finding(`${address} is already the address of ${taken}`);

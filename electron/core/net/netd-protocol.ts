@@ -64,8 +64,11 @@ export const NetdNetwork = z.object({
   /** ifindex; null when somebody removed it. */
   bridge: count.nullable(),
   mode: NetworkMode,
-  subnet: z.string(),
-  address: z.string(),
+  /** null where the network is bridged, as is `address`. */
+  subnet: z.string().nullable(),
+  address: z.string().nullable(),
+  /** The bridge of a bridged network. */
+  uplink: z.string().optional(),
   mac: z.string(),
   mtu: count,
   /** Read back from nftables; false in other modes than `nat`. */
@@ -177,8 +180,10 @@ export interface NetdNetworkSpec {
   readonly name: string;
   /** `nat` where it is left out. */
   readonly mode?: NetworkMode;
-  readonly subnet: string;
-  readonly address: string;
+  readonly subnet?: string | null;
+  readonly address?: string | null;
+  /** The bridge of a bridged network. */
+  readonly uplink?: string | null;
   readonly mac: string;
   readonly mtu: number;
   readonly nat: boolean;

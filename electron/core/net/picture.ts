@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../contract/error.ts';
 import type { LinkRow, NetworkRow, Uplink } from '../../contract/rows.ts';
-import { forwards, type ResolvedNetwork } from '../lab/resolve.ts';
+import { forwards, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
 import type {
   NetdDoor,
   NetdEvent,
@@ -144,6 +144,7 @@ function networkRow(
           subnet: wanted.subnet,
           address: wanted.address,
           mode: wanted.mode,
+          uplink: wanted.uplink,
           nat: wanted.nat,
           mtu: wanted.mtu,
         }
@@ -205,6 +206,7 @@ function deviation(
   if (!network) return say('NO_SUCH_NETWORK', `The bridge ${name} has not been made.`, again);
   if (!bridge) return say('NO_SUCH_NETWORK', `Somebody removed the bridge ${name}.`, again);
   if (!bridge.up) return say('KERNEL', `The bridge ${name} is switched off.`, again);
+  if (!isOwn(wanted)) return undefined;
   const cidr = `${wanted.address}/${wanted.prefix}`;
   if (!bridge.addresses.includes(cidr))
     return say('KERNEL', `The bridge ${name} has lost its address ${cidr}.`, again);

@@ -356,8 +356,8 @@ fn bridged_guests_are_ports_of_the_administrators_bridge() {
 
     // What is no bridge is refused, with its reason, and stays as it is.
     for (uplink, code, word) in [
-        ("eth0", Code::NotABridge, "203.0.113.2/24"),
-        ("nothing", Code::NotABridge, "no such interface"),
+        ("eth0", Code::NoSuchBridge, "203.0.113.2/24"),
+        ("nothing", Code::NoSuchBridge, "no such interface"),
     ] {
         let refused = apply(&mut client, bridged(uplink)).unwrap_err();
         assert_eq!(
@@ -371,7 +371,7 @@ fn bridged_guests_are_ports_of_the_administrators_bridge() {
     assert_eq!(refused.code, Code::WifiCannotBridge);
     apply(&mut client, spec(1, "nat")).unwrap();
     let refused = apply(&mut client, bridged("br1")).unwrap_err();
-    assert_eq!(refused.code, Code::NotABridge, "a lab's own");
+    assert_eq!(refused.code, Code::NoSuchBridge, "a lab's own");
 
     let network = apply(&mut client, bridged("br-lan")).unwrap();
     assert!(network.bridge.is_some() && network.mode == Mode::Bridged);

@@ -26,7 +26,7 @@ pub enum Code {
     ModeNeedsHostScope,
     BridgeNotAllowed,
     WifiCannotBridge,
-    NotABridge,
+    NoSuchBridge,
     NicInUse,
     BridgeFull,
     GuestUnreachable,

@@ -189,7 +189,7 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
                 >
                   {networks.map((network) => (
                     <option key={network.id} value={network.name}>
-                      {network.name} · {network.wanted?.subnet}
+                      {network.name} · {network.wanted?.subnet ?? network.wanted?.uplink}
                     </option>
                   ))}
                   <option value="">none</option>

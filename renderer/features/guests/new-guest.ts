@@ -34,7 +34,8 @@ function complaint(schema: z.ZodType, value: unknown): string | undefined {
 /** Addresses that are taken on a network, and by whom. */
 function taken(network: Network, guests: readonly Guest[]): ReadonlyMap<string, string> {
   const result = new Map<string, string>();
-  if (network.wanted) result.set(network.wanted.address, `the bridge ${network.name}`);
+  if (typeof network.wanted?.address === 'string')
+    result.set(network.wanted.address, `the bridge ${network.name}`);
   for (const guest of guests)
     for (const nic of guest.nics)
       if (nic.network === network.name && nic.address !== null) result.set(nic.address, guest.name);
@@ -44,7 +45,9 @@ function taken(network: Network, guests: readonly Guest[]): ReadonlyMap<string, 
 function addressError(address: string, network: Network, guests: readonly Guest[]): string | undefined {
   const form = complaint(Ipv4, address);
   if (form !== undefined) return form;
-  const subnet = network.wanted && parseSubnet(network.wanted.subnet);
+  if (network.wanted?.mode === 'bridged')
+    return `${network.name} is bridged: its addresses are not Tapyard's`;
+  const subnet = subnetIn(network);
   if (!subnet || !network.wanted) return undefined;
   const number = addressNumber(address);
   if (!inSubnet(number, subnet))
@@ -92,9 +95,13 @@ export function checkForm(
   };
 }
 
+/** A network's subnet; undefined where it has none (bridged) or is not in the file. */
+const subnetIn = (network: Network | undefined): ReturnType<typeof parseSubnet> | undefined =>
+  typeof network?.wanted?.subnet === 'string' ? parseSubnet(network.wanted.subnet) : undefined;
+
 /** The next free address of a network, from its bottom; undefined when it is full or not known. */
 export function freeAddress(network: Network | undefined, guests: readonly Guest[]): string | undefined {
-  const subnet = network?.wanted && parseSubnet(network.wanted.subnet);
+  const subnet = subnetIn(network);
   if (!network || !subnet) return undefined;
   const used = taken(network, guests);
   // What DHCP hands out by itself is nobody's reservation.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useMemo, type ReactElement } from 'react';
 import type { NetworkMode } from '../../../electron/contract/lab-file.ts';
+import { bridgeName } from '../../../electron/contract/rows.ts';
 import { CommandButton } from '../../commands/CommandButton.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { count } from '../../lib/format.ts';
@@ -31,6 +32,8 @@ function modeLead(name: string, mode: NetworkMode, on: boolean): string {
       return 'Guests keep their addresses on the LAN, and are reached by them';
     case 'isolated':
       return 'Guests reach each other, and nothing else';
+    case 'bridged':
+      return 'Guests are on a bridge of this computer, as its other ports are';
   }
 }
 
@@ -44,8 +47,8 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
   const links = useLinks(network.lab);
   const guests = useTables((tables) => tables.guests);
   const { observed, wanted } = network;
-  const bridge = links.find((link) => link.name === network.name && link.kind === 'bridge');
-  const ports = links.filter((link) => link.master === network.name);
+  const bridge = links.find((link) => link.name === bridgeName(network) && link.kind === 'bridge');
+  const ports = links.filter((link) => link.master === bridgeName(network));
   const on = observed?.nat ?? false;
   const mode = (observed ?? wanted)?.mode ?? 'nat';
 
@@ -80,7 +83,11 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
       {bridge ? <Traffic links={[bridge.id]} /> : null}
       <Section title="Network">
         <Facts>
-          <Fact name="Subnet" value={wanted?.subnet} />
+          {wanted?.uplink ? (
+            <Fact name="Bridge" value={wanted.uplink} />
+          ) : (
+            <Fact name="Subnet" value={wanted?.subnet} />
+          )}
           {observed ? (
             <Addresses of={observed.addresses} />
           ) : (

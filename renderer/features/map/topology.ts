@@ -8,6 +8,7 @@ import type {
   NicState,
   Uplink,
 } from '../../../electron/contract/rows.ts';
+import { bridgeName } from '../../../electron/contract/rows.ts';
 import { isLinkLocal } from '../../lib/address.ts';
 import { count } from '../../lib/format.ts';
 import type { Tables } from '../../store/tables.ts';
@@ -70,15 +71,15 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
   for (const link of links) {
     if (link.master === null) continue;
     const held = byTap.get(link.name);
-    ports.get(link.master)?.push(observedPort(link, held));
-    const bridge = networkByName.get(link.master);
+    const bridge = networkOf(link, networks);
+    if (bridge) ports.get(bridge.name)?.push(observedPort(link, held));
     if (held && bridge) cables.push(l2Cable(bridge, link, held.guest, held.nic));
   }
   // Ports that are only wanted, and taps that hang on no bridge.
   for (const guest of guests) {
     for (const nic of guest.nics) {
       const tap = nic.tap === null ? undefined : linkByName.get(nic.tap);
-      if (tap && tap.master !== null && networkByName.has(tap.master)) continue;
+      if (tap && networkOf(tap, networks)) continue;
       const network = networkByName.get(nic.network);
       if (!network) continue;
       const port = missingPort(guest, nic, tap, lab);
@@ -106,6 +107,12 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
     guests: guests.map((guest) => guestNode(lab, guest, networkByName, linkByName)),
     cables,
   };
+}
+
+/** The network whose bridge a link is a port of; two may share a bridge, and then the label says whose it is. */
+function networkOf(link: LinkRow, networks: readonly NetworkRow[]): NetworkRow | undefined {
+  const on = networks.filter((network) => bridgeName(network) === link.master);
+  return on.find((network) => network.name === link.ours?.network) ?? on[0];
 }
 
 function boundaryWords(lab: LabRow, tables: MapTables): string {
@@ -154,7 +161,7 @@ const hasWayOut = (lab: LabRow): boolean => lab.uplink !== null && lab.uplink.pr
 /** Whether a network's guests get out: a switch with NAT, else what the mode says. Null while there is no bridge. */
 function passes({ observed }: NetworkRow): boolean | null {
   if (!observed) return null;
-  return observed.mode === 'nat' ? observed.nat : observed.mode === 'routed';
+  return observed.mode === 'nat' ? observed.nat : observed.mode !== 'isolated';
 }
 
 /** Whether a network that is not there is wanted without a way out. */
@@ -172,8 +179,9 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
       ? `${name} is not there`
       : wantedShut(network)
         ? `${name} will be isolated`
-        : `Guests of ${name} will reach ${mode === 'routed' ? 'the LAN' : 'the internet'}`;
-  } else if (!on) sentence = `${name} is isolated`;
+        : `Guests of ${name} will reach ${mode === 'nat' ? 'the internet' : 'the LAN'}`;
+  } else if (mode === 'bridged') sentence = `Guests of ${name} are on ${bridgeName(network)}`;
+  else if (!on) sentence = `${name} is isolated`;
   else if (!hasWayOut(lab)) sentence = `${name} has no way out`;
   else if (mode === 'routed') sentence = `Guests of ${name} keep their addresses on the LAN`;
   else sentence = `Guests of ${name} reach the internet`;
@@ -200,7 +208,7 @@ function l3Cables(
   linkByName: ReadonlyMap<string, LinkRow>,
   natsOn: number,
 ): Cable[] {
-  const bridgeLink = linkByName.get(network.name)?.id ?? null;
+  const bridgeLink = linkByName.get(bridgeName(network))?.id ?? null;
   const uplinkLink = lab.uplink?.device ? (linkByName.get(lab.uplink.device)?.id ?? null) : null;
   const bridgeState = nat.on === null ? 'ghost' : nat.on ? 'up' : 'cut';
   const uplinkState = nat.on === null ? 'ghost' : uplink.ghost ? 'cut' : 'up';
@@ -287,16 +295,16 @@ function l2Cable(bridge: NetworkRow, link: LinkRow, guest: GuestRow, nic: NicSta
 
 function bridgeNode(lab: LabRow, network: NetworkRow, ports: readonly Port[]): BridgeNode {
   const observed = network.observed;
-  const address = network.wanted
-    ? `${network.wanted.address}/${network.wanted.subnet.split('/')[1] ?? ''}`
-    : null;
-  const services = !observed
-    ? ''
-    : observed.dns === null
-      ? 'no DHCP'
-      : observed.dns.pid === null
-        ? 'DHCP is down'
-        : 'DHCP, DNS';
+  const { address: own = null, subnet = null } = network.wanted ?? {};
+  const address = own === null || subnet === null ? null : `${own}/${subnet.split('/')[1] ?? ''}`;
+  const services =
+    !observed || observed.mode === 'bridged'
+      ? ''
+      : observed.dns === null
+        ? 'no DHCP'
+        : observed.dns.pid === null
+          ? 'DHCP is down'
+          : 'DHCP, DNS';
   return {
     kind: 'network',
     key: bridgeKey(network.id),

@@ -28,6 +28,7 @@ export const wayName: Readonly<Record<NetworkMode, string>> = {
   nat: 'NAT',
   routed: 'Routed',
   isolated: 'Isolated',
+  bridged: 'Bridged',
 };
 
 /** What stands beside that name: the switch's state where there is one; empty where there is nothing to add. */

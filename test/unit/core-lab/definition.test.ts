@@ -128,13 +128,29 @@ describe('a lab file', () => {
     [
       'mode',
       withLine('nat: true', 'mode: route'),
-      ['3:41 networks.br0.mode: "route" is not possible here | one of nat, routed, isolated'],
+      ['3:41 networks.br0.mode: "route" is not possible here | one of nat, routed, isolated, bridged'],
     ],
     [
       'a NAT switch without NAT',
       withLine('nat: true', 'mode: isolated, nat: false'),
       [
         '3:51 networks.br0.nat: "nat" is the switch of a network with mode: nat, and br0 is isolated | no "nat" here, or mode: nat',
+      ],
+    ],
+    [
+      'bridged with a subnet and an address',
+      withLine('nat: true', 'mode: bridged'),
+      [
+        '3:8 networks.br0: "uplink" is missing of network br0 | the name of a bridge, such as br-lan',
+        '3:10 networks.br0.subnet: "subnet" is not for a bridged network: br0 is a bridge that is there already | no "subnet" here',
+        '9:37 guests.guest.nics.0.address: nothing would give the guest 192.168.57.2: network br0 is bridged, and who gives addresses there is not Tapyard | no address',
+      ],
+    ],
+    [
+      'uplink without bridged',
+      withLine('nat: true', 'uplink: br-lan'),
+      [
+        '3:35 networks.br0.uplink: "uplink" is the bridge of a network with mode: bridged, and br0 is nat | no "uplink" here, or mode: bridged',
       ],
     ],
     [
@@ -311,6 +327,7 @@ networks:
           to: '192.168.57.254',
           reservations: [{ mac: lab.guests[0]?.nics[0]?.mac, address: '192.168.57.2', guest: 'guest' }],
         },
+        uplink: null,
       },
     ]);
     expect(lab.guests[0]).toMatchObject({ name: 'guest', image: 'micro', memory: 268_435_456, cpus: 1 });

@@ -5,7 +5,7 @@ import type { GuestState } from '../../../electron/contract/rows.ts';
 import { readLabFile } from '../../../electron/core/lab/definition.ts';
 import { planUp } from '../../../electron/core/lab/plan.ts';
 import { bringDown, bringUp, type Ground } from '../../../electron/core/lab/reconcile.ts';
-import { type ResolvedLab, resolveLab } from '../../../electron/core/lab/resolve.ts';
+import { isOwn, type ResolvedLab, resolveLab } from '../../../electron/core/lab/resolve.ts';
 import type { NetdLink, NetdNetwork, NetdUplink } from '../../../electron/core/net/netd-protocol.ts';
 import { networkRows, type Picture, withEvent } from '../../../electron/core/net/picture.ts';
 
@@ -44,6 +44,7 @@ function made(
   if (!network) throw new Error(name);
   const { link, ...more } = change;
   const ifindex = 10 + seed.networks.indexOf(network);
+  if (!isOwn(network)) throw new Error(`${name} has no bridge of its own`);
   const { mode, subnet, address, mac, mtu, nat } = network;
   const dns = network.dhcp && { pid: 99, from: network.dhcp.from, to: network.dhcp.to };
   const put = {

@@ -54,7 +54,14 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
   id: 'seed/br0',
   lab: 'seed',
   name: 'br0',
-  wanted: { subnet: '192.168.57.0/24', address: '192.168.57.1', mode: 'nat', nat: true, mtu: 1500 },
+  wanted: {
+    subnet: '192.168.57.0/24',
+    address: '192.168.57.1',
+    mode: 'nat',
+    uplink: null,
+    nat: true,
+    mtu: 1500,
+  },
   observed: {
     ifindex: 2,
     addresses: ['192.168.57.1/24'],

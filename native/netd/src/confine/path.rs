@@ -148,4 +148,18 @@ mod tests {
             assert!(fault(step, &ours, secure).is_some(), "{step:?}");
         }
     }
+
+    #[test]
+    fn a_link_or_a_file_that_others_write_is_not_the_administrators() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = std::env::temp_dir().join(format!("tapyard-conf-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let (file, link) = (dir.join("netd.conf"), dir.join("link"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+        let refused = |path: &Path| check_root_owned(path).is_err();
+        assert!(refused(&file) && refused(&link) && refused(&dir.join("none")));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -24,7 +24,7 @@ impl Engine {
         }
     }
 
-    /// That a bridged network's bridge is there and this user may use it: `NOT_A_BRIDGE`,
+    /// That a bridged network's bridge is there and this user may use it: `NO_SUCH_BRIDGE`,
     /// `WIFI_CANNOT_BRIDGE`, `BRIDGE_NOT_ALLOWED`.
     pub(super) fn check_uplink(&mut self, spec: &NetworkSpec) -> Result<()> {
         let Some(uplink) = spec.uplink.as_deref() else {
@@ -36,7 +36,7 @@ impl Engine {
         };
         let Some(link) = self.rtnl.link_named(uplink)? else {
             let why = "there is no such interface".to_owned();
-            return refuse(Code::NotABridge, why, "What there is: ip -br link");
+            return refuse(Code::NoSuchBridge, why, "What there is: ip -br link");
         };
         if is_wireless(uplink) {
             let why = "it is Wi-Fi, and an access point takes from a station only frames with the \
@@ -62,7 +62,7 @@ impl Engine {
                 ),
             };
             return refuse(
-                Code::NotABridge,
+                Code::NoSuchBridge,
                 why,
                 "Make a bridge with it as a port by the system's own means (NetworkManager, \
                  systemd-networkd, ifupdown), which move its addresses, and name that bridge.",
@@ -71,7 +71,7 @@ impl Engine {
         if link.alias.starts_with("tapyard:") {
             let why = "it is the bridge of a lab's network".to_owned();
             let hint = "Give the guest a NIC on that network instead.";
-            return refuse(Code::NotABridge, why, hint);
+            return refuse(Code::NoSuchBridge, why, hint);
         }
         access::check_bridge(self.config.identity.label_uid, uplink)
     }
@@ -101,7 +101,7 @@ impl Engine {
         let bridge = self.rtnl.link_named(bridge_name(spec))?;
         let Some(bridge) = bridge.filter(|link| self.is_bridge_of(link, lab, spec)) else {
             let why = format!("the bridge {} is gone", bridge_name(spec));
-            return Err(Error::new(Code::NotABridge, why).subject(bridge_name(spec)));
+            return Err(Error::new(Code::NoSuchBridge, why).subject(bridge_name(spec)));
         };
         let changed = self.rejoin(bridge.ifindex, lab, spec)?;
         Ok(vec![watch.step("bridge", changed)])
