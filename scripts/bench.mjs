@@ -28,6 +28,7 @@ const OUT = join(CHECKOUT, 'dist/bench');
 const BENCHES = [
   { name: 'network', deadline: 5, inside: ['network-inside'] },
   { name: 'forward', deadline: 5, inside: [] },
+  { name: 'scale', deadline: 10, inside: ['scale-inside', 'virsh-inside'] },
   { name: 'guest', deadline: 8, inside: ['guest-inside'] },
   { name: 'renderer', deadline: 20, inside: ['map-bench'] },
   { name: 'core', deadline: 5, inside: [] },

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 /** One line of the table: a figure, what it is compared with in the same run, and what it should be. */
 export interface Figure {
   readonly what: string;
-  readonly unit: 'ms' | 'kB' | 'MB' | 'Gbit/s' | '% of a core';
+  readonly unit: 'ms' | '×' | 'kB' | 'MB' | 'Gbit/s' | '% of a core';
   /** null where this machine cannot measure it; `note` says why. */
   readonly figure: number | null;
   /** 95th (or the named) percentile, where it tells something. */

@@ -3,18 +3,11 @@
  * What network-bench.ts measures, run inside its world: by the ordinary user for the private scope, by root for
  * the host scope and for the tutorial's commands. Reads one order a line (JSON) and answers each with one line.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { findProgram, ownProgram } from '../../electron/core/host/programs.ts';
-import { NetdClient } from '../../electron/core/net/netd-client.ts';
-import { NetdReady } from '../../electron/core/net/netd-protocol.ts';
+import { findProgram } from '../../electron/core/host/programs.ts';
+import { endNetd, type Holder, lab, type Netd, openTaps, startNetd, timeShell } from './netd-inside.ts';
 import type { Order, Answer } from './network-orders.ts';
 
-const lab = 'seed';
 const mac = '52:54:00:12:34:02';
 const network = {
   name: 'br0',
@@ -51,81 +44,12 @@ sysctl -qw net.ipv4.ip_forward=1
 ${masquerade}`;
 const tutorialUndone = `ip link del tap0; ip link del br0; sysctl -qw net.ipv4.ip_forward=0; nft flush ruleset`;
 
-/** Runs a script by sh to its end, ms. Throws with its words when it fails. */
-async function timeShell(script: string): Promise<number> {
-  const began = performance.now();
-  const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'ignore', 'pipe'] });
-  let words = '';
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (words += chunk));
-  const ended = once(child, 'exit');
-  const [code]: unknown[] = await ended;
-  const ms = performance.now() - began;
-  if (code !== 0) throw new Error(`sh ended with ${String(code)}: ${words.trim()}`);
-  return ms;
-}
-
-interface Netd {
-  readonly dir: string;
-  readonly client: NetdClient;
-}
-
-async function firstLine(child: ChildProcess, stream: NodeJS.ReadableStream): Promise<string> {
-  const deadline = setTimeout(() => child.kill('SIGKILL'), 20_000);
-  try {
-    for await (const line of createInterface({ input: stream })) return line;
-    return '';
-  } finally {
-    clearTimeout(deadline);
-  }
-}
-
-/** netd's directory is in $XDG_RUNTIME_DIR, which is in memory on a real machine; a world's is on a disk. */
-const memory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
-
-async function startNetd(scope: 'private' | 'host'): Promise<Netd> {
-  const dir = mkdtempSync(join(memory, 'tyb-'));
-  const args = ['--scope', scope, ...(scope === 'private' ? ['--lab', lab] : []), '--dir', dir];
-  const child = spawn(ownProgram('tapyard-netd'), args, { stdio: ['ignore', 'pipe', 'ignore'], cwd: '/' });
-  const ready = NetdReady.parse(JSON.parse(await firstLine(child, child.stdout)));
-  if ('error' in ready) throw new Error(`netd did not start: ${JSON.stringify(ready.error)}`);
-  return { dir, client: await NetdClient.connect(ready.socket) };
-}
-
-async function endNetd({ dir, client }: Netd): Promise<void> {
-  await client.request('shutdown', {});
-  await client.closed;
-  client.close();
-  rmSync(dir, { recursive: true, force: true });
-}
-
-/** Taps as a guest gets them: tapyard-tap asks netd, holds the descriptors, reports, and becomes `sleep`. */
-async function openTaps({ dir }: Netd, count: number): Promise<ChildProcess> {
-  const taps = Array.from({ length: count }, (_, nic) => [
-    '--tap',
-    `${10 + nic}:${nic}:br0:52:54:00:12:34:${String(nic + 10)}:tap${nic}`,
-  ]);
-  const child = spawn(
-    ownProgram('tapyard-tap'),
-    [
-      ['exec', '--netd', join(dir, 'netd.sock'), '--lab', lab, '--guest', 'guest'],
-      ...taps,
-      ['--report', '3', '--', 'sleep', '60'],
-    ].flat(),
-    { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] },
+const openSome = (netd: Netd, count: number): Promise<Holder> =>
+  openTaps(
+    netd,
+    'guest',
+    Array.from({ length: count }, (_, nic) => `${nic}:br0:52:54:00:12:34:${String(nic + 10)}:tap${nic}`),
   );
-  const pipe = child.stdio[3];
-  if (pipe === null || pipe === undefined || !('read' in pipe)) throw new Error('there is no report pipe');
-  const report = await firstLine(child, pipe);
-  if (!report.startsWith('{"taps"')) throw new Error(`tapyard-tap reported ${report || 'nothing'}`);
-  return child;
-}
-
-/** Ends the taps' holder and waits until the kernel has let them go, which is when the process is over. */
-async function closeTaps(holder: ChildProcess): Promise<void> {
-  const ended = once(holder, 'exit');
-  holder.kill('SIGKILL');
-  await ended;
-}
 
 /** Until the scope's way out can be used: of the private one, that pasta's up0 has its address and route. */
 async function uplinkReady({ client }: Netd): Promise<void> {
@@ -150,12 +74,12 @@ async function networkUp(scope: 'private' | 'host'): Promise<Answer> {
   const ready = performance.now();
   const { steps } = await netd.client.request('apply_network', { lab, network });
   const applied = performance.now();
-  const tap = await openTaps(netd, 1);
+  const tap = await openSome(netd, 1);
   const tapped = performance.now();
   // The host's own uplink was there before; the private one is pasta's and comes by itself.
   if (scope === 'private') await uplinkReady(netd);
   const usable = performance.now();
-  await closeTaps(tap);
+  await tap.close();
   await endNetd(netd);
   return {
     ms: usable - began,
@@ -199,9 +123,9 @@ const acts: Readonly<Record<Order['do'], (order: Order) => Promise<Answer>>> = {
   },
   taps: async ({ count }) => {
     const began = performance.now();
-    const holder = await openTaps(stood(), count ?? 1);
+    const holder = await openSome(stood(), count ?? 1);
     const ms = performance.now() - began;
-    await closeTaps(holder);
+    await holder.close();
     return { ms };
   },
   'toggle NAT': async ({ nat }) => {
@@ -216,9 +140,9 @@ const acts: Readonly<Record<Order['do'], (order: Order) => Promise<Answer>>> = {
     await client.request('remove_network', { lab, network: network.name });
     const began = performance.now();
     await client.request('apply_network', { lab, network: { ...network, dhcp: null } });
-    const holder = await openTaps(stood(), 1);
+    const holder = await openSome(stood(), 1);
     const ms = performance.now() - began;
-    await closeTaps(holder);
+    await holder.close();
     return { ms };
   },
   fall: async () => {

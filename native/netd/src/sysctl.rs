@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! net.ipv4.conf.INTERFACE.forwarding (Documentation/networking/ip-sysctl.rst).
+//! net.ipv4.conf.INTERFACE.forwarding and what else is set of an interface
+//! (Documentation/networking/ip-sysctl.rst).
 //!
 //! /proc/sys/net shows the network namespace of the thread that looks. Only interfaces are ever
 //! written: writing ip_forward or conf.all resets every interface of the machine.
@@ -9,7 +10,7 @@ use std::io;
 /// Whether the kernel forwards IPv4 that enters by this interface. `name` is an interface's
 /// name as the kernel tells it, so it holds no slash.
 pub fn forwarding(name: &str) -> io::Result<bool> {
-    Ok(std::fs::read_to_string(path(name)?)?.trim() == "1")
+    Ok(std::fs::read_to_string(path("ipv4", name, "forwarding")?)?.trim() == "1")
 }
 
 /// Whether `ip_forward` is on, i.e. somebody made the machine a router.
@@ -20,14 +21,25 @@ pub fn is_router() -> bool {
 
 /// Switches forwarding of one interface.
 pub fn set_forwarding(name: &str, on: bool) -> io::Result<()> {
-    std::fs::write(path(name)?, if on { "1" } else { "0" })
+    std::fs::write(
+        path("ipv4", name, "forwarding")?,
+        if on { "1" } else { "0" },
+    )
 }
 
-fn path(name: &str) -> io::Result<String> {
+/// Keeps IPv6 off an interface, which must not be up yet. One of a kernel without IPv6 has none.
+pub fn disable_ipv6(name: &str) -> io::Result<()> {
+    match std::fs::write(path("ipv6", name, "disable_ipv6")?, "1") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn path(family: &str, name: &str, key: &str) -> io::Result<String> {
     if name.is_empty() || name.contains('/') || matches!(name, "." | ".." | "all" | "default") {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    Ok(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"))
+    Ok(format!("/proc/sys/net/{family}/conf/{name}/{key}"))
 }
 
 #[cfg(test)]
@@ -35,8 +47,8 @@ mod tests {
     #[test]
     fn only_interfaces_have_a_path() {
         for name in ["", ".", "..", "all", "default", "../all", "a/b"] {
-            assert!(super::path(name).is_err(), "{name}");
+            assert!(super::path("ipv4", name, "forwarding").is_err(), "{name}");
         }
-        assert!(super::path("eth0.5").is_ok());
+        assert!(super::path("ipv4", "eth0.5", "forwarding").is_ok());
     }
 }

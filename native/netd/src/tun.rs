@@ -10,9 +10,12 @@ const DEVICE: &str = "/dev/net/tun";
 /// linux/if_tun.h: refuse a name that exists, a persistent tap of somebody's included.
 const IFF_TUN_EXCL: libc::c_int = 0x8000;
 
-/// Makes a tap of this name, with virtio-net headers, not persistent. None where the name is
-/// taken. `TUN_MISSING`, `TUN_UNREADABLE`, `KERNEL`.
-pub fn open(name: &str) -> Result<Option<OwnedFd>> {
+/// The lowest free `tapN`, which the kernel looks for.
+pub const NUMBERED: &str = "tap%d";
+
+/// Makes a tap of this name, with virtio-net headers, not persistent, and says what it is called.
+/// None where the name is taken. `TUN_MISSING`, `TUN_UNREADABLE`, `KERNEL`.
+pub fn open(name: &str) -> Result<Option<(String, OwnedFd)>> {
     let fd = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(device_error)?;
     // SAFETY: ifreq is plain data for which all zeroes is a value.
@@ -28,7 +31,9 @@ pub fn open(name: &str) -> Result<Option<OwnedFd>> {
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     if result == 0 {
-        return Ok(Some(fd));
+        let name = request.ifr_name.iter().map(|&c| c as u8);
+        let name: Vec<u8> = name.take_while(|&b| b != 0).collect();
+        return Ok(Some((String::from_utf8_lossy(&name).into_owned(), fd)));
     }
     match std::io::Error::last_os_error() {
         // EINVAL: the name belongs to an interface that is no tap.

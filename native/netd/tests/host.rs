@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Code, SetNat, Shutdown};
+use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Code, OpenTap, SetNat, Shutdown};
 
 const INSIDE: &str = "TAPYARD_TEST_INSIDE";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -177,4 +177,48 @@ fn the_filter_comes_back_when_whoever_flushes_it_rests() {
         );
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+fn open_tap(number: usize) -> OpenTap {
+    serde_json::from_value(serde_json::json!({
+        "lab": "seed", "network": "br0", "guest": format!("g{}", number / 32), "nic": number % 32,
+        "mac": format!("52:54:00:01:{:02x}:{:02x}", number >> 8, number & 0xff), "tap": "tap0",
+    }))
+    .unwrap()
+}
+
+/// The kernel's limit, met by real taps; what was refused leaves nothing, and room is used again.
+/// Most ports are ends of veths: a thousand taps take half a minute to go.
+#[test]
+fn the_1024th_port_has_an_error_of_its_own() {
+    if !inside("the_1024th_port_has_an_error_of_its_own") {
+        return;
+    }
+    let host = Host::start("ports");
+    let mut client = host.client();
+    client.call(&apply(), PATIENCE).unwrap();
+    sh("for n in $(seq 510); do
+            echo link add v$n master br0 type veth peer name w$n
+            echo link set w$n master br0
+        done | ip -batch -");
+    let mut taps = Vec::new();
+    for number in 0..3 {
+        let (reply, fds) = client.call(&open_tap(number), PATIENCE).unwrap();
+        assert_eq!(reply.tap.as_str(), format!("tap{number}"));
+        taps.push(fds);
+    }
+    let refused = client.call(&open_tap(3), PATIENCE).unwrap_err();
+    assert_eq!(
+        (refused.code, refused.subject.as_deref()),
+        (Code::BridgeFull, Some("br0"))
+    );
+    let ports = sh("ip -o link show master br0 | wc -l; ip -o link show type tun | wc -l");
+    assert_eq!(ports, "1023\n3\n", "the tap that was refused is gone");
+    let taken = client.call(&open_tap(1), PATIENCE).unwrap_err();
+    assert_eq!(taken.code, Code::NicInUse);
+    drop(taps.swap_remove(1));
+    let (reply, fds) = client.call(&open_tap(3), PATIENCE).unwrap();
+    assert_eq!(reply.tap.as_str(), "tap1", "the lowest free name");
+    drop((fds, taps));
+    client.call(&Shutdown {}, PATIENCE).unwrap();
 }

@@ -17,6 +17,7 @@ mod remove_network;
 mod set_nat;
 mod shutdown;
 mod supervise;
+mod taps;
 mod watch;
 
 pub use dial::Dialling;
@@ -33,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 use supervise::Service;
+use taps::Taps;
 use tapyard_protocol::{
     Code, Error, HelloReply, LabName, NetworkName, PROTOCOL, Result, Scope, Step,
 };
@@ -88,6 +90,7 @@ pub struct Engine {
     dns: BTreeMap<NetworkName, Service>,
     /// Those whose files were written since they last read them.
     reload: BTreeSet<NetworkName>,
+    taps: Taps,
     repairs: Repairs,
     /// When to look again after repairs that were too many or failed.
     repair_at: Option<Instant>,
@@ -141,11 +144,13 @@ impl Engine {
             },
             dns: BTreeMap::new(),
             reload: BTreeSet::new(),
+            taps: Taps::new(),
             repairs: Repairs::default(),
             repair_at: None,
             filter_doubtful: false,
             dirty: false,
         };
+        engine.adopt_taps()?;
         engine.adopt();
         Ok(engine)
     }

@@ -3,15 +3,11 @@
 
 use super::bridged::bridge_name;
 use super::{Engine, Stopwatch, label};
-use crate::rtnl::{Counters, LinkChange, LinkInfo};
-use crate::tun;
+use crate::rtnl::LinkChange;
+use crate::{sysctl, tun};
 use rustix::io::Errno;
-use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use tapyard_protocol::{Code, Error, OpenTap, OpenTapReply, Owner, Result, TapName};
-
-/// Names that turned out to be taken in the moment of use.
-const NAME_TRIES: usize = 8;
 
 impl Engine {
     /// See the protocol page. Dropping the fd removes the tap.
@@ -19,10 +15,10 @@ impl Engine {
         self.check_lab(&args.lab)?;
         let spec = self.settled(&args.lab, &args.network)?.spec.clone();
         let mut watch = Stopwatch::start();
-        let links = self.rtnl.links(Counters::Skip)?;
-        let bridge = links
-            .iter()
-            .find(|link| self.is_bridge_of(link, &args.lab, &spec))
+        let bridge = self
+            .rtnl
+            .link_named(bridge_name(&spec))?
+            .filter(|link| self.is_bridge_of(link, &args.lab, &spec))
             .ok_or_else(|| {
                 let name = bridge_name(&spec);
                 Error::new(Code::NoSuchNetwork, format!("the bridge {name} is gone"))
@@ -38,7 +34,7 @@ impl Engine {
                 nic: Some(args.nic),
             },
         );
-        if let Some(other) = links.iter().find(|link| link.alias == alias) {
+        if let Some(other) = self.tap_labelled(&alias)? {
             return Err(Error::new(
                 Code::NicInUse,
                 format!(
@@ -49,7 +45,7 @@ impl Engine {
             .hint("Another QEMU of this guest runs; end it first.")
             .subject(other.name.as_str()));
         }
-        let (name, fd) = open_free(&args.tap, &links)?;
+        let (name, fd) = open_free(&args.tap)?;
         let ifindex = rustix::net::netdevice::name_to_index(self.rtnl.fd(), &name)
             .map_err(|e| Error::kernel(format!("look up {name}"), &e.into()))?;
         let change = LinkChange {
@@ -62,6 +58,12 @@ impl Engine {
         self.rtnl
             .change_link(ifindex, &name, &change)
             .map_err(|e| Error::from(e).subject(name.as_str()))?;
+        // A bridge's port has no use for addresses. Its IPv6 routes would be news to every dnsmasq
+        // of the namespace: with 200 of them that is most of the work.
+        sysctl::disable_ipv6(&name).map_err(|e| {
+            Error::kernel(format!("switch IPv6 of {name} off"), &e).subject(name.as_str())
+        })?;
+        self.taps.insert(alias, ifindex);
         let tap = watch.step("tap", true);
         let change = LinkChange {
             master: Some(bridge.ifindex),
@@ -96,16 +98,10 @@ impl Engine {
 }
 
 /// Opens a tap of the preferred name, or of the lowest free `tapN`.
-fn open_free(preferred: &TapName, links: &[LinkInfo]) -> Result<(String, OwnedFd)> {
-    let taken: HashSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
-    let numbered = (0..=links.len() + NAME_TRIES).map(|n| format!("tap{n}"));
-    let names = std::iter::once(preferred.to_string()).chain(numbered);
-    for name in names
-        .filter(|name| !taken.contains(name.as_str()))
-        .take(NAME_TRIES)
-    {
-        if let Some(fd) = tun::open(&name)? {
-            return Ok((name, fd));
+fn open_free(preferred: &TapName) -> Result<(String, OwnedFd)> {
+    for name in [preferred.as_str(), tun::NUMBERED] {
+        if let Some(opened) = tun::open(name)? {
+            return Ok(opened);
         }
     }
     Err(Error::new(

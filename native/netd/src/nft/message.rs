@@ -212,6 +212,17 @@ impl Table {
         })
     }
 
+    /// The element of this interface.
+    pub(crate) fn get_element(&self, set: &str, interface: &str) -> Message {
+        self.elements(
+            format!("look for {interface} in {set}"),
+            GETSETELEM,
+            0,
+            set,
+            &Element::Interface(interface.to_owned()),
+        )
+    }
+
     pub(crate) fn dump_elements(&self, set: &str) -> Message {
         self.message(format!("list set {set}"), GETSETELEM, 0, |a| {
             _ = a.string(2, set)

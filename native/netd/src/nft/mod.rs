@@ -284,13 +284,28 @@ impl Filter {
             .iter()
             .find(|(name, _)| *name == set)
             .map_or(SetKind::Interfaces, |(_, kind)| *kind);
-        let there = self.elements(set, kind)?.contains(element);
+        let there = self.holds(set, kind, element)?;
         if wanted && !there {
             plan.push(self.table.add_element(set, element));
         } else if !wanted && there {
             plan.push(self.table.delete_element(set, element));
         }
         Ok(())
+    }
+
+    /// Asks for the one element, so that it takes no longer in a set of many networks. Of subnets
+    /// it looks at all: the kernel answers for an interval with whichever surrounds it.
+    fn holds(&mut self, set: &str, kind: SetKind, element: &Element) -> Result<bool> {
+        let interface = match element {
+            Element::Interface(name)
+            | Element::Jump {
+                interface: name, ..
+            } => name,
+            Element::Subnet(_) => return Ok(self.elements(set, kind)?.contains(element)),
+        };
+        let found = self.socket.get(&self.table.get_element(set, interface))?;
+        let found: Vec<Vec<u8>> = found.into_iter().collect();
+        Ok(message::decode_elements(&found, kind).contains(element))
     }
 
     fn plan_rules(&self, chain: &Chain, flush: bool, plan: &mut Vec<Message>) {

@@ -110,6 +110,32 @@ impl Socket {
         }
     }
 
+    /// Asks for one object and gives the attributes of the answer; none where it is not there
+    /// (`ENOENT`).
+    pub(crate) fn get(&mut self, request: &Message) -> Result<Option<Vec<u8>>> {
+        let operation = &request.operation;
+        let seq = self.next_seq();
+        let mut bytes = Vec::new();
+        encode(&mut bytes, request, NLM_F_REQUEST, seq, 0);
+        self.send(operation, &bytes)?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            for part in split(self.receive(operation, &mut buffer)?) {
+                let part = part.ok_or_else(|| malformed(operation))?;
+                if part.seq != seq {
+                    continue;
+                }
+                if part.kind != NLMSG_ERROR {
+                    return Ok(Some(part.body.get(NFGENMSG..).unwrap_or_default().to_vec()));
+                }
+                return match part.errno().ok_or_else(|| malformed(operation))? {
+                    libc::ENOENT => Ok(None),
+                    errno => Err(kernel(operation, io::Error::from_raw_os_error(errno))),
+                };
+            }
+        }
+    }
+
     /// Asks for a dump and gives the attributes of each message of the answer.
     ///
     /// An object that is not there (`ENOENT`) is an empty dump.
