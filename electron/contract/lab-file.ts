@@ -31,6 +31,8 @@ export const NetworkDefinition = z.strictObject({
   mtu: z.number().int().min(576).max(65535).optional(),
   /** The DHCP range; by default the second half of the subnet. `false` turns DHCP off. */
   dhcp: DhcpRange.or(z.literal(false)).optional(),
+  /** Whether each guest may send with its own addresses only; by default it is so wherever there is DHCP. */
+  antispoof: z.boolean().optional(),
 });
 export type NetworkDefinition = z.infer<typeof NetworkDefinition>;
 

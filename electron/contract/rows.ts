@@ -70,6 +70,7 @@ export const NetworkRow = z.strictObject({
       uplink: z.string().nullable(),
       /** The switch of mode `nat`; false in the others. */
       nat: z.boolean(),
+      antispoof: z.boolean(),
       mtu: z.number(),
     })
     .nullable(),
@@ -84,6 +85,7 @@ export const NetworkRow = z.strictObject({
       mode: NetworkMode,
       /** Read back from nftables; false in other modes than `nat`. */
       nat: z.boolean(),
+      antispoof: z.boolean(),
       forwarding: z.boolean(),
       /** Empty where no other firewall is in the way. */
       doors: z.array(DoorRow),

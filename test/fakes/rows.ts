@@ -67,7 +67,7 @@ export const networkRow = (
     id: `${lab}/${name}`,
     lab,
     name,
-    wanted: { subnet, address: gateway(subnet), mode, uplink: null, nat, mtu: 1500 },
+    wanted: { subnet, address: gateway(subnet), mode, uplink: null, nat, antispoof: dns, mtu: 1500 },
     observed: {
       ifindex: 2,
       addresses: [`${gateway(subnet)}/24`],
@@ -76,6 +76,7 @@ export const networkRow = (
       up: true,
       mode,
       nat,
+      antispoof: dns,
       forwarding: mode !== 'isolated',
       doors: [],
       dns: dns

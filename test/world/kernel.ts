@@ -45,6 +45,7 @@ function ruleset(listing: Json): Json {
   const rules: Record<string, Json[]> = {};
   for (const item of list) {
     if (item === null || typeof item !== 'object' || Array.isArray(item)) continue;
+    withoutLearned(item['set']);
     const rule = item['rule'];
     if (rule !== null && typeof rule === 'object' && !Array.isArray(rule)) {
       (rules[JSON.stringify([rule['family'], rule['table'], rule['chain']])] ??= []).push(
@@ -55,6 +56,13 @@ function ruleset(listing: Json): Json {
     }
   }
   return [others.sort(), rules];
+}
+
+/** Takes from a set that packets fill what they put into it. */
+function withoutLearned(set: Json | undefined): void {
+  if (set === null || typeof set !== 'object' || Array.isArray(set)) return;
+  const { flags } = set;
+  if (Array.isArray(flags) && flags.includes('dynamic')) delete set['elem'];
 }
 
 /** What the kernel holds in host1: links, addresses, routes, rules, forwarding sysctls. */

@@ -13,6 +13,11 @@ export function filterTable(uid: number, networks: readonly OwnNetwork[], uplink
   const lines = [
     `table inet tapyard_${uid} {`,
     set('bridges', 'ifname', names),
+    set(
+      'switched',
+      'ifname . ifname',
+      names.map((name) => `${name} . ${name}`),
+    ),
     set('uplinks', 'ifname', uplink === null ? [] : [`"${uplink}"`]),
     set('nat_off', 'ifname', off),
     set('opened', 'ifname', []),
@@ -60,6 +65,7 @@ function chains({ name, mode, subnet }: OwnNetwork): string[] {
 const baseChains = [
   '\tchain forward {',
   '\t\ttype filter hook forward priority filter; policy accept;',
+  '\t\tiifname . oifname @switched accept',
   '\t\tiifname @nat_off counter drop',
   '\t\toifname @nat_off counter drop',
   '\t\tiifname vmap @out',

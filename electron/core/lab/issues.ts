@@ -27,6 +27,7 @@ const expectations: Readonly<Record<string, string>> = {
   'networks.*.nat': 'true or false',
   'networks.*.mtu': 'a whole number of bytes from 576 to 65535',
   'networks.*.dhcp': 'false, or a range such as { from: 192.168.57.100, to: 192.168.57.199 }',
+  'networks.*.antispoof': 'true or false',
   'networks.*.dhcp.*': 'an IPv4 address such as 192.168.57.100',
   guests: 'guests by name, such as web: { image: micro }',
   'guests.*': 'a guest such as { image: micro, nics: [{ network: br0 }] }',

@@ -92,8 +92,9 @@ export class LocalEngine implements Engine {
   }
 
   async applyNetwork(network: ResolvedNetwork): Promise<NetdReply<'apply_network'>['steps']> {
-    const { name, mode, subnet, address, uplink, mac, mtu, nat, dhcp } = network;
-    const wanted = { name, mode, subnet, address, uplink, mac, mtu, nat, dhcp, domain: 'lab' } as const;
+    const { name, mode, subnet, address, uplink, mac, mtu, nat, antispoof, dhcp } = network;
+    const of = { name, mode, subnet, address, uplink, mac, mtu };
+    const wanted = { ...of, nat, antispoof, dhcp, domain: 'lab' } as const;
     const reply = await this.#connected().request('apply_network', { lab: this.#lab, network: wanted });
     const { bridge } = reply.network;
     // The event with the bridge itself comes within 20 ms: what is done is to be seen.

@@ -62,6 +62,7 @@ function holds(
     now.mode === network.mode &&
     now.forwarding === forwards(network.mode) &&
     now.nat === network.nat &&
+    now.antispoof === network.antispoof &&
     (network.dhcp === null || (now.dns?.pid ?? null) !== null)
   );
 }

@@ -62,6 +62,9 @@ function undo({ lab, uid, uplink }: RecipeInput): string {
     ...lab.guests.flatMap((guest) => guest.nics.map((nic) => `  ip link del ${nic.tap} || true`)),
     ...(uplink === null ? [] : [restoreUplink(uid, uplink)]),
     `  nft delete table inet tapyard_${uid} || true`,
+    ...(lab.networks.some((network) => network.antispoof)
+      ? [`  nft delete table bridge tapyard_${uid} || true`]
+      : []),
     ...lab.networks.filter(isOwn).map((network) => `  ip link del ${network.name} || true`),
     '  rm -rf "$run"',
   ];

@@ -4,6 +4,7 @@ import type { GuestRow } from '../../contract/rows.ts';
 import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable } from './filter.ts';
+import { guardTable, guardTap } from './guard.ts';
 import { forwards, isOwn, reachesOut } from './resolve.ts';
 import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
@@ -131,7 +132,7 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
       `bridge ${name}`,
       [
         // STP off and no forward delay: a port forwards at once, so DHCP need not wait 30 s.
-        `ip link add ${name} address ${network.mac} mtu ${network.mtu} type bridge stp_state 0 forward_delay 0`,
+        `ip link add ${name} address ${network.mac} mtu ${network.mtu} type bridge stp_state 0 forward_delay 0 no_linklocal_learn 1`,
         `ip link set ${name} alias ${shellWord(alias)}`,
       ].join('\n'),
       (held) => bridge(held)?.kind === 'bridge',
@@ -159,7 +160,13 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
       first ? filterCommand(input) : `# ${name} is in the table above`,
       (held) => {
         const now = observed(held);
-        return now !== undefined && now.filter && now.mode === network.mode && now.nat === network.nat;
+        return (
+          now !== undefined &&
+          now.filter &&
+          now.mode === network.mode &&
+          now.nat === network.nat &&
+          now.antispoof === network.antispoof
+        );
       },
     ),
     ...(network.dhcp
@@ -191,7 +198,9 @@ const forwardUplink = (device: string): string =>
   ].join('\n');
 
 function filterCommand({ uid, lab, uplink }: RecipeInput): string {
-  const table = `nft -f - <<'END'\n${filterTable(uid, lab.networks.filter(isOwn), uplink)}\nEND`;
+  const own = lab.networks.filter(isOwn);
+  const tables = [filterTable(uid, own, uplink), guardTable(uid, own)].filter(Boolean);
+  const table = `nft -f - <<'END'\n${tables.join('\n')}\nEND`;
   if (uplink === null) return table;
   return `${table}\n[ -z "\${opened:-}" ] || nft add element inet tapyard_${uid} opened "{ \\"$opened\\" }"`;
 }
@@ -218,6 +227,7 @@ function dnsmasqCommand(lab: string, network: OwnNetwork): string {
     '--dhcp-lease-max=4096',
     '--dhcp-authoritative',
     '--no-ping',
+    '--dhcp-ignore-clid',
     ...(forwards(network.mode) ? [] : ['--dhcp-option=option:router']),
     ...(network.mtu === 1500 ? [] : [`--dhcp-option=option:mtu,${network.mtu}`]),
     '--domain=lab',
@@ -284,6 +294,7 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
         `ip tuntap add dev ${nic.tap} mode tap vnet_hdr${owner}`,
         `ip link set ${nic.tap} address fe:${nic.mac.slice(3)} mtu ${mtu} addrgenmode none`,
         `ip link set ${nic.tap} alias ${shellWord(`tapyard:${uid}:${lab.name}:${nic.network}:${guest.name}/${nic.index}`)}`,
+        ...(network === undefined || !isOwn(network) ? [] : guardTap(uid, network, guest, nic)),
       ].join('\n'),
       holds: (held) => tap(held)?.kind === 'tun',
     },

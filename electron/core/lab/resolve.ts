@@ -26,6 +26,8 @@ export interface OwnNetwork {
   readonly mtu: number;
   /** The switch of mode `nat`; false in the others. */
   readonly nat: boolean;
+  /** Each guest may send with its own addresses only. */
+  readonly antispoof: boolean;
   /** null: no DHCP. */
   readonly dhcp: {
     readonly from: string;
@@ -45,6 +47,7 @@ export interface BridgedNetwork {
   readonly mac: string;
   readonly mtu: number;
   readonly nat: false;
+  readonly antispoof: false;
   readonly dhcp: null;
 }
 
@@ -121,7 +124,18 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
     const { mode, subnet = '', uplink = '', mtu = 1500 } = network;
     const mac = freeMac(macs, ['bridge', definition.name, name]);
     if (mode === 'bridged')
-      return { name, mode, uplink, subnet: null, address: null, mac, mtu, nat: false, dhcp: null };
+      return {
+        name,
+        mode,
+        uplink,
+        subnet: null,
+        address: null,
+        mac,
+        mtu,
+        nat: false,
+        antispoof: false,
+        dhcp: null,
+      };
     return {
       name,
       mode,
@@ -131,6 +145,7 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
       mac,
       mtu,
       nat: mode === 'nat' && network.nat !== false,
+      antispoof: network.antispoof ?? network.dhcp !== false,
       dhcp: dhcpOf(name, subnet, network.dhcp, guests),
       uplink: null,
     };

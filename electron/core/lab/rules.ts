@@ -62,6 +62,13 @@ function networkFindings(definition: LabDefinition): Finding[] {
     subnets.push({ name, subnet });
     findings.push(...addressFindings([...path, 'address'], network.address, subnet, name));
     findings.push(...rangeFindings(network, subnet, path));
+    if (network.antispoof === true && network.dhcp === false)
+      findings.push({
+        path: [...path, 'antispoof'],
+        at: 'value',
+        message: `without DHCP nothing tells which address in network ${name} is whose, so none can be guarded`,
+        expected: 'false, or a network with DHCP',
+      });
   }
   return findings;
 }
@@ -71,7 +78,7 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
   const path = ['networks', name];
   const { mode, subnet, uplink } = network;
   if (mode === 'bridged') {
-    const foreign = (['subnet', 'address', 'nat', 'mtu', 'dhcp'] as const).filter(
+    const foreign = (['subnet', 'address', 'nat', 'mtu', 'dhcp', 'antispoof'] as const).filter(
       (key) => network[key] !== undefined,
     );
     return [

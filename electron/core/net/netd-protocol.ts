@@ -74,6 +74,7 @@ export const NetdNetwork = z.object({
   /** Read back from nftables; false in other modes than `nat`. */
   nat: z.boolean(),
   filter: z.boolean(),
+  antispoof: z.boolean(),
   forwarding: z.boolean(),
   doors: z.array(NetdDoor),
   dns: z.object({ pid: count.nullable(), from: z.string(), to: z.string() }).nullable(),
@@ -187,6 +188,8 @@ export interface NetdNetworkSpec {
   readonly mac: string;
   readonly mtu: number;
   readonly nat: boolean;
+  /** netd's default is true. */
+  readonly antispoof?: boolean;
   readonly dhcp: {
     readonly from: string;
     readonly to: string;

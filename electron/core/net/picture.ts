@@ -146,6 +146,7 @@ function networkRow(
           mode: wanted.mode,
           uplink: wanted.uplink,
           nat: wanted.nat,
+          antispoof: wanted.antispoof,
           mtu: wanted.mtu,
         }
       : null,
@@ -159,6 +160,7 @@ function networkRow(
             up: bridge.up,
             mode: network.mode,
             nat: network.nat,
+            antispoof: network.antispoof,
             forwarding: network.forwarding,
             doors: network.doors.map(({ chain, firewall, state, command }) => ({
               chain,
@@ -211,6 +213,8 @@ function deviation(
   if (!bridge.addresses.includes(cidr))
     return say('KERNEL', `The bridge ${name} has lost its address ${cidr}.`, again);
   if (!network.filter) return say('KERNEL', `The packet filter no longer holds network ${name}.`, again);
+  if (wanted.antispoof && !network.antispoof)
+    return say('KERNEL', `Nothing keeps the guests of ${name} from sending with others’ addresses.`, again);
   if (wanted.mode !== network.mode)
     return say('KERNEL', `Network ${name} is ${network.mode}; the lab file says ${wanted.mode}.`, again);
   if (forwards(wanted.mode) !== network.forwarding)

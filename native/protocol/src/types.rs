@@ -190,6 +190,8 @@ pub struct Network {
     pub nat: bool,
     /// Whether our chains hold this network, read back from nftables.
     pub filter: bool,
+    /// Whether its taps are guarded against spoofing, read back from nftables.
+    pub antispoof: bool,
     /// sysctl net.ipv4.conf.BRIDGE.forwarding, read back.
     pub forwarding: bool,
     /// Where other firewalls of the host would drop its packets, and whether they are let through.

@@ -145,10 +145,18 @@ pub struct NetworkSpec {
     pub mode: Mode,
     /// The switch of a network with NAT: whether the guests reach the uplink. False in other modes.
     pub nat: bool,
+    /// Whether each guest may send with its own addresses only. Without DHCP nothing tells which
+    /// those are, so it is off then.
+    #[serde(default = "on")]
+    pub antispoof: bool,
     /// DHCP and DNS; null for none.
     pub dhcp: Option<Dhcp>,
     /// The domain of the guests' names.
     pub domain: Domain,
+}
+
+fn on() -> bool {
+    true
 }
 
 /// The domain of the guests' names; one for now.

@@ -102,6 +102,7 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
           />
           <Fact name="Mode" value={mode} words />
           {mode === 'nat' ? <Fact name="NAT" value={observed ? (on ? 'on' : 'off') : null} words /> : null}
+          <Fact name="Anti-spoofing" value={observed ? (observed.antispoof ? 'on' : 'off') : null} words />
           <Fact name="Forwarding" value={observed ? (observed.forwarding ? 'on' : 'off') : null} words />
           <Fact name="ifindex" value={observed ? String(observed.ifindex) : null} />
         </Facts>

@@ -322,6 +322,7 @@ networks:
         mac: expect.stringMatching(/^52:54:00:/),
         mtu: 1500,
         nat: true,
+        antispoof: true,
         dhcp: {
           from: '192.168.57.128',
           to: '192.168.57.254',

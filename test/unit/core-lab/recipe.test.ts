@@ -82,6 +82,7 @@ describe('the recipe', () => {
       mode: 'nat' as const,
       nat: true,
       filter: true,
+      antispoof: true,
       forwarding: true,
       doors: [],
       dns: null,

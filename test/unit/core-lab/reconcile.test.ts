@@ -45,7 +45,7 @@ function made(
   const { link, ...more } = change;
   const ifindex = 10 + seed.networks.indexOf(network);
   if (!isOwn(network)) throw new Error(`${name} has no bridge of its own`);
-  const { mode, subnet, address, mac, mtu, nat } = network;
+  const { mode, subnet, address, mac, mtu, nat, antispoof } = network;
   const dns = network.dhcp && { pid: 99, from: network.dhcp.from, to: network.dhcp.to };
   const put = {
     lab: 'seed',
@@ -57,6 +57,7 @@ function made(
     mac,
     mtu,
     nat,
+    antispoof,
     filter: true,
     forwarding: true,
     doors: [],
@@ -126,6 +127,7 @@ describe('the plan', () => {
     for (const change of [
       { bridge: null },
       { filter: false },
+      { antispoof: false },
       { forwarding: false },
       { dns: null },
       { link: { up: false } },

@@ -53,7 +53,15 @@ describe('the new guest form', () => {
   it('suggests the next free address outside of what DHCP hands out', () => {
     expect(freeAddress(network(), [guest()])).toBe('192.168.57.3');
     const small = network({
-      wanted: { subnet: '10.0.0.0/29', address: '10.0.0.1', mode: 'nat', uplink: null, nat: true, mtu: 1500 },
+      wanted: {
+        subnet: '10.0.0.0/29',
+        address: '10.0.0.1',
+        mode: 'nat',
+        uplink: null,
+        nat: true,
+        antispoof: true,
+        mtu: 1500,
+      },
       observed: { ...required(network().observed), dns: { pid: 1, from: '10.0.0.2', to: '10.0.0.5' } },
     });
     expect(freeAddress(small, [])).toBe('10.0.0.6');

@@ -60,6 +60,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
     mode: 'nat',
     uplink: null,
     nat: true,
+    antispoof: true,
     mtu: 1500,
   },
   observed: {
@@ -70,6 +71,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
     up: true,
     mode: 'nat',
     nat: true,
+    antispoof: true,
     forwarding: true,
     doors: [],
     dns: { pid: 12, from: '192.168.57.128', to: '192.168.57.254' },

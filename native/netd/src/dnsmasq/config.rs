@@ -46,6 +46,8 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
     // The only server on its bridge: it need not wait for another to object, nor ping first.
     flag("--dhcp-authoritative".into());
     flag("--no-ping".into());
+    // A lease is its MAC's, which the guard holds; a client id could be another guest's.
+    flag("--dhcp-ignore-clid".into());
     // A guest with another NIC as well must not take its default route to where nothing leads out.
     if network.mode == Mode::Isolated {
         flag("--dhcp-option=option:router".into());

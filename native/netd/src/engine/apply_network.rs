@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `apply_network`: make or adjust a network.
 
+use super::guard::is_guarded;
 use super::supervise::Pending;
 use super::{Engine, Stopwatch};
 use crate::conntrack;
@@ -111,7 +112,7 @@ impl Engine {
         let up = watch.step("bridge_up", changed);
         dns.open_gate();
         self.plan_uplink()?;
-        let changed = self.hold_filter()? | self.hold_doors(Some(&spec.name));
+        let changed = self.hold_rules()? | self.hold_doors(Some(&spec.name));
         let filter = watch.step("filter", changed);
         let changed = self.hold_forwarding()?;
         let forwarding = watch.step("forwarding", changed);
@@ -131,6 +132,10 @@ impl Engine {
             (
                 network.forwarding != spec.mode.forwards(),
                 "forwarding of its bridge is switched otherwise",
+            ),
+            (
+                network.antispoof != is_guarded(spec),
+                "its anti-spoofing is switched otherwise",
             ),
         ];
         match wrong.into_iter().find(|(is, _)| *is) {

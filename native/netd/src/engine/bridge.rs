@@ -3,7 +3,7 @@
 
 use super::{Engine, label};
 use crate::journal::{Recorded, bridge_address};
-use crate::rtnl::{AddressFamily, Counters, LinkChange, LinkInfo, NewBridge};
+use crate::rtnl::{AddressFamily, BridgeOptions, Counters, LinkChange, LinkInfo, NewBridge};
 use ipnet::IpNet;
 use rustix::io::Errno;
 use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
@@ -27,7 +27,7 @@ impl Engine {
         let change = LinkChange {
             mac: (link.mac != spec.mac.bytes()).then(|| spec.mac.bytes()),
             mtu: (link.mtu != spec.mtu.get()).then(|| spec.mtu.get()),
-            bridge_defaults: link.bridge != Some((0, 0)),
+            bridge_defaults: link.bridge != Some(BridgeOptions::default()),
             ..LinkChange::default()
         };
         let changed = change.mac.is_some() || change.mtu.is_some() || change.bridge_defaults;

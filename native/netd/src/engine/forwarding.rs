@@ -163,10 +163,17 @@ impl Engine {
     /// something was not as it should be.
     pub(super) fn hold_all(&mut self) -> Result<bool> {
         self.plan_uplink()?;
-        let filter = self.hold_filter()?;
+        let rules = self.hold_rules()?;
         let forwarding = self.hold_forwarding()?;
         let doors = self.hold_doors(None);
-        Ok(filter || forwarding || doors)
+        Ok(rules || forwarding || doors)
+    }
+
+    /// Holds both of our tables.
+    pub(super) fn hold_rules(&mut self) -> Result<bool> {
+        let filter = self.hold_filter()?;
+        let guard = self.hold_guard()?;
+        Ok(filter || guard)
     }
 
     /// What our table holds; nothing where it cannot be read, which is logged.

@@ -10,6 +10,7 @@ mod counters;
 mod dial;
 mod doors;
 mod forwarding;
+mod guard;
 mod label;
 mod observe;
 mod open_tap;
@@ -26,10 +27,11 @@ pub use observe::changes;
 use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::journal::{Journal, Recorded};
-use crate::nft::Filter;
+use crate::nft::{Filter, Guard};
 use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
 use forwarding::Repairs;
+use guard::GuardedTap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -85,6 +87,9 @@ pub struct Engine {
     filter: Filter,
     doors: Doors,
     filter_watch: FilterWatch,
+    guard: Guard,
+    /// The taps that the guard was told of last.
+    guarded: Vec<GuardedTap>,
     leases: LeaseWatch,
     journal: Journal,
     dns: BTreeMap<NetworkName, Service>,
@@ -96,6 +101,8 @@ pub struct Engine {
     repair_at: Option<Instant>,
     /// The filter may have been changed by somebody.
     filter_doubtful: bool,
+    /// Taps may have come or gone.
+    taps_doubtful: bool,
     /// Observers may have something to be told.
     dirty: bool,
 }
@@ -133,6 +140,8 @@ impl Engine {
             rtnl: Rtnl::open()?,
             monitor: Monitor::open()?,
             filter: Filter::open(&table)?,
+            guard: Guard::open(&table)?,
+            guarded: Vec::new(),
             doors: Doors::open()?,
             table,
             filter_watch: FilterWatch::open().map_err(watched)?,
@@ -148,6 +157,7 @@ impl Engine {
             repairs: Repairs::default(),
             repair_at: None,
             filter_doubtful: false,
+            taps_doubtful: false,
             dirty: false,
         };
         engine.adopt_taps()?;
@@ -203,6 +213,7 @@ impl Engine {
             Source::Kernel => {
                 let changes = self.monitor.drain();
                 self.dirty |= changes.any();
+                self.taps_doubtful |= changes.links;
                 // Somebody wrote ip_forward: that reset every interface.
                 if changes.netconf {
                     self.repair(Engine::hold_all);
@@ -210,7 +221,8 @@ impl Engine {
             }
             Source::Filter => {
                 // An unknown port is nobody's, so everything counts as foreign.
-                let ours = [self.filter.port(), self.doors.port()].map(|port| port.unwrap_or(0));
+                let ours = [self.filter.port(), self.guard.port(), self.doors.port()];
+                let ours = ours.map(|port| port.unwrap_or(0));
                 if self.filter_watch.foreign(&ours) {
                     self.filter_doubtful = true;
                     self.dirty = true;
@@ -219,6 +231,10 @@ impl Engine {
             Source::Leases => {
                 self.leases.drain();
                 self.dirty = true;
+                if let Err(error) = self.hold_guarded_addresses() {
+                    eprintln!("guard the leased addresses: {error}");
+                    self.taps_doubtful = true;
+                }
             }
             Source::Uplink => {
                 if self.uplink.on_readable() {
@@ -255,7 +271,12 @@ impl Engine {
     /// have been gathered for a while; mends the filter if somebody spoilt it.
     pub fn take_dirty(&mut self) -> bool {
         if std::mem::take(&mut self.filter_doubtful) {
-            self.repair(|engine| Ok(engine.hold_filter()? | engine.hold_doors(None)));
+            self.repair(|engine| Ok(engine.hold_rules()? | engine.hold_doors(None)));
+        }
+        if std::mem::take(&mut self.taps_doubtful)
+            && let Err(error) = self.hold_guard()
+        {
+            eprintln!("guard the taps: {error}");
         }
         std::mem::take(&mut self.dirty)
     }

@@ -8,7 +8,7 @@ use crate::dnsmasq::read_leases;
 use crate::nft::FilterState;
 use crate::rtnl::{Address, AddressFamily, Counters, LinkInfo};
 use crate::sysctl;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use tapyard_protocol::{
     Dns, Event, LabName, Link, Mode, Network, NetworkRef, NetworkSpec, Owner, Result, Snapshot,
@@ -27,13 +27,14 @@ impl Engine {
             true => FilterState::default(),
             false => self.read_filter(),
         };
+        let guard = self.read_guard();
         let networks = self.journal.state().networks.values();
         let networks = networks
             .map(|recorded| {
                 let bridge = links
                     .iter()
                     .find(|link| self.is_bridge_of(link, &recorded.lab, &recorded.spec));
-                self.network_from(&recorded.lab, &recorded.spec, bridge, &filter)
+                self.network_from(&recorded.lab, &recorded.spec, bridge, &filter, &guard)
             })
             .collect();
         let mut links: Vec<Link> = links
@@ -58,7 +59,8 @@ impl Engine {
         let bridge = self.rtnl.link_named(bridge_name(spec))?;
         let bridge = bridge.filter(|link| self.is_bridge_of(link, lab, spec));
         let filter = self.filter.read()?;
-        Ok(self.network_from(lab, spec, bridge.as_ref(), &filter))
+        let guard = self.read_guard();
+        Ok(self.network_from(lab, spec, bridge.as_ref(), &filter, &guard))
     }
 
     fn network_from(
@@ -67,6 +69,7 @@ impl Engine {
         spec: &NetworkSpec,
         bridge: Option<&LinkInfo>,
         filter: &FilterState,
+        guard: &BTreeSet<String>,
     ) -> Network {
         // Where there is nothing for it to hold, it does.
         let holds = rules_of(spec).is_none_or(|rules| filter.holds(&rules));
@@ -88,6 +91,7 @@ impl Engine {
             mode: spec.mode,
             nat: holds && spec.mode == Mode::Nat && filter.nat(&spec.name),
             filter: holds,
+            antispoof: guard.contains(spec.name.as_str()),
             forwarding: bridge.is_some()
                 && spec.mode != Mode::Bridged
                 && sysctl::forwarding(&spec.name).unwrap_or(false),

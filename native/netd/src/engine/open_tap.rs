@@ -63,6 +63,7 @@ impl Engine {
         sysctl::disable_ipv6(&name).map_err(|e| {
             Error::kernel(format!("switch IPv6 of {name} off"), &e).subject(name.as_str())
         })?;
+        self.guard_tap(&spec, ifindex, args.mac.bytes())?;
         self.taps.insert(alias, ifindex);
         let tap = watch.step("tap", true);
         let change = LinkChange {

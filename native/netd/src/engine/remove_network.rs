@@ -36,6 +36,7 @@ impl Engine {
         out.note_if(deleted, || format!("bridge {name}"));
         let doors = self.remove_doors(&recorded);
         out.note_if(doors, || format!("doors of {name} in other firewalls"));
+        out.note(self.hold_guard().map(drop), None);
         if let Some(subnet) = recorded.spec.subnet.map(Subnet::net) {
             let filter = self.filter.remove_network(name, subnet);
             out.note(
@@ -76,6 +77,8 @@ impl Engine {
         let table = format!("table inet {}", self.table);
         let deleted = self.filter.delete();
         out.note(deleted.map_err(Error::from), Some(table));
+        let deleted = self.guard.delete();
+        out.note(deleted.map(drop).map_err(Error::from), None);
     }
 
     /// Ends a dnsmasq whose network the journal does not know, and removes its files: netd was

@@ -49,6 +49,10 @@ impl Attrs {
         self.put(kind, &value.to_be_bytes())
     }
 
+    pub(crate) fn be64(&mut self, kind: u16, value: u64) -> &mut Attrs {
+        self.put(kind, &value.to_be_bytes())
+    }
+
     pub(crate) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Attrs)) -> &mut Attrs {
         let mut inner = Attrs::new();
         fill(&mut inner);
@@ -82,6 +86,11 @@ pub(crate) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
 /// A big-endian number.
 pub(crate) fn be32(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.get(0..4)?.try_into().ok()?))
+}
+
+/// A big-endian number of eight bytes.
+pub(crate) fn be64(value: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(value.get(0..8)?.try_into().ok()?))
 }
 
 /// A name up to its NUL.

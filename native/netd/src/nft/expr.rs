@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The expressions a rule is made of (linux/netfilter/nf_tables.h), to and from attributes.
 //!
-//! Every value goes through register 1, as in the rules that nft makes of the same text; nft
-//! folds `meta nfproto ipv4` and `meta l4proto udp` into the match that follows when it lists.
+//! Every value goes through register 1, as in the rules that nft makes of the same text; what is
+//! concatenated follows in the four-byte registers behind it. nft folds `meta nfproto ipv4` and
+//! `meta l4proto udp` into the match that follows when it lists.
 
 use std::net::Ipv4Addr;
 
@@ -12,11 +13,19 @@ use super::attr::{self, Attrs};
 
 const REG_VERDICT: u32 = 0;
 const REG_1: u32 = 1;
+/// `NFT_REG_2`: behind a first part of 16 bytes.
+pub(crate) const REG_AFTER_16: u32 = 2;
+/// `NFT_REG32_01` and `_03`: behind a first part of 4 bytes, and behind 8 more.
+pub(crate) const REG_AFTER_4: u32 = 9;
+pub(crate) const REG_AFTER_12: u32 = 11;
 
+pub(crate) const META_PROTOCOL: u32 = 1;
+pub(crate) const META_IIF: u32 = 4;
 pub(crate) const META_IIFNAME: u32 = 6;
 pub(crate) const META_OIFNAME: u32 = 7;
 pub(crate) const META_NFPROTO: u32 = 15;
 pub(crate) const META_L4PROTO: u32 = 16;
+pub(crate) const PAYLOAD_LINK: u32 = 0;
 pub(crate) const PAYLOAD_NETWORK: u32 = 1;
 pub(crate) const PAYLOAD_TRANSPORT: u32 = 2;
 const CT_STATE: u32 = 0;
@@ -25,6 +34,15 @@ const CMP_NEQ: u32 = 1;
 const NF_DROP: u32 = 0;
 pub(crate) const NF_ACCEPT: u32 = 1;
 const NFT_JUMP: u32 = -3_i32 as u32;
+const NFT_GOTO: u32 = -4_i32 as u32;
+const NFT_RETURN: u32 = -5_i32 as u32;
+/// `NFTA_LOOKUP_FLAGS`, `NFTA_LIMIT_FLAGS`.
+const INVERTED: u32 = 1;
+const DYNSET_ADD: u32 = 0;
+const DYNSET_UPDATE: u32 = 1;
+/// The extension header of fragments (RFC 8200, 4.5).
+const IPV6_FRAGMENT: u8 = 44;
+const SECONDS_OF_A_MINUTE: u64 = 60;
 
 // Attribute types: the element of a list, and an expression's name and data.
 const LIST_ELEM: u16 = 1;
@@ -50,6 +68,10 @@ pub(crate) enum Verdict {
     Drop,
     /// To this chain, and back when it does not decide.
     Jump(String),
+    /// To this chain, which decides.
+    Goto(String),
+    /// Back to the chain that jumped here.
+    Return,
 }
 
 /// One expression.
@@ -59,6 +81,15 @@ pub(crate) enum Expr {
     Meta(u32),
     /// Load `len` bytes at `offset` of a header.
     Payload { base: u32, offset: u32, len: u32 },
+    /// The same into a later register, as the next part of a key.
+    Part {
+        register: u32,
+        base: u32,
+        offset: u32,
+        len: u32,
+    },
+    /// Load `NFT_META_…` into a later register, as the next part of a key.
+    MetaPart { register: u32, key: u32 },
     /// Go on if the value is this.
     Equal(Vec<u8>),
     /// Go on if the value is not this.
@@ -67,8 +98,20 @@ pub(crate) enum Expr {
     Mask(Vec<u8>),
     /// Go on if the set has the value.
     InSet(String),
+    /// Go on if the set has it not.
+    NotInSet(String),
+    /// Put the value into the set, or let its time begin anew.
+    Update(String),
+    /// Put the value into the set with a limit of its own, and go on once it is exceeded.
+    OverLimit {
+        set: String,
+        per_minute: u64,
+        burst: u32,
+    },
     /// The verdict that the map has for the value; go on if it has none.
     VerdictOf(String),
+    /// Load the 16 bits of an IPv6 fragment header that hold its offset, if the packet has one.
+    Fragment,
     /// Load the connection's state bits.
     CtState,
     /// Count packets and bytes.
@@ -96,20 +139,28 @@ impl Verdict {
             Verdict::Jump(chain) => {
                 a.be32(VERDICT_CODE, NFT_JUMP).string(VERDICT_CHAIN, chain);
             }
+            Verdict::Goto(chain) => {
+                a.be32(VERDICT_CODE, NFT_GOTO).string(VERDICT_CHAIN, chain);
+            }
+            Verdict::Return => {
+                a.be32(VERDICT_CODE, NFT_RETURN);
+            }
         });
     }
 
     /// From the attributes that [`Verdict::encode`] writes.
     pub(crate) fn decode(data: &[u8]) -> Option<Verdict> {
         let verdict = attr::find(data, DATA_VERDICT)?;
+        let chain = || {
+            let chain = attr::find(verdict, VERDICT_CHAIN).and_then(attr::string)?;
+            Some(chain.to_owned())
+        };
         match attr::find(verdict, VERDICT_CODE).and_then(attr::be32)? {
             NF_ACCEPT => Some(Verdict::Accept),
             NF_DROP => Some(Verdict::Drop),
-            NFT_JUMP => Some(Verdict::Jump(
-                attr::find(verdict, VERDICT_CHAIN)
-                    .and_then(attr::string)?
-                    .to_owned(),
-            )),
+            NFT_JUMP => chain().map(Verdict::Jump),
+            NFT_GOTO => chain().map(Verdict::Goto),
+            NFT_RETURN => Some(Verdict::Return),
             _ => None,
         }
     }
@@ -119,15 +170,21 @@ impl Expr {
     fn encode(&self, list: &mut Attrs) {
         let (name, fill): (&str, Fill<'_>) = match self {
             Expr::Meta(key) => ("meta", Box::new(|a| _ = a.be32(2, *key).be32(1, REG_1))),
+            Expr::MetaPart { register, key } => {
+                ("meta", Box::new(|a| _ = a.be32(2, *key).be32(1, *register)))
+            }
             Expr::Payload { base, offset, len } => (
                 "payload",
-                Box::new(|a| {
-                    _ = a
-                        .be32(1, REG_1)
-                        .be32(2, *base)
-                        .be32(3, *offset)
-                        .be32(4, *len)
-                }),
+                Box::new(|a| payload(a, REG_1, *base, *offset, *len)),
+            ),
+            Expr::Part {
+                register,
+                base,
+                offset,
+                len,
+            } => (
+                "payload",
+                Box::new(|a| payload(a, *register, *base, *offset, *len)),
             ),
             Expr::Equal(value) => ("cmp", Box::new(|a| compare(a, CMP_EQ, value))),
             Expr::NotEqual(value) => ("cmp", Box::new(|a| compare(a, CMP_NEQ, value))),
@@ -140,9 +197,40 @@ impl Expr {
                 }),
             ),
             Expr::InSet(set) => ("lookup", Box::new(|a| _ = a.be32(2, REG_1).string(1, set))),
+            Expr::NotInSet(set) => (
+                "lookup",
+                Box::new(|a| _ = a.be32(2, REG_1).string(1, set).be32(5, INVERTED)),
+            ),
+            Expr::Update(set) => ("dynset", Box::new(|a| dynset(a, DYNSET_UPDATE, set))),
+            Expr::OverLimit {
+                set,
+                per_minute,
+                burst,
+            } => (
+                "dynset",
+                Box::new(|a| {
+                    dynset(a, DYNSET_ADD, set);
+                    a.nest(7, |a| {
+                        a.string(EXPR_NAME, "limit").nest(EXPR_DATA, |a| {
+                            a.be64(1, *per_minute)
+                                .be64(2, SECONDS_OF_A_MINUTE)
+                                .be32(3, *burst)
+                                .be32(4, 0) // packets
+                                .be32(5, INVERTED);
+                        });
+                    });
+                }),
+            ),
             Expr::VerdictOf(map) => (
                 "lookup",
                 Box::new(|a| _ = a.be32(2, REG_1).be32(3, REG_VERDICT).string(1, map)),
+            ),
+            Expr::Fragment => (
+                "exthdr",
+                Box::new(|a| {
+                    a.be32(1, REG_1).raw(2, &[IPV6_FRAGMENT]);
+                    a.be32(3, 2).be32(4, 2).be32(5, 0).be32(6, 0);
+                }),
             ),
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
             Expr::Counter => ("counter", Box::new(|_| ())),
@@ -179,12 +267,27 @@ impl Expr {
         let number = |kind| attr::find(data, kind).and_then(attr::be32);
         let value = |kind| Some(attr::find(attr::find(data, kind)?, DATA_VALUE)?.to_vec());
         match name {
-            "meta" => number(2).map(Expr::Meta),
-            "payload" => Some(Expr::Payload {
-                base: number(2)?,
-                offset: number(3)?,
-                len: number(4)?,
-            }),
+            "meta" => {
+                let (register, key) = (number(1)?, number(2)?);
+                Some(match register == REG_1 {
+                    true => Expr::Meta(key),
+                    false => Expr::MetaPart { register, key },
+                })
+            }
+            "payload" => {
+                let (register, base) = (number(1)?, number(2)?);
+                let (offset, len) = (number(3)?, number(4)?);
+                Some(if register == REG_1 {
+                    Expr::Payload { base, offset, len }
+                } else {
+                    Expr::Part {
+                        register,
+                        base,
+                        offset,
+                        len,
+                    }
+                })
+            }
             "cmp" => match number(2)? {
                 CMP_EQ => value(3).map(Expr::Equal),
                 CMP_NEQ => value(3).map(Expr::NotEqual),
@@ -196,12 +299,26 @@ impl Expr {
                 .then_some(Expr::Mask(value(4)?)),
             "lookup" => {
                 let set = attr::find(data, 1).and_then(attr::string)?.to_owned();
-                // NFTA_LOOKUP_FLAGS inverts.
                 match (number(5).unwrap_or(0), number(3)) {
                     (0, None) => Some(Expr::InSet(set)),
+                    (INVERTED, None) => Some(Expr::NotInSet(set)),
                     (0, Some(REG_VERDICT)) => Some(Expr::VerdictOf(set)),
                     _ => None,
                 }
+            }
+            "dynset" => {
+                let set = attr::find(data, 1).and_then(attr::string)?.to_owned();
+                match (number(3)?, attr::find(data, 7)) {
+                    (DYNSET_UPDATE, None) => Some(Expr::Update(set)),
+                    (DYNSET_ADD, Some(limit)) => over_limit(set, limit),
+                    _ => None,
+                }
+            }
+            "exthdr" => {
+                let kind = attr::find(data, 2)?;
+                let ipv6 = number(6).unwrap_or(0) == 0 && number(5).unwrap_or(0) == 0;
+                (ipv6 && kind.first() == Some(&IPV6_FRAGMENT) && (number(3)?, number(4)?) == (2, 2))
+                    .then_some(Expr::Fragment)
             }
             "ct" => (number(2)? == CT_STATE).then_some(Expr::CtState),
             "counter" => Some(Expr::Counter),
@@ -212,6 +329,34 @@ impl Expr {
             _ => None,
         }
     }
+}
+
+fn payload(attrs: &mut Attrs, register: u32, base: u32, offset: u32, len: u32) {
+    attrs
+        .be32(1, register)
+        .be32(2, base)
+        .be32(3, offset)
+        .be32(4, len);
+}
+
+fn dynset(attrs: &mut Attrs, op: u32, set: &str) {
+    attrs.string(1, set).be32(3, op).be32(4, REG_1);
+}
+
+fn over_limit(set: String, limit: &[u8]) -> Option<Expr> {
+    let name = attr::find(limit, EXPR_NAME).and_then(attr::string)?;
+    let data = attr::find(limit, EXPR_DATA)?;
+    let long = |kind| attr::find(data, kind).and_then(attr::be64);
+    let number = |kind| attr::find(data, kind).and_then(attr::be32);
+    let ours = name == "limit"
+        && long(2)? == SECONDS_OF_A_MINUTE
+        && number(4)? == 0
+        && number(5)? == INVERTED;
+    ours.then_some(Expr::OverLimit {
+        set,
+        per_minute: long(1)?,
+        burst: number(3)?,
+    })
 }
 
 fn compare(attrs: &mut Attrs, op: u32, value: &[u8]) {
@@ -316,12 +461,32 @@ mod tests {
         let exprs = vec![
             Expr::Meta(META_OIFNAME),
             Expr::InSet("uplinks".into()),
+            Expr::NotInSet("macs".into()),
+            Expr::Fragment,
             Expr::VerdictOf("out".into()),
             Expr::Payload {
                 base: PAYLOAD_TRANSPORT,
                 offset: 2,
                 len: 2,
             },
+            Expr::Part {
+                register: REG_AFTER_4,
+                base: PAYLOAD_LINK,
+                offset: 6,
+                len: 6,
+            },
+            Expr::MetaPart {
+                register: REG_AFTER_16,
+                key: META_OIFNAME,
+            },
+            Expr::Update("sources".into()),
+            Expr::OverLimit {
+                set: "newcomers".into(),
+                per_minute: 1,
+                burst: 64,
+            },
+            Expr::Verdict(Verdict::Goto("guest".into())),
+            Expr::Verdict(Verdict::Return),
             Expr::Equal(vec![0, 53]),
             Expr::CtState,
             Expr::Mask(vec![6, 0, 0, 0]),

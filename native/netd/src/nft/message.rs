@@ -8,7 +8,9 @@ use super::expr::{self, Expr, Verdict};
 use super::ruleset::{Chain, SETS, SetKind};
 use super::socket::{Message, NFNL_SUBSYS_NFTABLES, NLM_F_APPEND, NLM_F_CREATE};
 
-const NFPROTO_INET: u8 = 1;
+/// `NFPROTO_INET` and `NFPROTO_BRIDGE`, with their names in nft.
+pub(crate) const INET: (u8, &str) = (1, "inet");
+pub(crate) const BRIDGE: (u8, &str) = (7, "bridge");
 const NEWTABLE: u16 = 0;
 const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
@@ -18,24 +20,25 @@ const NEWRULE: u16 = 6;
 const GETRULE: u16 = 7;
 const DELRULE: u16 = 8;
 const NEWSET: u16 = 9;
+const DELSET: u16 = 11;
 const NEWSETELEM: u16 = 12;
 const GETSETELEM: u16 = 13;
 const DELSETELEM: u16 = 14;
 
-const SET_INTERVAL: u32 = 0x4;
-const SET_MAP: u32 = 0x8;
+pub(crate) const SET_INTERVAL: u32 = 0x4;
+pub(crate) const SET_MAP: u32 = 0x8;
 const ELEM_INTERVAL_END: u32 = 0x1;
 /// `NFT_DATA_VERDICT` as the type of a map's values.
 const DATA_TYPE_VERDICT: u32 = 0xffff_ff00;
 /// nft's own numbers of its datatypes (`enum datatypes` of its sources); the kernel only keeps them.
-const NFT_TYPE_IPV4_ADDR: u32 = 7;
+pub(crate) const NFT_TYPE_IPV4_ADDR: u32 = 7;
 const NFT_TYPE_IFNAME: u32 = 41;
 /// Userdata of sets, by which nft knows the byte order to print in (libnftnl's udata.h).
-const UDATA_KEY_BYTEORDER: u8 = 0;
+pub(crate) const UDATA_KEY_BYTEORDER: u8 = 0;
 const UDATA_DATA_BYTEORDER: u8 = 1;
 const UDATA_DATA_INTERVAL: u8 = 6;
-const HOST_ENDIAN: u32 = 1;
-const BIG_ENDIAN: u32 = 2;
+pub(crate) const HOST_ENDIAN: u32 = 1;
+pub(crate) const BIG_ENDIAN: u32 = 2;
 /// IFNAMSIZ: interface names are keys of this size, filled up with NULs.
 const IFNAME: usize = 16;
 
@@ -44,6 +47,8 @@ const IFNAME: usize = 16;
 pub(crate) enum Element {
     /// An interface name.
     Interface(String),
+    /// An interface name, twice.
+    Pair(String),
     /// A subnet, which the kernel keeps as two elements, its start and what comes after its end.
     Subnet(Ipv4Net),
     /// An interface name with the chain to jump to.
@@ -64,7 +69,25 @@ pub(crate) struct DumpedRule {
 
 /// Makes messages for one table.
 #[derive(Debug)]
-pub(crate) struct Table(pub(crate) String);
+pub(crate) struct Table {
+    /// [`INET`] or [`BRIDGE`].
+    pub(crate) family: (u8, &'static str),
+    pub(crate) name: String,
+}
+
+/// What a set is made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) flags: u32,
+    /// nft's number of the key's type.
+    pub(crate) key_type: u32,
+    pub(crate) key_len: u32,
+    pub(crate) verdicts: bool,
+    /// How many elements the kernel may add, and milliseconds after which they go; 0 is never.
+    pub(crate) dynamic: Option<(u32, u64)>,
+    /// By which nft knows how to print it.
+    pub(crate) userdata: Vec<u8>,
+}
 
 impl Table {
     fn message(
@@ -75,20 +98,20 @@ impl Table {
         fill: impl FnOnce(&mut Attrs),
     ) -> Message {
         let mut attrs = Attrs::new();
-        attrs.string(1, &self.0); // NFTA_…_TABLE is 1 everywhere
+        attrs.string(1, &self.name); // NFTA_…_TABLE is 1 everywhere
         fill(&mut attrs);
         Message {
             operation,
             kind: NFNL_SUBSYS_NFTABLES << 8 | kind,
             flags,
-            family: NFPROTO_INET,
+            family: self.family.0,
             attrs: attrs.into_bytes(),
         }
     }
 
     pub(crate) fn add(&self) -> Message {
         self.message(
-            format!("add table inet {}", self.0),
+            format!("add table {} {}", self.family.1, self.name),
             NEWTABLE,
             NLM_F_CREATE,
             |a| {
@@ -98,34 +121,38 @@ impl Table {
     }
 
     pub(crate) fn delete(&self) -> Message {
-        self.message(format!("delete table inet {}", self.0), DELTABLE, 0, |_| ())
+        let operation = format!("delete table {} {}", self.family.1, self.name);
+        self.message(operation, DELTABLE, 0, |_| ())
     }
 
     pub(crate) fn add_set(&self, name: &str, kind: SetKind) -> Message {
-        let id = SETS
-            .iter()
-            .position(|(set, _)| *set == name)
-            .unwrap_or(SETS.len()) as u32
-            + 1;
-        let (flags, key_type, key_len, byteorder) = match kind {
-            SetKind::Interfaces => (0, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
-            SetKind::Subnets => (SET_INTERVAL, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
-            SetKind::Verdicts => (SET_MAP, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
-        };
-        let mut userdata = udata(UDATA_KEY_BYTEORDER, byteorder);
-        if kind == SetKind::Verdicts {
-            userdata.extend(udata(UDATA_DATA_BYTEORDER, 0));
-            userdata.extend(udata(UDATA_DATA_INTERVAL, 0));
-        }
+        let id = SETS.iter().position(|(set, _)| *set == name);
+        self.add_set_of(name, id.unwrap_or(SETS.len()) as u32 + 1, &kind.layout())
+    }
+
+    /// `id` is any number that no other set of the transaction has.
+    pub(crate) fn add_set_of(&self, name: &str, id: u32, layout: &Layout) -> Message {
         self.message(format!("add set {name}"), NEWSET, NLM_F_CREATE, |a| {
             a.string(2, name)
-                .be32(3, flags)
-                .be32(4, key_type)
-                .be32(5, key_len);
-            if kind == SetKind::Verdicts {
+                .be32(3, layout.flags)
+                .be32(4, layout.key_type)
+                .be32(5, layout.key_len);
+            if layout.verdicts {
                 a.be32(6, DATA_TYPE_VERDICT).be32(7, 0);
             }
-            a.be32(10, id).raw(13, &userdata);
+            if let Some((size, timeout)) = layout.dynamic {
+                a.nest(9, |a| _ = a.be32(1, size));
+                if timeout > 0 {
+                    a.be64(11, timeout);
+                }
+            }
+            a.be32(10, id).raw(13, &layout.userdata);
+        })
+    }
+
+    pub(crate) fn delete_set(&self, set: &str) -> Message {
+        self.message(format!("delete set {set}"), DELSET, 0, |a| {
+            _ = a.string(2, set)
         })
     }
 
@@ -172,7 +199,7 @@ impl Table {
             NEWSETELEM,
             NLM_F_CREATE,
             set,
-            element,
+            |list| element.encode(list),
         )
     }
 
@@ -182,7 +209,7 @@ impl Table {
             DELSETELEM,
             0,
             set,
-            element,
+            |list| element.encode(list),
         )
     }
 
@@ -192,11 +219,27 @@ impl Table {
         kind: u16,
         flags: u16,
         set: &str,
-        element: &Element,
+        encode: impl FnOnce(&mut Attrs),
     ) -> Message {
         self.message(operation, kind, flags, |a| {
-            a.string(2, set).nest(3, |list| element.encode(list));
+            a.string(2, set).nest(3, encode);
         })
+    }
+
+    /// Adds or deletes elements that the caller writes with [`encode_element`].
+    pub(crate) fn change_elements(
+        &self,
+        set: &str,
+        add: bool,
+        encode: impl FnOnce(&mut Attrs),
+    ) -> Message {
+        if add {
+            let operation = format!("add elements to {set}");
+            self.elements(operation, NEWSETELEM, NLM_F_CREATE, set, encode)
+        } else {
+            let operation = format!("delete elements from {set}");
+            self.elements(operation, DELSETELEM, 0, set, encode)
+        }
     }
 
     pub(crate) fn dump_chains(&self) -> Message {
@@ -219,7 +262,7 @@ impl Table {
             GETSETELEM,
             0,
             set,
-            &Element::Interface(interface.to_owned()),
+            |list| Element::Interface(interface.to_owned()).encode(list),
         )
     }
 
@@ -233,7 +276,7 @@ impl Table {
     pub(crate) fn chain_name(&self, attrs: &[u8]) -> Option<String> {
         let table = attr::find(attrs, 1).and_then(attr::string)?;
         let name = attr::find(attrs, 3).and_then(attr::string)?;
-        (table == self.0).then(|| name.to_owned())
+        (table == self.name).then(|| name.to_owned())
     }
 
     /// A rule, if it is one of this table's.
@@ -241,7 +284,39 @@ impl Table {
         let table = attr::find(attrs, 1).and_then(attr::string)?;
         let chain = attr::find(attrs, 2).and_then(attr::string)?.to_owned();
         let exprs = expr::decode_all(attr::find(attrs, 4).unwrap_or_default());
-        (table == self.0).then_some(DumpedRule { chain, exprs })
+        (table == self.name).then_some(DumpedRule { chain, exprs })
+    }
+}
+
+impl SetKind {
+    fn layout(self) -> Layout {
+        let (flags, key_type, key_len, byteorder) = match self {
+            SetKind::Interfaces => (0, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
+            SetKind::Pairs => (
+                0,
+                NFT_TYPE_IFNAME << 6 | NFT_TYPE_IFNAME,
+                2 * IFNAME as u32,
+                0,
+            ),
+            SetKind::Subnets => (SET_INTERVAL, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
+            SetKind::Verdicts => (SET_MAP, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
+        };
+        let verdicts = self == SetKind::Verdicts;
+        let mut userdata = udata(UDATA_KEY_BYTEORDER, byteorder);
+        if self == SetKind::Pairs {
+            userdata.extend(udata_of_concatenation(&[]));
+        }
+        if verdicts {
+            userdata.extend(udata_of_verdicts());
+        }
+        Layout {
+            flags,
+            key_type,
+            key_len,
+            verdicts,
+            dynamic: None,
+            userdata,
+        }
     }
 }
 
@@ -250,6 +325,7 @@ impl Element {
     pub(crate) fn key(&self) -> String {
         match self {
             Element::Interface(name)
+            | Element::Pair(name)
             | Element::Jump {
                 interface: name, ..
             } => name.clone(),
@@ -258,19 +334,10 @@ impl Element {
     }
 
     fn encode(&self, list: &mut Attrs) {
-        let mut one = |key: &[u8], end: bool, verdict: Option<Verdict>| {
-            list.nest(1, |a| {
-                if end {
-                    a.be32(3, ELEM_INTERVAL_END);
-                }
-                a.nest(1, |a| _ = a.raw(1, key));
-                if let Some(verdict) = verdict {
-                    a.nest(2, |a| verdict.encode(a));
-                }
-            });
-        };
+        let mut one = |key: &[u8], end, verdict| encode_element(list, key, end, verdict);
         match self {
             Element::Interface(name) => one(&ifname(name), false, None),
+            Element::Pair(name) => one(&[ifname(name), ifname(name)].concat(), false, None),
             Element::Jump { interface, chain } => {
                 one(
                     &ifname(interface),
@@ -287,6 +354,19 @@ impl Element {
     }
 }
 
+/// Writes an element: its key, whether it ends an interval, its verdict.
+pub(crate) fn encode_element(list: &mut Attrs, key: &[u8], end: bool, verdict: Option<Verdict>) {
+    list.nest(1, |a| {
+        if end {
+            a.be32(3, ELEM_INTERVAL_END);
+        }
+        a.nest(1, |a| _ = a.raw(1, key));
+        if let Some(verdict) = verdict {
+            a.nest(2, |a| verdict.encode(a));
+        }
+    });
+}
+
 fn ifname(name: &str) -> [u8; IFNAME] {
     let mut key = [0; IFNAME];
     for (to, from) in key.iter_mut().zip(name.as_bytes()) {
@@ -295,16 +375,37 @@ fn ifname(name: &str) -> [u8; IFNAME] {
     key
 }
 
-fn udata(kind: u8, value: u32) -> Vec<u8> {
+/// What follows the byte order of a concatenation: its parts, where nft needs them (`typeof`).
+pub(crate) fn udata_of_concatenation(parts: &[u8]) -> Vec<u8> {
+    const KEY_TYPEOF: u8 = 3;
+    const EXPR_CONCAT: u32 = 13;
+    let concatenation = [udata(0, EXPR_CONCAT), udata_nested(1, parts)].concat();
+    udata_nested(KEY_TYPEOF, &concatenation)
+}
+
+/// Userdata within userdata; at most 64 bytes here.
+pub(crate) fn udata_nested(kind: u8, inner: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(inner.len()).unwrap_or(u8::MAX);
+    [&[kind, len], inner].concat()
+}
+
+/// What follows the byte order of a verdict map's key.
+pub(crate) fn udata_of_verdicts() -> Vec<u8> {
+    let mut userdata = udata(UDATA_DATA_BYTEORDER, 0);
+    userdata.extend(udata(UDATA_DATA_INTERVAL, 0));
+    userdata
+}
+
+pub(crate) fn udata(kind: u8, value: u32) -> Vec<u8> {
     let mut bytes = vec![kind, 4];
     bytes.extend_from_slice(&value.to_ne_bytes());
     bytes
 }
 
 /// A raw element of a dump: key, whether it ends an interval, and its verdict.
-type RawElement<'a> = (&'a [u8], bool, Option<Verdict>);
+pub(crate) type RawElement<'a> = (&'a [u8], bool, Option<Verdict>);
 
-fn raw_elements(attrs: &[u8]) -> Vec<RawElement<'_>> {
+pub(crate) fn raw_elements(attrs: &[u8]) -> Vec<RawElement<'_>> {
     let one = |elem| {
         let key = attr::find(attr::find(elem, 1)?, 1)?;
         let flags = attr::find(elem, 3).and_then(attr::be32).unwrap_or(0);
@@ -324,6 +425,14 @@ pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
         SetKind::Interfaces => raw
             .iter()
             .filter_map(|(key, ..)| Some(Element::Interface(attr::string(key)?.to_owned())))
+            .collect(),
+        SetKind::Pairs => raw
+            .iter()
+            .filter_map(|(key, ..)| {
+                let (first, second) = key.split_at_checked(IFNAME)?;
+                let name = attr::string(first).filter(|_| first == second)?;
+                Some(Element::Pair(name.to_owned()))
+            })
             .collect(),
         SetKind::Verdicts => raw
             .iter()

@@ -5,18 +5,23 @@
 
 pub(crate) mod attr;
 pub(crate) mod expr;
+mod guard;
+mod guard_ruleset;
 mod message;
 mod ruleset;
 pub(crate) mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use guard::{Guard, GuardNetwork, GuardPort};
 use ipnet::Ipv4Net;
 use tapyard_protocol::Mode;
 
 use expr::Expr;
 use message::{Element, Table};
-use ruleset::{BRIDGES, Chain, IN, NAT_OFF, NAT_SOURCES, OPENED, OUT, SETS, SetKind, UPLINKS};
+use ruleset::{
+    BRIDGES, Chain, IN, NAT_OFF, NAT_SOURCES, OPENED, OUT, SETS, SWITCHED, SetKind, UPLINKS,
+};
 use socket::{Message, Socket};
 
 /// What can go wrong between netd and netfilter.
@@ -126,7 +131,10 @@ impl Filter {
     /// Opens the netlink socket in the calling thread's network namespace. Changes nothing.
     pub fn open(table: &str) -> Result<Filter> {
         Ok(Filter {
-            table: Table(table.to_owned()),
+            table: Table {
+                family: message::INET,
+                name: table.to_owned(),
+            },
             socket: Socket::open()?,
         })
     }
@@ -159,7 +167,7 @@ impl Filter {
         );
         plan.extend(wanted.iter().map(|chain| self.table.add_chain(chain)));
         for chain in wanted.iter().filter(|chain| !right(chain)) {
-            self.plan_rules(chain, chains.contains(&chain.name), &mut plan);
+            plan_rules(&self.table, chain, chains.contains(&chain.name), &mut plan);
         }
         self.socket.commit(&plan)
     }
@@ -172,7 +180,7 @@ impl Filter {
             let rules = self.rules(Some(&chain.name))?;
             if rules_of(&rules, &chain.name) != chain.rules {
                 plan.push(self.table.add_chain(&chain));
-                self.plan_rules(&chain, true, &mut plan);
+                plan_rules(&self.table, &chain, true, &mut plan);
             }
         }
         if let Some(before) = before.filter(|subnet| *subnet != network.subnet) {
@@ -301,41 +309,21 @@ impl Filter {
             | Element::Jump {
                 interface: name, ..
             } => name,
-            Element::Subnet(_) => return Ok(self.elements(set, kind)?.contains(element)),
+            Element::Subnet(_) | Element::Pair(_) => {
+                return Ok(self.elements(set, kind)?.contains(element));
+            }
         };
         let found = self.socket.get(&self.table.get_element(set, interface))?;
         let found: Vec<Vec<u8>> = found.into_iter().collect();
         Ok(message::decode_elements(&found, kind).contains(element))
     }
 
-    fn plan_rules(&self, chain: &Chain, flush: bool, plan: &mut Vec<Message>) {
-        if flush {
-            plan.push(self.table.flush_chain(&chain.name));
-        }
-        plan.extend(
-            chain
-                .rules
-                .iter()
-                .map(|rule| self.table.add_rule(&chain.name, rule)),
-        );
-    }
-
     fn chains(&mut self) -> Result<BTreeSet<String>> {
-        let dump = self.socket.dump(&self.table.dump_chains())?;
-        Ok(dump
-            .iter()
-            .filter_map(|attrs| self.table.chain_name(attrs))
-            .collect())
+        read_chains(&mut self.socket, &self.table)
     }
 
-    fn rules(&mut self, chain: Option<&str>) -> Result<BTreeMap<String, Vec<Vec<Expr>>>> {
-        let mut rules: BTreeMap<String, Vec<Vec<Expr>>> = BTreeMap::new();
-        for attrs in self.socket.dump(&self.table.dump_rules(chain))? {
-            if let Some(rule) = self.table.rule(&attrs) {
-                rules.entry(rule.chain).or_default().push(rule.exprs);
-            }
-        }
-        Ok(rules)
+    fn rules(&mut self, chain: Option<&str>) -> Result<Rules> {
+        read_rules(&mut self.socket, &self.table, chain)
     }
 
     fn elements(&mut self, set: &str, kind: SetKind) -> Result<Vec<Element>> {
@@ -351,19 +339,49 @@ impl Filter {
 }
 
 /// The elements that make a network of any mode known to the base chains.
-fn elements_of(bridge: &str) -> [(&'static str, Element); 3] {
+fn elements_of(bridge: &str) -> [(&'static str, Element); 4] {
     let jump = |chain| Element::Jump {
         interface: bridge.to_owned(),
         chain,
     };
     [
         (BRIDGES, Element::Interface(bridge.to_owned())),
+        (SWITCHED, Element::Pair(bridge.to_owned())),
         (OUT, jump(ruleset::out_chain(bridge))),
         (IN, jump(ruleset::in_chain(bridge))),
     ]
 }
 
-fn rules_of<'a>(rules: &'a BTreeMap<String, Vec<Vec<Expr>>>, chain: &str) -> &'a [Vec<Expr>] {
+/// Rules by chain.
+type Rules = BTreeMap<String, Vec<Vec<Expr>>>;
+
+fn read_chains(socket: &mut Socket, table: &Table) -> Result<BTreeSet<String>> {
+    let dump = socket.dump(&table.dump_chains())?;
+    Ok(dump
+        .iter()
+        .filter_map(|attrs| table.chain_name(attrs))
+        .collect())
+}
+
+fn read_rules(socket: &mut Socket, table: &Table, chain: Option<&str>) -> Result<Rules> {
+    let mut rules = Rules::new();
+    for attrs in socket.dump(&table.dump_rules(chain))? {
+        if let Some(rule) = table.rule(&attrs) {
+            rules.entry(rule.chain).or_default().push(rule.exprs);
+        }
+    }
+    Ok(rules)
+}
+
+fn plan_rules(table: &Table, chain: &Chain, flush: bool, plan: &mut Vec<Message>) {
+    if flush {
+        plan.push(table.flush_chain(&chain.name));
+    }
+    let rules = chain.rules.iter();
+    plan.extend(rules.map(|rule| table.add_rule(&chain.name, rule)));
+}
+
+fn rules_of<'a>(rules: &'a Rules, chain: &str) -> &'a [Vec<Expr>] {
     rules.get(chain).map_or(&[], Vec::as_slice)
 }
 
@@ -374,6 +392,7 @@ fn source_of(rules: &[Vec<Expr>]) -> Option<Ipv4Net> {
 fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
     elements.iter().filter_map(|element| match element {
         Element::Interface(name)
+        | Element::Pair(name)
         | Element::Jump {
             interface: name, ..
         } => Some(name.as_str()),

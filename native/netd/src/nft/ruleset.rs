@@ -7,12 +7,14 @@ use tapyard_protocol::Mode;
 
 use super::NetworkRules;
 use super::expr::{
-    Expr, META_IIFNAME, META_L4PROTO, META_OIFNAME, PAYLOAD_TRANSPORT, Verdict, destination_in,
-    source_address, source_in,
+    Expr, META_IIFNAME, META_L4PROTO, META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_16, Verdict,
+    destination_in, source_address, source_in,
 };
 
 /// Bridges of labs.
 pub(crate) const BRIDGES: &str = "bridges";
+/// Bridges with themselves: what goes from port to port, which comes here where br_netfilter is.
+pub(crate) const SWITCHED: &str = "switched";
 /// Interfaces that lead out.
 pub(crate) const UPLINKS: &str = "uplinks";
 /// Bridges whose way out is shut.
@@ -31,6 +33,8 @@ pub(crate) const IN: &str = "in";
 pub(crate) enum SetKind {
     /// `type ifname`
     Interfaces,
+    /// `type ifname . ifname`, the same twice
+    Pairs,
     /// `type ipv4_addr; flags interval`
     Subnets,
     /// `type ifname : verdict`
@@ -38,8 +42,9 @@ pub(crate) enum SetKind {
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 7] = [
+pub(crate) const SETS: [(&str, SetKind); 8] = [
     (BRIDGES, SetKind::Interfaces),
+    (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
     (NAT_OFF, SetKind::Interfaces),
     (OPENED, SetKind::Interfaces),
@@ -83,7 +88,17 @@ pub(crate) fn base_chains() -> [Chain; 4] {
         ]
     };
     let verdict_of = |meta, map: &str| vec![Expr::Meta(meta), Expr::VerdictOf(map.into())];
+    let switched = vec![
+        Expr::Meta(META_IIFNAME),
+        Expr::MetaPart {
+            register: REG_AFTER_16,
+            key: META_OIFNAME,
+        },
+        Expr::InSet(SWITCHED.into()),
+        Expr::Verdict(Verdict::Accept),
+    ];
     let forward = vec![
+        switched,
         drop_of(META_IIFNAME, NAT_OFF),
         drop_of(META_OIFNAME, NAT_OFF),
         verdict_of(META_IIFNAME, OUT),

@@ -26,6 +26,9 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
+/// linux/if_bridge.h, BR_BOOLOPT_NO_LL_LEARN as a bit.
+const NO_LINK_LOCAL_LEARN: u32 = 1 << 0;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 /// linux/if_link.h: no link-local address.
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -69,10 +72,22 @@ pub struct LinkInfo {
     pub mtu: u32,
     /// Its alias, "" where there is none.
     pub alias: String,
-    /// STP state and forward delay of a bridge (in 1/100 s).
-    pub bridge: Option<(u32, u32)>,
+    /// Of a bridge: how it is set up.
+    pub bridge: Option<BridgeOptions>,
     /// Its counters.
     pub stats: LinkStats,
+}
+
+/// What netd sets of a bridge; its own are the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BridgeOptions {
+    /// IFLA_BR_STP_STATE.
+    pub stp: u32,
+    /// IFLA_BR_FORWARD_DELAY, in 1/100 s.
+    pub forward_delay: u32,
+    /// Whether the senders of frames to 01:80:c2:00:00:0x are learnt, which no filter sees. A
+    /// kernel before 5.0 does not tell and learns them.
+    pub learns_link_local: bool,
 }
 
 /// IFLA_STATS64, the part that is told.
@@ -117,7 +132,7 @@ pub struct LinkChange<'a> {
     pub up: Option<bool>,
     /// No IPv6 link-local address from now on.
     pub no_link_local: bool,
-    /// STP off, forward delay 0.
+    /// [`BridgeOptions`] as netd wants them.
     pub bridge_defaults: bool,
 }
 
@@ -272,6 +287,9 @@ fn bridge_info(info: &mut Attrs) {
         .nest(IFLA_INFO_DATA, |data| {
             data.raw(IFLA_BR_FORWARD_DELAY, &0u32.to_ne_bytes())
                 .raw(IFLA_BR_STP_STATE, &0u32.to_ne_bytes());
+            // struct br_boolopt_multi: values, and which are meant.
+            let option = NO_LINK_LOCAL_LEARN.to_ne_bytes();
+            data.raw(IFLA_BR_MULTI_BOOLOPT, &[option, option].concat());
         });
 }
 
@@ -325,7 +343,15 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
                     && let Some(data) = find(value, IFLA_INFO_DATA)
                 {
                     let number = |kind| find(data, kind).and_then(|v| u32_at(v, 0));
-                    link.bridge = number(IFLA_BR_STP_STATE).zip(number(IFLA_BR_FORWARD_DELAY));
+                    let stp = number(IFLA_BR_STP_STATE);
+                    let options = number(IFLA_BR_MULTI_BOOLOPT).unwrap_or(NO_LINK_LOCAL_LEARN);
+                    link.bridge =
+                        stp.zip(number(IFLA_BR_FORWARD_DELAY))
+                            .map(|(stp, delay)| BridgeOptions {
+                                stp,
+                                forward_delay: delay,
+                                learns_link_local: options & NO_LINK_LOCAL_LEARN == 0,
+                            });
                 }
             }
             _ => {}
@@ -369,7 +395,7 @@ mod tests {
         let link = parse_link(&body).unwrap();
         assert_eq!((link.ifindex, link.up, link.mtu), (7, true, 1500));
         assert_eq!((link.name.as_str(), link.kind.as_str()), ("br0", "bridge"));
-        assert_eq!(link.bridge, Some((0, 0)));
+        assert_eq!(link.bridge, Some(BridgeOptions::default()));
         for end in 0..body.len() {
             parse_link(&body[..end]);
             let mut wrong = body.clone();

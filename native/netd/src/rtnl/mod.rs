@@ -11,7 +11,7 @@ mod route;
 mod socket;
 
 pub use address::{Address, AddressFamily};
-pub use link::{Counters, LinkChange, LinkInfo, LinkStats, NewBridge};
+pub use link::{BridgeOptions, Counters, LinkChange, LinkInfo, LinkStats, NewBridge};
 pub use monitor::{Changes, Monitor};
 pub use route::{Route, default_route};
 pub use socket::{Rtnl, messages};

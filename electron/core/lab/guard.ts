@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ResolvedGuest, OwnNetwork, ResolvedNic } from './resolve.ts';
+
+/**
+ * netd's guard against spoofing as nft's text: docs/netd-protocol.md, "Anti-spoofing". Its ports come with their
+ * taps; empty where no network wants it.
+ */
+export function guardTable(uid: number, networks: readonly OwnNetwork[]): string {
+  const guarded = networks.filter((network) => network.antispoof);
+  if (guarded.length === 0) return '';
+  const lines = [
+    `table bridge tapyard_${uid} {`,
+    ...sets,
+    ...guarded.flatMap(networkSets),
+    ...baseChains,
+    ...guarded.flatMap(networkChains),
+    '}',
+  ];
+  return lines.join('\n');
+}
+
+/** The commands that let a tap send with its NIC's own addresses. */
+export function guardTap(uid: number, network: OwnNetwork, guest: ResolvedGuest, nic: ResolvedNic): string[] {
+  if (!network.antispoof) return [];
+  const add = (set: string, element: string): string =>
+    `nft add element bridge tapyard_${uid} ${set} '{ ${element} }'`;
+  const { tap, mac } = nic;
+  const address = add('addresses', `"${tap}" . ${mac} . ${nic.address ?? 'ADDRESS'}`);
+  return [
+    add('macs', `"${tap}" . ${mac}`),
+    add('chaddrs', `"${tap}" . 0x${mac.replaceAll(':', '')}`),
+    nic.address === null ? `# once DHCP has given ${guest.name} its ADDRESS: ${address}` : address,
+    add('source', `"${tap}" : jump source_${network.name}`),
+    add('target', `"${tap}" : jump target_${network.name}`),
+    add('guarded', `"${tap}"`),
+  ];
+}
+
+const firstCome = 'size 65535; flags dynamic,timeout; timeout 1h;';
+
+const sets = [
+  '\tset guarded { type iface_index; }',
+  '\tset macs { type iface_index . ether_addr; }',
+  '\tset chaddrs { typeof iif . @th,288,48; }',
+  '\tset addresses { type iface_index . ether_addr . ipv4_addr; }',
+  `\tset sources { type iface_index . ipv6_addr; ${firstCome} }`,
+  `\tset targets { typeof iif . @th,64,128; ${firstCome} }`,
+  '\tset newcomers { type iface_index; size 65535; flags dynamic; }',
+  '\tmap source { type iface_index : verdict; }',
+  '\tmap target { type iface_index : verdict; }',
+];
+
+const networkSets = ({ name }: OwnNetwork): string[] => [
+  `\tset prefixes_${name} { type ipv6_addr; flags interval; elements = { fe80::/64 } }`,
+  `\tset sources_${name} { type ipv6_addr; ${firstCome} }`,
+  `\tset targets_${name} { typeof @th,64,128; ${firstCome} }`,
+];
+
+const arp = 'arp htype 1 arp ptype ip arp hlen 6 arp plen 4';
+
+const baseChains = [
+  '\tchain prerouting {',
+  '\t\ttype filter hook prerouting priority filter; policy accept;',
+  '\t\tiif @guarded goto guest',
+  '\t}',
+  '\tchain guest {',
+  '\t\tiif . ether saddr != @macs counter drop',
+  '\t\tether type arp goto guest_arp',
+  '\t\tether type ip goto guest_ipv4',
+  '\t\tether type ip6 goto guest_ipv6',
+  '\t\tcounter drop',
+  '\t}',
+  '\tchain guest_arp {',
+  `\t\t${arp} iif . arp saddr ether . arp saddr ip @addresses accept`,
+  `\t\t${arp} arp operation request arp saddr ip 0.0.0.0 iif . arp saddr ether @macs accept`,
+  '\t\tcounter drop',
+  '\t}',
+  '\tchain guest_ipv4 {',
+  '\t\tudp sport 67 counter drop',
+  '\t\tudp dport 67 goto guest_dhcp',
+  '\t\tiif . ether saddr . ip saddr @addresses accept',
+  '\t\tcounter drop',
+  '\t}',
+  '\tchain guest_dhcp {',
+  '\t\tip saddr 0.0.0.0 iif . @th,288,48 @chaddrs accept',
+  '\t\tiif . ether saddr . ip saddr @addresses iif . @th,288,48 @chaddrs accept',
+  '\t\tcounter drop',
+  '\t}',
+  '\tchain guest_ipv6 {',
+  '\t\ticmpv6 type nd-router-advert counter drop',
+  '\t\ticmpv6 type nd-redirect counter drop',
+  '\t\tudp sport 547 counter drop',
+  '\t\ticmpv6 type nd-neighbor-advert goto guest_advert',
+  '\t\tip6 saddr :: icmpv6 type nd-neighbor-solicit iif vmap @target',
+  '\t\t@th,0,8 & 0x0 == 0x0 goto guest_source',
+  '\t\tfrag frag-off != 0 goto guest_source',
+  '\t\tcounter drop',
+  '\t}',
+  '\tchain guest_advert {',
+  '\t\tiif vmap @target',
+  '\t\tiif . @th,64,128 @targets goto guest_source',
+  '\t\tcounter drop',
+  '\t}',
+  '\tchain guest_source {',
+  '\t\tip6 saddr :: meta l4proto ipv6-icmp accept',
+  '\t\ticmpv6 type nd-neighbor-solicit iif vmap @source',
+  '\t\ticmpv6 type nd-neighbor-advert iif vmap @source',
+  '\t\tiif . ip6 saddr @sources accept',
+  '\t\tiif vmap @source',
+  '\t\tiif . ip6 saddr @sources accept',
+  '\t\tcounter drop',
+  '\t}',
+];
+
+const limit = 'add @newcomers { iif limit rate over 1/minute burst 64 packets } counter drop';
+
+const networkChains = ({ name }: OwnNetwork): string[] => [
+  `\tchain source_${name} {`,
+  `\t\tip6 saddr != @prefixes_${name} counter drop`,
+  `\t\tiif . ip6 saddr != @sources ip6 saddr @sources_${name} counter drop`,
+  `\t\tiif . ip6 saddr != @sources ${limit}`,
+  `\t\tupdate @sources_${name} { ip6 saddr }`,
+  '\t\tupdate @sources { iif . ip6 saddr }',
+  '\t}',
+  `\tchain target_${name} {`,
+  `\t\tiif . @th,64,128 != @targets @th,64,128 @targets_${name} return`,
+  `\t\tiif . @th,64,128 != @targets ${limit}`,
+  `\t\tupdate @targets_${name} { @th,64,128 }`,
+  '\t\tupdate @targets { iif . @th,64,128 }',
+  '\t}',
+];

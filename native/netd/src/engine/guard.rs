@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Anti-spoofing: which addresses each tap may send with, told to the guard.
+
+use super::{Engine, label};
+use crate::dnsmasq::read_leases;
+use crate::nft::{GuardNetwork, GuardPort};
+use crate::rtnl::{Counters, LinkInfo};
+use ipnet::Ipv6Net;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use tapyard_protocol::{NetworkName, NetworkSpec, Result};
+
+/// IPv6 link-local addresses (RFC 4291, 2.5.6).
+const LINK_LOCAL: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
+
+/// A tap of a guarded network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GuardedTap {
+    ifindex: u32,
+    network: NetworkName,
+    mac: [u8; 6],
+}
+
+/// Without DHCP nothing tells whose an address is.
+pub(super) fn is_guarded(spec: &NetworkSpec) -> bool {
+    spec.antispoof && spec.dhcp.is_some()
+}
+
+impl Engine {
+    /// Makes the guard say what the journal, the taps and the leases do. True when it did not.
+    pub(super) fn hold_guard(&mut self) -> Result<bool> {
+        let networks: Vec<GuardNetwork> = self
+            .guarded_networks()
+            .map(|spec| GuardNetwork {
+                bridge: spec.name.to_string(),
+                prefixes: Ipv6Net::new(LINK_LOCAL.0, LINK_LOCAL.1)
+                    .into_iter()
+                    .collect(),
+            })
+            .collect();
+        if networks.is_empty() {
+            self.guarded.clear();
+            return Ok(self.guard.delete()?);
+        }
+        let links = self.rtnl.links(Counters::Skip)?;
+        self.guarded = links
+            .iter()
+            .filter_map(|link| self.as_guarded(link))
+            .collect();
+        let ports = self.guard_ports();
+        Ok(self.guard.hold(&networks, &ports)?)
+    }
+
+    /// Leases came or went. Done at once: a guest uses its address as soon as it has it.
+    pub(super) fn hold_guarded_addresses(&mut self) -> Result<()> {
+        if !self.guarded.is_empty() {
+            let ports = self.guard_ports();
+            self.guard.hold_addresses(&ports)?;
+        }
+        Ok(())
+    }
+
+    /// Guards a tap that is not up yet.
+    pub(super) fn guard_tap(
+        &mut self,
+        spec: &NetworkSpec,
+        ifindex: u32,
+        mac: [u8; 6],
+    ) -> Result<()> {
+        if !is_guarded(spec) {
+            return Ok(());
+        }
+        let tap = GuardedTap {
+            ifindex,
+            network: spec.name.clone(),
+            mac,
+        };
+        let port = guard_port(&tap, spec, &self.leases_of(spec));
+        self.guarded.push(tap);
+        if let Err(error) = self.guard.add_port(&port) {
+            // Somebody flushed the ruleset: then all of it is written.
+            eprintln!(
+                "guard a tap of {}: {error}; writing the guard anew",
+                spec.name
+            );
+            self.hold_guard()?;
+        }
+        Ok(())
+    }
+
+    fn guarded_networks(&self) -> impl Iterator<Item = &NetworkSpec> {
+        let networks = self.journal.state().networks.values();
+        networks
+            .filter(|recorded| !recorded.removing)
+            .map(|recorded| &recorded.spec)
+            .filter(|spec| is_guarded(spec))
+    }
+
+    /// A tap of ours in a guarded network. Its NIC's address is behind its own.
+    fn as_guarded(&self, link: &LinkInfo) -> Option<GuardedTap> {
+        let owner = label::parse(self.config.identity.label_uid, &link.alias)?;
+        owner.guest.as_ref()?;
+        let recorded = self.journal.state().networks.get(&owner.network)?;
+        let ours = link.kind == "tun" && recorded.lab == owner.lab;
+        let mut mac = <[u8; 6]>::try_from(link.mac.as_slice()).ok()?;
+        mac[0] = 0x52;
+        (ours && is_guarded(&recorded.spec)).then_some(GuardedTap {
+            ifindex: link.ifindex,
+            network: owner.network,
+            mac,
+        })
+    }
+
+    fn guard_ports(&self) -> Vec<GuardPort> {
+        let mut ports = Vec::with_capacity(self.guarded.len());
+        for spec in self.guarded_networks() {
+            let leases = self.leases_of(spec);
+            let taps = self.guarded.iter().filter(|tap| tap.network == spec.name);
+            ports.extend(taps.map(|tap| guard_port(tap, spec, &leases)));
+        }
+        ports
+    }
+
+    /// Leased addresses, by MAC in words.
+    fn leases_of(&self, spec: &NetworkSpec) -> Vec<(String, Ipv4Addr)> {
+        let directory = self.config.directory.dns_path(&spec.name);
+        let leases = read_leases(&directory).into_iter();
+        leases.map(|lease| (lease.mac, lease.address)).collect()
+    }
+
+    /// The bridges whose ports are guarded; none where that cannot be read, which is logged.
+    pub(super) fn read_guard(&mut self) -> BTreeSet<String> {
+        self.guard.read().unwrap_or_else(|e| {
+            eprintln!("read the guard: {e}");
+            BTreeSet::new()
+        })
+    }
+}
+
+/// The reservation, and what is leased: one that was given before the reservation was made stays
+/// the guest's until it asks again. The host's own address is nobody's.
+fn guard_port(tap: &GuardedTap, spec: &NetworkSpec, leases: &[(String, Ipv4Addr)]) -> GuardPort {
+    let words: Vec<String> = tap.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let words = words.join(":");
+    let reservations = spec.dhcp.iter().flat_map(|dhcp| &dhcp.reservations);
+    let reserved = reservations
+        .filter(|reservation| reservation.mac.bytes() == tap.mac)
+        .map(|reservation| reservation.address);
+    let leased = leases
+        .iter()
+        .filter(|(mac, _)| *mac == words)
+        .map(|(_, address)| *address);
+    GuardPort {
+        ifindex: tap.ifindex,
+        bridge: spec.name.to_string(),
+        mac: tap.mac,
+        addresses: reserved
+            .chain(leased)
+            .filter(|address| Some(*address) != spec.address)
+            .collect(),
+    }
+}
