@@ -77,6 +77,7 @@ const baseChains = [
   '\t\tiifname @bridges jump to_host',
   '\t}',
   '\tchain to_host {',
+  '\t\tfib saddr . iif oif missing counter drop',
   '\t\tct state established,related accept',
   '\t\tmeta l4proto icmp accept',
   '\t\tmeta l4proto ipv6-icmp accept',

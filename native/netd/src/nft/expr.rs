@@ -42,6 +42,9 @@ const DYNSET_ADD: u32 = 0;
 const DYNSET_UPDATE: u32 = 1;
 /// The extension header of fragments (RFC 8200, 4.5).
 const IPV6_FRAGMENT: u8 = 44;
+/// `NFT_FIB_RESULT_OIF`; `NFTA_FIB_F_SADDR`, `_IIF` and `_PRESENT`.
+const FIB_OIF: u32 = 1;
+const FIB_SOURCE_BY_INPUT: u32 = 1 | 1 << 3 | 1 << 5;
 const SECONDS_OF_A_MINUTE: u64 = 60;
 
 // Attribute types: the element of a list, and an expression's name and data.
@@ -112,6 +115,8 @@ pub(crate) enum Expr {
     VerdictOf(String),
     /// Load the 16 bits of an IPv6 fragment header that hold its offset, if the packet has one.
     Fragment,
+    /// Load whether what is sent to the packet's source would leave by where it came from.
+    SourceRoute,
     /// Load the connection's state bits.
     CtState,
     /// Count packets and bytes.
@@ -232,6 +237,13 @@ impl Expr {
                     a.be32(3, 2).be32(4, 2).be32(5, 0).be32(6, 0);
                 }),
             ),
+            Expr::SourceRoute => (
+                "fib",
+                Box::new(|a| {
+                    a.be32(1, REG_1).be32(2, FIB_OIF);
+                    a.be32(3, FIB_SOURCE_BY_INPUT);
+                }),
+            ),
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
             Expr::Counter => ("counter", Box::new(|_| ())),
             Expr::Masquerade => ("masq", Box::new(|_| ())),
@@ -320,6 +332,8 @@ impl Expr {
                 (ipv6 && kind.first() == Some(&IPV6_FRAGMENT) && (number(3)?, number(4)?) == (2, 2))
                     .then_some(Expr::Fragment)
             }
+            "fib" => ((number(2)?, number(3)?) == (FIB_OIF, FIB_SOURCE_BY_INPUT))
+                .then_some(Expr::SourceRoute),
             "ct" => (number(2)? == CT_STATE).then_some(Expr::CtState),
             "counter" => Some(Expr::Counter),
             "masq" => Some(Expr::Masquerade),
@@ -463,6 +477,7 @@ mod tests {
             Expr::InSet("uplinks".into()),
             Expr::NotInSet("macs".into()),
             Expr::Fragment,
+            Expr::SourceRoute,
             Expr::VerdictOf("out".into()),
             Expr::Payload {
                 base: PAYLOAD_TRANSPORT,

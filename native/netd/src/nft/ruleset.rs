@@ -110,7 +110,11 @@ pub(crate) fn base_chains() -> [Chain; 4] {
         Expr::InSet(BRIDGES.into()),
         Expr::Verdict(Verdict::Jump("to_host".into())),
     ]];
+    // The host would send its answer to another network.
+    let mut foreign = vec![Expr::SourceRoute, Expr::Equal(vec![0; 4])];
+    foreign.extend(drop_rest());
     let to_host = vec![
+        foreign,
         established(),
         accept_protocol(libc::IPPROTO_ICMP),
         accept_protocol(libc::IPPROTO_ICMPV6),

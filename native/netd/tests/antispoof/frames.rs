@@ -2,6 +2,8 @@
 //! Frames as a hostile guest would make them, byte by byte. Checksums are left out: nothing that
 //! these tests ask for looks at them.
 
+#![allow(dead_code)] // each test file uses what it needs
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub type Mac = [u8; 6];
@@ -9,6 +11,7 @@ pub const BROADCAST: Mac = [0xff; 6];
 
 pub const ICMPV6: u8 = 58;
 pub const UDP: u8 = 17;
+pub const ICMP: u8 = 1;
 const HOP_BY_HOP: u8 = 0;
 const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
@@ -164,4 +167,61 @@ pub fn wrapped(frame: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("two tags", with(&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 0])),
         ("LLC/SNAP", with(&snap)),
     ]
+}
+
+/// The internet checksum (RFC 1071).
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks(2);
+    let words =
+        words.map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |low| u32::from(*low)));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    (!(sum as u16)).to_be_bytes()
+}
+
+/// An IPv4 packet that a host takes: with checksums, and UDP or ICMP in it.
+pub fn packet4(protocol: u8, from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let mut payload = payload.to_vec();
+    if protocol == ICMP {
+        let sum = checksum(&payload);
+        payload[2..4].copy_from_slice(&sum);
+    }
+    let length = (20 + payload.len()) as u16;
+    let mut header = [
+        &[0x45, 0][..],
+        &length.to_be_bytes(),
+        &[0, 7, 0, 0, 64, protocol, 0, 0],
+        &from.octets(),
+        &to.octets(),
+    ]
+    .concat();
+    let sum = checksum(&header);
+    header[10..12].copy_from_slice(&sum);
+    [header, payload].concat()
+}
+
+/// The same for IPv6; the checksum stands at 6 in UDP, at 2 in ICMPv6.
+pub fn packet6(next: u8, from: Ipv6Addr, to: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let mut payload = payload.to_vec();
+    let length = payload.len() as u16;
+    let pseudo = [
+        &from.octets()[..],
+        &to.octets(),
+        &u32::from(length).to_be_bytes(),
+        &[0, 0, 0, next],
+        &payload,
+    ]
+    .concat();
+    let at = if next == UDP { 6 } else { 2 };
+    payload[at..at + 2].copy_from_slice(&checksum(&pseudo));
+    let header = [
+        &[0x60, 0, 0, 0][..],
+        &length.to_be_bytes(),
+        &[next, 64],
+        &from.octets(),
+        &to.octets(),
+    ];
+    [header.concat(), payload].concat()
 }

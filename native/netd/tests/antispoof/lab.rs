@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A netd in the host scope of a namespace, and guests on real taps of it.
 
+#![allow(dead_code)] // each test file uses what it needs
+
 use super::frames::Mac;
 use crate::kernel::sh;
 use rustix::fs::{OFlags, fcntl_setfl};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -15,7 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Client, ClientKind, OpenTap};
+use tapyard_protocol::{
+    ApplyNetwork, ApplyNetworkReply, Client, ClientKind, OpenTap, Scope, Shutdown,
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// `struct virtio_net_hdr`, before each frame of a tap.
@@ -23,19 +27,28 @@ const HEADER: usize = 10;
 
 pub struct Lab {
     directory: PathBuf,
+    scope: Scope,
     netd: Child,
+    paused: bool,
     pub client: Client,
 }
 
 impl Lab {
     pub fn start(test: &str) -> Lab {
+        Lab::in_scope(test, Scope::Host)
+    }
+
+    /// In the private scope it serves the lab `seed` only.
+    pub fn in_scope(test: &str, scope: Scope) -> Lab {
         let directory = std::env::temp_dir().join(format!("tapyard-{test}-{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&directory).unwrap();
         sh("ip link set lo up; sysctl -qw net.ipv6.conf.default.accept_dad=0");
-        let (netd, client) = start_netd(&directory);
+        let (netd, client) = start_netd(&directory, scope);
         Lab {
             directory,
+            scope,
             netd,
+            paused: false,
             client,
         }
     }
@@ -44,7 +57,13 @@ impl Lab {
     pub fn restart_netd(&mut self) {
         self.netd.kill().unwrap();
         self.netd.wait().unwrap();
-        (self.netd, self.client) = start_netd(&self.directory);
+        (self.netd, self.client) = start_netd(&self.directory, self.scope);
+    }
+
+    /// It mends nothing from now on.
+    pub fn pause_netd(&mut self) {
+        sh(&format!("kill -STOP {}", self.netd.id()));
+        self.paused = true;
     }
 
     /// 10.N.0.0/24 with the host at .1, a range from .100 on, and what is reserved.
@@ -53,19 +72,30 @@ impl Lab {
             .iter()
             .map(|(mac, last)| json!({"mac": words(*mac), "address": format!("10.{n}.0.{last}"), "guest": format!("g{last}")}))
             .collect();
-        let args = json!({"lab": "seed", "network": {
-            "name": name, "subnet": format!("10.{n}.0.0/24"), "address": format!("10.{n}.0.1"),
-            "mac": format!("52:54:00:ff:00:{n:02x}"), "mtu": 1500, "nat": false, "domain": "lab",
-            "antispoof": antispoof,
-            "dhcp": {"from": format!("10.{n}.0.100"), "to": format!("10.{n}.0.199"), "reservations": reservations},
-        }});
-        let args: tapyard_protocol::ApplyNetwork = serde_json::from_value(args).unwrap();
-        let (reply, _) = self.client.call(&args, PATIENCE).unwrap();
+        let reply = self.apply(
+            "seed",
+            json!({
+                "name": name, "subnet": format!("10.{n}.0.0/24"), "address": format!("10.{n}.0.1"),
+                "mac": words(host_mac(n)), "mtu": 1500, "nat": false, "domain": "lab",
+                "antispoof": antispoof,
+                "dhcp": {"from": format!("10.{n}.0.100"), "to": format!("10.{n}.0.199"), "reservations": reservations},
+            }),
+        );
         assert_eq!(reply.network.antispoof, antispoof);
     }
 
+    pub fn apply(&mut self, lab: &str, network: Value) -> ApplyNetworkReply {
+        let args = json!({"lab": lab, "network": network});
+        let args: ApplyNetwork = serde_json::from_value(args).unwrap();
+        self.client.call(&args, PATIENCE).unwrap().0
+    }
+
     pub fn tap(&mut self, network: &str, guest: &str, mac: Mac, tap: &str) -> Tap {
-        let args = json!({"lab": "seed", "network": network, "guest": guest, "nic": 0,
+        self.tap_of("seed", network, guest, mac, tap)
+    }
+
+    pub fn tap_of(&mut self, lab: &str, network: &str, guest: &str, mac: Mac, tap: &str) -> Tap {
+        let args = json!({"lab": lab, "network": network, "guest": guest, "nic": 0,
             "mac": words(mac), "tap": tap});
         let args: OpenTap = serde_json::from_value(args).unwrap();
         let (reply, mut fds) = self.client.call(&args, PATIENCE).unwrap();
@@ -78,16 +108,22 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = self.client.call(&tapyard_protocol::Shutdown {}, PATIENCE);
+        if !self.paused {
+            let _ = self.client.call(&Shutdown {}, PATIENCE);
+        }
         let _ = self.netd.kill();
         let _ = self.netd.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
-fn start_netd(directory: &std::path::Path) -> (Child, Client) {
+fn start_netd(directory: &std::path::Path, scope: Scope) -> (Child, Client) {
     let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
-        .args(["--scope", "host", "--dir"])
+        .args(match scope {
+            Scope::Host => &["--scope", "host"][..],
+            Scope::Private => &["--scope", "private", "--lab", "seed"],
+        })
+        .arg("--dir")
         .arg(directory)
         .stdout(Stdio::piped())
         .spawn()
@@ -100,6 +136,11 @@ fn start_netd(directory: &std::path::Path) -> (Child, Client) {
     let socket = directory.join("netd.sock");
     let client = Client::connect(&socket, ClientKind::Test, PATIENCE).unwrap();
     (netd, client)
+}
+
+/// The bridge's own address in the network 10.N.0.0/24.
+pub fn host_mac(n: u8) -> Mac {
+    [0x52, 0x54, 0, 0xff, 0, n]
 }
 
 pub fn words(mac: Mac) -> String {
