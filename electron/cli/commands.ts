@@ -127,6 +127,19 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./run/down.ts')).run,
   },
   {
+    name: 'scope',
+    arguments: ['private|host'],
+    choices: { 'private|host': ['private', 'host'] },
+    summary: 'Move a lab to its own namespaces, or onto this computer',
+    description: [
+      'private: in namespaces of the lab’s own, without any privilege. host: its bridges on this computer, so that this computer and, where wanted, the LAN reach the guests.',
+      'What the host scope needs is asked for first: nothing, where your group may run the installed network helper; else your password, by polkit. Refused, nothing has changed. Then the guests are shut down, and the lab comes up in the other scope. Disks and the lab file stay.',
+    ],
+    options: [lab],
+    examples: [['tapyard scope host', 'Onto this computer.']],
+    load: async () => (await import('./run/scope.ts')).run,
+  },
+  {
     name: 'ls',
     arguments: [],
     summary: 'List guests: state, address, taps, sockets',

@@ -52,6 +52,20 @@ export const contract = {
       errors: ['NO_SUCH_LAB', 'LAB_FILE_INVALID', 'LAB_BUSY', 'LAB_UP_IN_OTHER_SCOPE'],
       for: 'anyone',
     }),
+    /**
+     * Takes the lab to the other scope: what that needs is asked for first, and when it is refused nothing has
+     * changed; then it is brought down and up again there. A lab that is down is there with its next `up`.
+     */
+    move: job({
+      in: z.strictObject({
+        lab,
+        scope: Scope,
+        /** As that of `up`. */
+        waitReachable: z.number().int().min(0).max(600_000).default(0),
+      }),
+      errors: ['NO_SUCH_LAB', 'LAB_FILE_INVALID', 'LAB_BUSY'],
+      for: 'anyone',
+    }),
     /** Ends the guests and undoes the network. `force` powers off at once instead of asking the guests first. */
     down: job({
       in: z.strictObject({ lab, force: z.boolean().default(false) }),

@@ -80,6 +80,7 @@ export const errorCodes = [
   'NETD_FAILED',
   'NETD_RUNNING',
   'HOST_SCOPE_DENIED',
+  'HOST_SCOPE_DISMISSED',
   'UNSAFE_PATH',
   'JOURNAL_FAILED',
   'KERNEL',

@@ -235,6 +235,11 @@ class LocalCore implements Core {
           await lab.beforeUp(scope);
           return { job: this.#jobs.start('lab.up', name, (job) => lab.up(job, waitReachable)) };
         },
+        move: async ({ lab: name, scope, waitReachable }) => {
+          const lab = this.#lab(name);
+          await lab.beforeUp(undefined);
+          return { job: this.#jobs.start('lab.move', name, (job) => lab.move(job, scope, waitReachable)) };
+        },
         down: async ({ lab: name, force }) => {
           const lab = this.#lab(name);
           lab.beforeDown();

@@ -92,12 +92,13 @@ function Running({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   );
 }
 
+/** Where the lab's network is; pressed, it offers the other place. */
 function ScopePill({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
-  return lab.scope === 'private' ? (
-    <Pill tip="Bridge and taps live in a namespace of this lab. Nothing on this computer changes.">
-      Private scope · no root
-    </Pill>
-  ) : (
-    <Pill tip="Bridge and taps are on this computer; it can reach the guests.">Host scope</Pill>
+  return (
+    <CommandButton
+      id="lab.move"
+      className={styles.scope}
+      text={lab.scope === 'private' ? 'Private scope · no root' : 'Host scope'}
+    />
   );
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ArrowDownToLine, ArrowUpFromLine, CircleX, Copy } from 'lucide-react';
+import { ArrowDownToLine, ArrowLeftRight, ArrowUpFromLine, CircleX, Copy } from 'lucide-react';
 import { copyText } from '../lib/copy.ts';
 import { count } from '../lib/format.ts';
 import { currentLabId, ofLab } from '../store/select.ts';
 import type { Subject } from '../store/subject.ts';
 import type { Row } from '../store/tables.ts';
 import type { Command, CommandState } from './command.ts';
-import { canBringDown, canBringUp } from './rules.ts';
+import { canBringDown, canBringUp, canMove } from './rules.ts';
 
 /** The lab that a command is for: the subject where it is one, else the lab in view. */
 export function labOf({ tables, ui }: CommandState, subject: Subject | null): Row<'labs'> | undefined {
@@ -28,6 +28,16 @@ function complete({ tables }: CommandState, lab: Row<'labs'>): boolean {
 export function runningJob({ tables }: CommandState, lab: string): Row<'jobs'> | undefined {
   return [...tables.jobs.values()].find((job) => job.lab === lab && job.state === 'running');
 }
+
+/** What a move leads to and asks for, before anything is asked. */
+const moveWords: Readonly<Record<Row<'labs'>['scope'], string>> = {
+  host: 'Its bridges and taps are then on this computer, which reaches the guests by their addresses; its firewalls and Docker have a say in their traffic. That needs a privilege: nothing is asked where your group may run the network helper, else your password. Refused, nothing changes.',
+  private:
+    'Its bridges and taps are then in namespaces of its own: nothing on this computer changes, no privilege is needed, and the guests are reached by their consoles, ssh and forwards.',
+};
+
+const otherScope = (lab: Pick<Row<'labs'>, 'scope'>): Row<'labs'>['scope'] =>
+  lab.scope === 'private' ? 'host' : 'private';
 
 export const labCommands: readonly Command[] = [
   {
@@ -86,6 +96,44 @@ export const labCommands: readonly Command[] = [
       if (lab) await client.lab.down({ lab: lab.name });
     },
     reached: (state, subject) => labOf(state, subject)?.state !== 'up',
+  },
+  {
+    id: 'lab.move',
+    on: null,
+    group: 'Lab',
+    icon: ArrowLeftRight,
+    label: (state, subject) => {
+      const lab = labOf(state, subject);
+      return `Move ${lab?.name ?? 'the lab'} to the ${lab ? otherScope(lab) : 'other'} scope`;
+    },
+    enabledWhen: (state, subject) => {
+      const lab = labOf(state, subject);
+      return lab ? canMove(lab) : none;
+    },
+    confirm(state, subject) {
+      const lab = labOf(state, subject);
+      if (!lab) return null;
+      const scope = otherScope(lab);
+      const running = ofLab<'guests'>(state.tables.guests, lab.id).filter((guest) => guest.pid !== null);
+      return {
+        title: `Move ${lab.name} to the ${scope} scope?`,
+        text: `${moveWords[scope]} ${
+          lab.state === 'down'
+            ? 'The lab is down; it comes up there the next time.'
+            : `${running.length === 0 ? 'The' : `${count(running.length, 'guest')} will be asked to shut down; then the`} lab goes down here and comes up there. Disks and the lab file stay.`
+        }`,
+        action: `Move to the ${scope} scope`,
+      };
+    },
+    pendingWord: 'Moving…',
+    async run({ client, ...state }, subject) {
+      const lab = labOf(state, subject);
+      if (lab) await client.lab.move({ lab: lab.name, scope: otherScope(lab) });
+    },
+    reached: (state, subject) => {
+      const lab = labOf(state, subject);
+      return !lab || runningJob(state, lab.id) === undefined || lab.state !== 'up';
+    },
   },
   {
     id: 'job.cancel',

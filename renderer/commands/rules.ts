@@ -63,6 +63,12 @@ export function canBringDown(lab: Lab): Verdict {
     : `${lab.name} is ${lab.state}`;
 }
 
+/** A lab is moved between scopes while nothing else is done with it. */
+export function canMove(lab: Lab): Verdict {
+  if (lab.state === 'up' || lab.state === 'down') return true;
+  return lab.state === 'failed' ? `bring ${lab.name} up or down first` : `${lab.name} is ${lab.state}`;
+}
+
 /** NAT is switched where the kernel holds a network that has it. */
 export function canSwitchNat(network: Pick<Row<'networks'>, 'name' | 'observed'>): Verdict {
   if (!network.observed) return `${network.name} is not there; bring the lab up first`;

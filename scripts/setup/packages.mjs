@@ -102,6 +102,20 @@ export const NEEDS = [
     },
   },
   { debian: 'iperf3', why: 'the speed of forwards is measured with it', program: 'iperf3', for: ['bench'] },
+  {
+    debian: 'pkexec',
+    why: 'the host scope through polkit is tested with it',
+    program: 'pkexec',
+    for: ['test'],
+    names: { ubuntu: 'policykit-1', fedora: 'polkit', arch: 'polkit', opensuse: 'polkit' },
+  },
+  {
+    debian: 'dbus',
+    why: 'a bus of its own for that polkit',
+    program: 'dbus-daemon',
+    for: ['test'],
+    names: { fedora: 'dbus-daemon' },
+  },
   { debian: 'tcpdump', why: 'the tests look at packets with it', program: 'tcpdump', for: ['test'] },
 ];
 

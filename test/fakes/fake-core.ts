@@ -249,6 +249,14 @@ export class FakeCore {
           this.#note('lab.up', lab);
           return this.#job('lab.up', lab, `bringing ${lab} up`, () => this.#bringUp(lab));
         },
+        move: async ({ lab, scope }) => {
+          this.#note('lab.move', `${lab} ${scope}`);
+          return this.#job('lab.move', lab, `moving ${lab}`, async () => {
+            await wait(guestMs);
+            const row = this.labs.get(lab);
+            if (row) this.labs.change([{ ...row, scope }]);
+          });
+        },
         down: async ({ lab }) => {
           this.#note('lab.down', lab);
           return this.#job('lab.down', lab, `taking ${lab} down`, () => this.#bringDown(lab));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import { kernelState } from '../world/kernel.ts';
-import { checkout, checkoutInside, type RunOptions, type Who, World } from '../world/world.ts';
+import { checkout, checkoutInside, type Finished, type RunOptions, type Who, World } from '../world/world.ts';
 
 /*
  * What netd takes away from itself before it listens, as /proc/PID/status tells (capabilities(7), seccomp(2)),
@@ -169,6 +169,52 @@ test('an ordinary user brings the host scope up with a netd that has file capabi
   expect(await kernelState(world)).toEqual(before);
 });
 
+test('started by root for a user, through sudo or pkexec, netd becomes the user’s and keeps three capabilities', async () => {
+  const lent = await copy('lent', 0o755, false);
+  for (const variable of ['SUDO_UID', 'PKEXEC_UID']) {
+    directories += 1;
+    const dir = `${world.runtimeDir('user')}/netd${directories}`;
+    await world.must(['mkdir', '-m', '700', dir]);
+    const command = ['env', '-u', 'SUDO_UID', `${variable}=${world.uid}`, lent, '--scope', 'host'];
+    const child = world.start([...command, '--dir', dir], { as: 'root' });
+    const line = await new Promise<string>((resolve, reject) => {
+      child.stdout?.setEncoding('utf8').once('data', resolve);
+      child.once('close', () => reject(new Error('netd said nothing')));
+    });
+    const said = Said.parse(JSON.parse(line));
+    if ('error' in said) throw new Error(JSON.stringify(said.error));
+    const facts = status(said['pid']);
+    expect(facts).toMatchObject({
+      ...confined,
+      CapBnd: network,
+      CapPrm: network,
+      CapEff: network,
+      Groups: '',
+    });
+    const ids = Array.from({ length: 4 }, () => String(world.uid)).join('\t');
+    expect(facts).toMatchObject({ Uid: ids, Gid: ids });
+    expect(statSync(said['socket']).uid).toBe(world.uid);
+    const client = await NetdClient.connect(said['socket']);
+    expect(client.hello).toMatchObject({ scope: 'host', uid: world.uid });
+    await client.request('apply_network', { lab: 'seed', network: br0 });
+    expect(await world.must(['ip', '-d', 'link', 'show', 'br0'])).toContain(
+      `alias tapyard:${world.uid}:seed:br0`,
+    );
+    await client.request('shutdown', {});
+    client.close();
+  }
+  // Whose directory is root's is served as root; a user's word for who called counts for nothing.
+  const own = await ready(netd, ['--scope', 'host'], { as: 'root' });
+  expect(status(own.pid)['Uid']).toBe('0\t0\t0\t0');
+  const client = await NetdClient.connect(own.socket);
+  await client.request('shutdown', {});
+  client.close();
+  expect(
+    await start(`/usr/bin/env SUDO_UID=0 PKEXEC_UID=0 ${netd}`, ['--scope', 'host'], { as: 'user' }),
+  ).toMatchObject({ error: { code: 'NO_PRIVILEGE' } });
+  expect(await kernelState(world)).toEqual(before);
+});
+
 test('netd with privilege refuses a path that others can write', async () => {
   const open = await copy('open', 0o777, false);
   expect(await start(open, ['--scope', 'host'], { as: 'root' })).toMatchObject({
@@ -214,4 +260,58 @@ test('tapyard up --scope host: denied with the commands that allow it, and done 
   expect(done, done.stderr).toMatchObject({ code: 0 });
   expect(done.stdout).toContain('192.168.57.1/24');
   expect(await kernelState(world)).toEqual(before);
+});
+
+/* A polkit of this test's own, on a system bus of its own; the real pkexec, with our policy. */
+describe('through polkit', () => {
+  const libexec = '/usr/libexec/tapyard';
+  const up = async (rule: string): Promise<Finished> => {
+    const file = world.file(
+      'tapyard.yaml',
+      'name: seed\nnetworks:\n  br0: { subnet: 192.168.57.0/24, nat: true }\n',
+    );
+    const tapyard = `setpriv --reuid ${world.uid} --regid ${world.uid} --clear-groups -- ${world.tapyardCommand([]).join(' ')}`;
+    const script = `set -eu
+      mount -t tmpfs -o mode=755 none /usr/libexec
+      mount -t tmpfs -o mode=755 none /run
+      mount -t tmpfs -o mode=755 none /etc/polkit-1
+      install -D -m 0755 ${netd} ${libexec}/tapyard-netd
+      mkdir -p /run/dbus ${policies} /etc/polkit-1/rules.d
+      cp ${checkoutInside}/assets/polkit/dev.tapyard.Tapyard.policy ${policies}/
+      mount --bind ${policies} /usr/share/polkit-1/actions
+      printf '%s\n' '${rule}' > /etc/polkit-1/rules.d/50-test.rules
+      dbus-daemon --system --nofork --nopidfile --nosyslog & bus=$!
+      for i in $(seq 100); do [ -S /run/dbus/system_bus_socket ] && break; sleep 0.05; done
+      $(ls /usr/lib/polkit-1/polkitd /usr/libexec/polkitd 2>/dev/null | head -n 1) --no-debug & polkitd=$!
+      trap 'kill $polkitd $bus' EXIT
+      export HOME=${world.home('user')} XDG_RUNTIME_DIR=${world.runtimeDir('user')} USER=tester
+      ${tapyard} up ${file} --scope host || exit $?
+      ip -br addr show br0
+      stat -c 'served by %u' ${world.runtimeDir('user')}/tapyard/netd-host/netd.sock
+      ${tapyard} down`;
+    return world.run(['sh', '-c', script], { as: 'root' });
+  };
+  const policies = '/run/policies';
+
+  test('allowed: netd starts as root, becomes the user’s, and the lab is up', async () => {
+    const done = await up(
+      'polkit.addRule(function (action, subject) { if (action.id == "dev.tapyard.Tapyard.network") return polkit.Result.YES; });',
+    );
+    expect(done, done.stderr).toMatchObject({ code: 0 });
+    expect(done.stdout).toContain('192.168.57.1/24');
+    expect(done.stdout).toContain(`served by ${world.uid}\n`);
+    expect(await kernelState(world)).toEqual(before);
+  });
+
+  test('refused, and nobody there to be asked, are told apart', async () => {
+    const refused = await up('polkit.addRule(function () { return polkit.Result.NO; });');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('polkit does not allow you the host scope');
+    expect(refused.stderr).toContain('[HOST_SCOPE_DENIED]');
+    const alone = await up('// nothing');
+    expect(alone.code).toBe(1);
+    expect(alone.stderr).toContain('Nobody could be asked for the host scope');
+    expect(alone.stderr).toContain('sudo -b');
+    expect(await kernelState(world)).toEqual(before);
+  });
 });

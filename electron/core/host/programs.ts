@@ -12,9 +12,10 @@ const systemDirectories = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 const defaultPath = '/usr/local/bin:/usr/bin:/bin';
 
 /** Where a package has Tapyard's own programs. */
-const installedDirectory = '/usr/libexec/tapyard';
+export const installedDirectory = '/usr/libexec/tapyard';
 
-function isProgram(path: string): boolean {
+/** Whether this user may execute it. */
+export function isProgram(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
     return statSync(path).isFile();
@@ -93,15 +94,6 @@ export function ownProgram(
  * other, which serves the private scope, has no capability and is for everybody.
  */
 export const installedNetd = join(installedDirectory, 'host', 'tapyard-netd');
-
-/**
- * The netd for the host scope: for root the one of this copy of Tapyard; for anybody else the installed one, as
- * only that can have the privilege (file capabilities). Undefined when there is none that this user may run.
- */
-export function hostScopeNetd(root: boolean): string | undefined {
-  if (root) return ownProgram('tapyard-netd');
-  return isProgram(installedNetd) ? installedNetd : undefined;
-}
 
 /** The directory of the built micro guest (`micro.json` and what it names): of the checkout, else of the package. */
 export function microDirectory(): string {

@@ -260,6 +260,46 @@ export class Lab {
     });
   }
 
+  /**
+   * Takes the lab to another scope. Rejects with nothing changed where that scope is not to be had; where the lab
+   * cannot be brought up there, it is brought up again where it was.
+   */
+  async move(job: Job, scope: Scope, waitReachable: number): Promise<void> {
+    const former = this.scope;
+    if (scope === former) return;
+    if (!this.#running()) {
+      this.#changeScope(scope);
+      this.publish();
+      return;
+    }
+    job.progress(`asking for the ${scope} scope`, 0, 0);
+    const next = this.#options.engine(scope);
+    const { started } = await next.open().catch((thrown: unknown) => {
+      next.close();
+      next.tidy();
+      throw thrown;
+    });
+    try {
+      await this.down(job, false);
+    } catch (thrown) {
+      // A netd that nobody needs now would stay for ever.
+      if (started) await next.release().catch(() => undefined);
+      throw thrown;
+    } finally {
+      next.close();
+    }
+    this.#changeScope(scope);
+    try {
+      await this.up(job, waitReachable);
+    } catch (thrown) {
+      await this.#engine.release().catch(() => undefined);
+      this.#changeScope(former);
+      // The reason is what went wrong there; that it is back here, or not, its row tells.
+      if (!job.signal.aborted) await this.up(job, waitReachable).catch(() => undefined);
+      throw thrown;
+    }
+  }
+
   async #working(how: 'starting' | 'stopping', work: () => Promise<void>): Promise<void> {
     this.#refuseBusy();
     this.#busy = how;

@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readFileSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -13,8 +14,9 @@ import {
 import { join } from 'node:path';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
-import { hostScopeNetd, installedNetd, ownProgram } from '../host/programs.ts';
+import { ownProgram } from '../host/programs.ts';
 import { labDir, makePrivateDir, runtimeDir, socketPath, stateDir } from '../host/runtime-dir.ts';
+import { hostScopeDenied, hostScopeWays, pkexecRefusal } from './host-scope.ts';
 import { NetdClient } from './netd-client.ts';
 import { NetdReady } from './netd-protocol.ts';
 
@@ -58,7 +60,7 @@ export async function connectNetd(scope: Scope, lab: string): Promise<NetdClient
 
 /**
  * Connects to netd, starting it where it does not run. It outlives this process. `started` says whether
- * this call made it. Throws NETD_MISSING, NETD_FAILED, USERNS_DENIED, HOST_SCOPE_DENIED, RUNTIME_*, and
+ * this call made it. Throws NETD_MISSING, NETD_FAILED, USERNS_DENIED, HOST_SCOPE_DENIED, HOST_SCOPE_DISMISSED, RUNTIME_*, and
  * whatever else netd says why it cannot start.
  */
 export async function ensureNetd(
@@ -78,11 +80,40 @@ export async function ensureNetd(
 }
 
 async function startNetd(scope: Scope, lab: string): Promise<void> {
-  const program = scope === 'private' ? ownProgram('tapyard-netd') : hostScopeNetd(process.getuid?.() === 0);
-  if (program === undefined) throw hostScopeDenied();
   netdSocket(scope, lab); // too long a path is told here, in our words
   const dir = makePrivateDir(netdDir(scope, lab));
+  const ways =
+    scope === 'private'
+      ? [{ kind: 'private', command: [ownProgram('tapyard-netd')], patience: readyDeadline } as const]
+      : hostScopeWays();
   const args = ['--scope', scope, ...(scope === 'private' ? ['--lab', lab] : []), '--dir', dir];
+  let denied: TapyardError | undefined;
+  try {
+    for (const { kind, command, patience } of ways) {
+      try {
+        const said = await runNetd([...command, ...args], { scope, lab, patience });
+        if (said === undefined) return;
+        if (said.code !== 'HOST_SCOPE_DENIED') throw said;
+        // Its file capabilities are ignored where it lies (nosuid), or in this session (no_new_privs).
+        denied ??= hostScopeDenied(dir, kind === 'group' ? unprivileged(command) : undefined);
+      } catch (thrown) {
+        const refused = kind === 'polkit' && thrown instanceof NetdEnded ? refusal(thrown) : undefined;
+        throw refused ?? thrown;
+      }
+    }
+    throw denied ?? hostScopeDenied(dir);
+  } catch (error) {
+    // A netd that may not start has made its lock and nothing else; nobody would remove it.
+    if (!netdLeftSomething(scope, lab)) rmSync(join(dir, 'netd.lock'), { force: true });
+    throw error;
+  }
+}
+
+/** Starts netd; what it says why it cannot serve, undefined when it serves. Throws NETD_FAILED. */
+async function runNetd(
+  [program = '', ...args]: readonly string[],
+  { scope, lab, patience }: { scope: Scope; lab: string; patience: number },
+): Promise<TapyardError | undefined> {
   const log = openLog(logFile(scope, lab));
   try {
     // Its own session, so that neither a Ctrl+C in our terminal nor our end reaches it.
@@ -92,16 +123,28 @@ async function startNetd(scope: Scope, lab: string): Promise<void> {
       env: netdEnvironment(),
       cwd: '/',
     });
-    const line = await firstLine(child, scope, lab);
+    const line = await firstLine(child, scope, lab, patience);
     const said = NetdReady.safeParse(parseJson(line));
     if (!said.success) throw failed(`it said "${line.slice(0, 200)}"`, scope, lab);
-    if ('error' in said.data) throw startError(said.data.error);
-  } catch (error) {
-    // A netd that may not start has made its lock and nothing else; nobody would remove it.
-    if (!netdLeftSomething(scope, lab)) rmSync(join(dir, 'netd.lock'), { force: true });
-    throw error;
+    return 'error' in said.data ? startError(said.data.error) : undefined;
   } finally {
     closeSync(log);
+  }
+}
+
+const unprivileged = ([program = '']: readonly string[]): string =>
+  `${program} has no privilege: its file capabilities are missing, or ignored (a file system mounted nosuid, or a session with no_new_privs).`;
+
+/** What pkexec meant by ending as it did; its words are the last of the log. */
+function refusal({ status, log }: NetdEnded): TapyardError | undefined {
+  return pkexecRefusal(status, readTail(log));
+}
+
+function readTail(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').slice(-1000);
+  } catch {
+    return '';
   }
 }
 
@@ -111,7 +154,28 @@ function netdEnvironment(): Record<string, string> {
   return caller === undefined ? {} : { SUDO_UID: caller };
 }
 
-function firstLine(child: ReturnType<typeof spawn>, scope: Scope, lab: string): Promise<string> {
+/** netd, or what was to start it, ended without a word on its standard output. NETD_FAILED. */
+class NetdEnded extends TapyardError {
+  readonly status: number | null;
+  readonly log: string;
+
+  constructor(status: number | null, how: string, scope: Scope, lab: string) {
+    const log = logFile(scope, lab);
+    super('NETD_FAILED', `The network helper did not start: it ended with ${how}.`, {
+      hint: `Its log is ${log}.`,
+      subject: lab,
+    });
+    this.status = status;
+    this.log = log;
+  }
+}
+
+function firstLine(
+  child: ReturnType<typeof spawn>,
+  scope: Scope,
+  lab: string,
+  patience: number,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
     const finish = (settle: () => void): void => {
@@ -124,8 +188,8 @@ function firstLine(child: ReturnType<typeof spawn>, scope: Scope, lab: string): 
     };
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
-      finish(() => reject(failed(`it was not ready within ${readyDeadline / 1000} s`, scope, lab)));
-    }, readyDeadline);
+      finish(() => reject(failed(`it was not ready within ${patience / 1000} s`, scope, lab)));
+    }, patience);
     child.stdout?.setEncoding('utf8');
     child.stdout?.on('data', (chunk: string) => {
       text += chunk;
@@ -135,7 +199,7 @@ function firstLine(child: ReturnType<typeof spawn>, scope: Scope, lab: string): 
     child.once('error', (error) => finish(() => reject(failed(error.message, scope, lab))));
     // `close` comes after the last of stdout, so an error line is not lost to the exit.
     child.once('close', (code, signal) =>
-      finish(() => reject(failed(`it ended with ${signal ?? `exit status ${code}`}`, scope, lab))),
+      finish(() => reject(new NetdEnded(code, signal ?? `exit status ${code}`, scope, lab))),
     );
   });
 }
@@ -155,35 +219,8 @@ const startHints: Readonly<Record<string, string>> = {
   USERNS_DENIED: 'Run "tapyard check": it says which setting forbids user namespaces and how to allow them.',
 };
 
-function hostScopeDenied(): TapyardError {
-  return new TapyardError(
-    'HOST_SCOPE_DENIED',
-    'The host scope changes the network of this computer, and you may not do that yet.',
-    { hint: hostScopeHint(), subject: installedNetd },
-  );
-}
-
-/** The ways to the host scope, as commands that an administrator can paste. */
-function hostScopeHint(): string {
-  let own: string;
-  try {
-    own = ownProgram('tapyard-netd');
-  } catch {
-    own = 'tapyard-netd';
-  }
-  return [
-    'The private scope needs no privilege: --scope private. For the host scope let one group run the network helper:',
-    'sudo groupadd -f tapyard',
-    `sudo install -D -o root -g tapyard -m 0750 ${own} ${installedNetd}`,
-    `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installedNetd}`,
-    'sudo usermod -aG tapyard "$USER"   # then log in again',
-    'Or, once only, as root: sudo tapyard up --scope host',
-  ].join('\n');
-}
-
 function startError(data: ErrorData): TapyardError {
   const code = startCodes[data.code] ?? data.code;
-  if (code === 'HOST_SCOPE_DENIED') return hostScopeDenied();
   const hint = data.hint ?? startHints[code];
   return TapyardError.fromData({ ...data, code, ...(hint === undefined ? {} : { hint }) });
 }

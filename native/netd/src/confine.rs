@@ -4,9 +4,11 @@
 //! Everything here is inherited by what netd starts, so it holds only what dnsmasq and pasta can
 //! live with: see `docs/decisions.md`, "netd's confinement".
 
+mod caller;
 mod path;
 mod seccomp;
 
+pub use caller::become_caller;
 pub use path::{check as check_path, check_root_owned};
 use seccomp::{forbid_always, forbid_namespaces};
 
@@ -93,10 +95,7 @@ fn narrow(kept: u64) -> io::Result<()> {
         libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
         0,
     )?;
-    for cap in (0..=LAST_CAP).filter(|cap| kept & (1 << cap) == 0) {
-        // EINVAL: the kernel has no such capability. EPERM: see above.
-        let _ = prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(cap), 0);
-    }
+    bound(kept);
     let mut data = capabilities()?;
     let words = [kept as u32, (kept >> 32) as u32];
     for (set, kept) in data.iter_mut().zip(words) {
@@ -105,6 +104,14 @@ fn narrow(kept: u64) -> io::Result<()> {
         set.inheritable = 0;
     }
     set_capabilities(&data)
+}
+
+/// Makes the bounding set at most `kept`, where this process may.
+fn bound(kept: u64) {
+    for cap in (0..=LAST_CAP).filter(|cap| kept & (1 << cap) == 0) {
+        // EINVAL: the kernel has no such capability. EPERM: see `keep_capabilities`.
+        let _ = prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(cap), 0);
+    }
 }
 
 /// Hands what [`NETWORK`] this process has on to the program that it is about to execute: root

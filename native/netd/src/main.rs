@@ -19,14 +19,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Who called sudo(8) or pkexec(1). Read before the environment goes, and believed of root only.
+fn caller() -> Option<u32> {
+    ["SUDO_UID", "PKEXEC_UID"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok()?.parse().ok())
+}
+
 fn start() -> Result<()> {
-    let sudo_uid = std::env::var("SUDO_UID")
-        .ok()
-        .and_then(|uid| uid.parse().ok());
+    let caller = caller();
     confine::begin()?;
     let args = args::parse(std::env::args_os().skip(1))?;
     match args.place {
-        Where::Host if may_change_networks() => confine::check_path(sudo_uid)?,
+        Where::Host if may_change_networks() => {
+            confine::check_path(caller)?;
+            confine::become_caller(caller, &args.directory)?;
+        }
         Where::Host => {}
         Where::Private(_) => confine::give_file_capabilities_back()?,
     }

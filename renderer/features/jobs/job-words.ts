@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Row } from '../../store/tables.ts';
 
-const verbs: Readonly<Record<string, string>> = { 'lab.up': 'Bring up', 'lab.down': 'Bring down' };
+const verbs: Readonly<Record<string, string>> = {
+  'lab.up': 'Bring up',
+  'lab.down': 'Bring down',
+  'lab.move': 'Move',
+};
 
 /** What a job is, for people: "Bring up seed". */
 export function jobTitle(job: Pick<Row<'jobs'>, 'name' | 'lab'>): string {

@@ -73,10 +73,10 @@ describe('a command in the core’s process', () => {
     const { client } = await joined(withCommands(core));
     const long = commands.filter((command) => command.brief !== true);
     expect(long.map((command) => command.name)).toContain('up');
-    for (const { name, arguments: needed } of long) {
+    for (const { name, arguments: needed, choices } of long) {
       const given = needed
         .filter((each) => !each.startsWith('['))
-        .map((each) => (each === 'bash' ? each : 'guest'));
+        .map((each) => choices?.[each]?.[0] ?? 'guest');
       await expect(
         client.command.run({ build: 'this build', words: [name, ...given], cwd: dir }),
       ).rejects.toMatchObject({ code: 'USAGE', subject: name });

@@ -54,7 +54,7 @@ const refuse = (): Promise<never> =>
 /** A server that does nothing; a test replaces the members it looks at. */
 export function stubServer(): Server {
   return {
-    lab: { open: refuse, forget: refuse, up: refuse, down: refuse },
+    lab: { open: refuse, forget: refuse, up: refuse, move: refuse, down: refuse },
     guest: {
       start: refuse,
       shutdown: refuse,

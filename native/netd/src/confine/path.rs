@@ -18,11 +18,11 @@ struct Step {
 /// Refuses to go on from a path that others can write: whoever can put another file in a
 /// program's place, or write to it, has its privileges. `UNSAFE_PATH`.
 ///
-/// To root and the caller every component may belong; run through sudo, `sudo_uid` is the caller
-/// (`SUDO_UID`, read before the environment goes: only who is root already could have set it). A
+/// To root and the caller every component may belong; run through sudo or pkexec, `caller` called
+/// them (their variables, read before the environment goes: only root could have set them). A
 /// netd with file capabilities (`AT_SECURE`, getauxval(3)) believes nobody but root, and has one
 /// name only, so that no old one lives on under another.
-pub fn check(sudo_uid: Option<u32>) -> Result<()> {
+pub fn check(caller: Option<u32>) -> Result<()> {
     // SAFETY: getauxval only reads what the kernel gave this process.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let exe = std::fs::read_link("/proc/self/exe")
@@ -32,7 +32,7 @@ pub fn check(sudo_uid: Option<u32>) -> Result<()> {
     let mut trusted = vec![0, root];
     if !secure {
         trusted.push(rustix::process::getuid().as_raw());
-        trusted.extend(sudo_uid);
+        trusted.extend(caller);
     }
     let mut way: Vec<PathBuf> = exe.ancestors().map(Path::to_owned).collect();
     way.reverse();

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { kernelState } from '../world/kernel.ts';
+import { checkout, World } from '../world/world.ts';
+
+/* Moving a lab with a real guest between the scopes, as root, who needs to ask nobody; and as a user who may not. */
+describe('moving a lab between the scopes', () => {
+  let world: World;
+  const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
+
+  beforeAll(() => {
+    world = World.create();
+  });
+  afterAll(() => world?.close());
+
+  test('root’s lab goes onto the computer and back, with its guest, and leaves nothing where it was', async () => {
+    const before = await kernelState(world);
+    const as = { as: 'root', timeout: 120_000 } as const;
+    const file = world.file('tapyard.yaml', seed, 'root');
+    expect(await world.tapyard(['up', file], as)).toMatchObject({ code: 0 });
+    expect(await kernelState(world)).toEqual(before);
+
+    const there = await world.tapyard(['scope', 'host'], as);
+    expect(there, there.stderr).toMatchObject({ code: 0, stdout: 'Lab seed is in the host scope.\n' });
+    expect(await world.must(['ip', '-br', 'addr', 'show', 'br0'], as)).toContain('192.168.57.1/24');
+    await world.must(['busybox', 'ping', '-c1', '-W5', '192.168.57.2'], as);
+    expect(world.leftFiles('root').some((left) => left.includes('labs/seed/netd'))).toBe(false);
+    expect((await world.tapyard(['scope', 'host'], as)).stdout).toContain('is in the host scope already');
+
+    const back = await world.tapyard(['scope', 'private'], as);
+    expect(back, back.stderr).toMatchObject({ code: 0 });
+    expect(await kernelState(world)).toEqual(before);
+    expect((await world.tapyard(['ls'], as)).stdout).toContain('running');
+    expect(await world.tapyard(['down', '--force'], as)).toMatchObject({ code: 0 });
+
+    const down = await world.tapyard(['scope', 'host'], as);
+    expect(down.stdout).toBe('Lab seed is down; it comes up in the host scope.\n');
+    expect(await kernelState(world)).toEqual(before);
+    expect(world.processes()).toEqual([]);
+  });
+
+  test('refused, the lab and its guest stay as they are', async () => {
+    const file = world.file('tapyard.yaml', seed);
+    expect(await world.tapyard(['up', file], { timeout: 120_000 })).toMatchObject({ code: 0 });
+    const running = (await world.tapyard(['ls'])).stdout;
+    const refused = await world.tapyard(['scope', 'host']);
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.stderr).toContain('[HOST_SCOPE_DENIED]');
+    expect((await world.tapyard(['ls'])).stdout).toBe(running);
+    expect(await world.tapyard(['down', '--force'])).toMatchObject({ code: 0 });
+    expect(world.processes()).toEqual([]);
+    expect(world.leftFiles().filter((left) => left.includes('netd'))).toEqual([]);
+  });
+});

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, it } from 'vitest';
+import {
+  type HostScopeGround,
+  hostScopeDenied,
+  hostScopeWays,
+  pkexecRefusal,
+} from '../../../electron/core/net/host-scope.ts';
+
+const ground = (part: Partial<HostScopeGround> = {}): HostScopeGround => ({
+  root: false,
+  isProgram: () => true,
+  exists: () => true,
+  find: (name) => `/usr/bin/${name}`,
+  own: () => '/checkout/tapyard-netd',
+  ...part,
+});
+
+describe('the ways to the host scope', () => {
+  it('are tried from the one that asks nobody to the one that asks', () => {
+    expect(hostScopeWays(ground()).map(({ kind, command }) => [kind, ...command])).toEqual([
+      ['group', '/usr/libexec/tapyard/host/tapyard-netd'],
+      ['polkit', '/usr/bin/pkexec', '/usr/libexec/tapyard/tapyard-netd'],
+    ]);
+    expect(hostScopeWays(ground({ root: true })).map(({ command }) => command)).toEqual([
+      ['/checkout/tapyard-netd'],
+    ]);
+  });
+
+  it('leave out what is not installed: pkexec is a package of its own, and useless without our policy', () => {
+    const kinds = (part: Partial<HostScopeGround>): string[] =>
+      hostScopeWays(ground(part)).map(({ kind }) => kind);
+    expect(kinds({ find: () => undefined })).toEqual(['group']);
+    expect(kinds({ exists: () => false })).toEqual(['group']);
+    expect(kinds({ isProgram: () => false })).toEqual([]);
+  });
+
+  it('say whether the question was closed, refused, or nobody was there', () => {
+    expect(pkexecRefusal(126, 'Request dismissed')).toMatchObject({ code: 'HOST_SCOPE_DISMISSED' });
+    expect(pkexecRefusal(127, 'Not authorized')?.message).toContain('polkit does not allow');
+    expect(pkexecRefusal(127, 'No authentication agent found.')?.message).toContain('Nobody could be asked');
+    expect(pkexecRefusal(1, '')).toBeUndefined();
+    const { hint } = hostScopeDenied('/run/user/1000/tapyard/netd-host');
+    expect(hint).toContain('sudo -b');
+    expect(hint).toContain('--scope host --dir /run/user/1000/tapyard/netd-host');
+    expect(hint).toContain('--scope private');
+  });
+});
