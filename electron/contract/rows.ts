@@ -49,7 +49,7 @@ export const DoorRow = z.strictObject({
   chain: z.string(),
   firewall: z.enum(['docker', 'firewalld', 'ufw', 'iptables', 'nftables']),
   /** Whether the accept of Tapyard's helper is there. */
-  state: z.enum(['open', 'shut']),
+  state: z.enum(['open', 'opening', 'shut']),
   /** What to type where the helper could not open it. */
   command: z.string().nullable(),
 });

@@ -65,6 +65,12 @@ function withoutLearned(set: Json | undefined): void {
   if (Array.isArray(flags) && flags.includes('dynamic')) delete set['elem'];
 }
 
+/** The rules of nf_tables in host1, the tables of iptables-nft among them. */
+export async function nftRules(world: World): Promise<Json> {
+  const text = await world.must(['nft', '-j', 'list', 'ruleset'], { as: 'root' });
+  return ruleset(normalised(Json.parse(JSON.parse(text))));
+}
+
 /** What the kernel holds in host1: links, addresses, routes, rules, forwarding sysctls. */
 export async function kernelState(world: World): Promise<Record<string, Json>> {
   const json = async (...command: string[]): Promise<Json> =>
@@ -81,7 +87,7 @@ export async function kernelState(world: World): Promise<Record<string, Json>> {
     links: await json('ip', '-j', '-d', 'link'),
     addresses: await json('ip', '-j', 'addr'),
     routes: await json('ip', '-j', 'route', 'show', 'table', 'all'),
-    rules: ruleset(await json('nft', '-j', 'list', 'ruleset')),
+    rules: await nftRules(world),
     forwarding: sysctls.trim().split('\n').sort(),
   };
 }

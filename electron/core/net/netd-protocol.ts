@@ -50,7 +50,7 @@ export const NetdDoor = z.object({
   chain: z.string(),
   firewall: z.enum(['docker', 'firewalld', 'ufw', 'iptables', 'nftables']),
   /** Whether netd's accept is there. */
-  state: z.enum(['open', 'shut']),
+  state: z.enum(['open', 'opening', 'shut']),
   /** What the user can do where netd could not, and why it could not. */
   command: z.string().nullable(),
   reason: z.string().nullable(),

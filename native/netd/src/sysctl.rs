@@ -19,6 +19,13 @@ pub fn is_router() -> bool {
         .is_ok_and(|text| text.trim() == "1")
 }
 
+/// Whether packets between two ports of a bridge pass the firewalls of IPv4 as well: br_netfilter is
+/// loaded (Docker does that), and switched on.
+pub fn bridged_pass_iptables() -> bool {
+    std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        .is_ok_and(|text| text.trim() == "1")
+}
+
 /// Switches forwarding of one interface.
 pub fn set_forwarding(name: &str, on: bool) -> io::Result<()> {
     std::fs::write(

@@ -143,6 +143,8 @@ pub enum Firewall {
 pub enum DoorState {
     /// netd's accept is there.
     Open,
+    /// Whose it is was asked, and has not answered yet.
+    Opening,
     /// It could not be made.
     Shut,
 }

@@ -8,6 +8,7 @@ import {
   NEEDS,
   needsFor,
 } from '../../../scripts/setup/packages.mjs';
+import { packagesOf } from '../../../scripts/setup/firewalls.mjs';
 import { isNewEnough } from '../../../scripts/setup/rust.mjs';
 
 describe('distribution', () => {
@@ -59,6 +60,17 @@ describe('needs', () => {
     );
     expect(installCommand('arch', passt).join(' ')).toBe('pacman -S --needed passt');
     expect(installCommand('fedora', NEEDS)).toContain('qemu-img');
+  });
+});
+
+describe('packagesOf', () => {
+  it('reads what apt would fetch', () => {
+    const output = `Reading package lists...
+'http://deb.debian.org/debian/pool/main/u/ufw/ufw_0.36.2-1_all.deb' ufw_0.36.2-1_all.deb 167940 MD5Sum:1
+'http://deb.debian.org/debian/pool/main/d/docker.io/docker.io_20.10.24%2bdfsg1-1_amd64.deb' docker.io_20.10.24+dfsg1-1_amd64.deb 36256664 MD5Sum:2
+`;
+    expect(packagesOf(output)).toEqual(['docker.io', 'ufw']);
+    expect(packagesOf('E: Unable to locate package')).toEqual([]);
   });
 });
 

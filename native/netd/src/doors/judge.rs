@@ -93,6 +93,14 @@ fn passes(test: &Test, packet: Packet<'_>) -> Option<bool> {
         Test::Protocol(protocol) => Some(*protocol == packet.protocol),
         Test::Port(port) => packet.port.map(|known| known == *port),
         Test::State(mask) => Some(packet.state & mask != 0),
+        Test::Any(tests) => {
+            let passed: Vec<Option<bool>> = tests.iter().map(|test| passes(test, packet)).collect();
+            match passed.contains(&Some(true)) {
+                true => Some(true),
+                false if passed.contains(&None) => None,
+                false => Some(false),
+            }
+        }
         Test::Not(test) => passes(test, packet).map(|passes| !passes),
         Test::Unknown => None,
     }

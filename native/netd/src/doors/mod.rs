@@ -5,26 +5,31 @@
 //! that would drop gets an accept of its own. What may pass is decided by our own table, which
 //! sees every packet as well; a door takes away no drop but the other firewall's own.
 
+mod dbus;
+mod firewalld;
 mod judge;
+mod legacy;
 mod nft;
+mod packets;
 mod rule;
 mod tables;
 
 pub use nft::Chain;
 
 use crate::journal::{Entry, Journal};
-use crate::nft::Result;
-use crate::nft::attr;
-use crate::nft::socket::{Message, NFNL_SUBSYS_NFTABLES, Socket};
-use judge::{ESTABLISHED, NEW, Packet};
+use crate::nft::socket::{Message, Socket};
+use firewalld::{Firewalld, Progress};
+use judge::{ESTABLISHED, NEW};
+use legacy::Legacy;
 use rule::Rule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
 use tables::{Base, Family, Hook, Table, Tables};
-use tapyard_protocol::{Door, DoorState, Firewall, NetworkName};
+use tapyard_protocol::{Code, Door, DoorState, Error, Firewall, Mode, NetworkName, Result};
 
 const DOCKER_USER: &str = "DOCKER-USER";
-const GETRULE: u16 = 7;
 
 /// Where a door is, for the journal: what is to be taken away with the network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +37,10 @@ const GETRULE: u16 = 7;
 pub enum Place {
     /// Rules in a chain of nf_tables.
     Nft(Chain),
+    /// The bridge in a zone of firewalld's.
+    Zone(String),
+    /// Rules in a chain of the old iptables.
+    Legacy(String),
 }
 
 /// A network that is to get through.
@@ -41,6 +50,10 @@ pub struct Wanted {
     pub name: NetworkName,
     /// The label of its objects, which is the comment of its rules.
     pub label: String,
+    /// What its guests reach.
+    pub mode: Mode,
+    /// What passes from port to port of its bridge goes through the firewalls of IP as well.
+    pub bridged: bool,
     /// The way out, where there is one.
     pub uplink: Option<String>,
 }
@@ -49,20 +62,34 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Doors {
     socket: Socket,
+    firewalld: Firewalld,
+    legacy: Legacy,
     found: BTreeMap<NetworkName, Vec<Door>>,
 }
 
+/// A look at one network.
+struct Look<'a> {
+    network: &'a Wanted,
+    journal: &'a mut Journal,
+    now: Instant,
+    changed: bool,
+    /// Doors that are not open.
+    closed: Vec<Door>,
+}
+
 impl Doors {
-    /// Opens its socket in the calling thread's network namespace. Changes nothing.
+    /// Opens its sockets in the calling thread's network namespace. Changes nothing.
     pub fn open() -> Result<Doors> {
         Ok(Doors {
             socket: Socket::open()?,
+            firewalld: Firewalld::default(),
+            legacy: Legacy::open().map_err(|e| Error::kernel("watch the lock of iptables", &e))?,
             found: BTreeMap::new(),
         })
     }
 
     /// The port by which nf_tables' notifications name our own changes.
-    pub fn port(&self) -> Result<u32> {
+    pub fn port(&self) -> crate::nft::Result<u32> {
         self.socket.port()
     }
 
@@ -71,114 +98,234 @@ impl Doors {
         self.found.get(name).cloned().unwrap_or_default()
     }
 
+    /// What to poll.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.firewalld.fd().into_iter().chain([self.legacy.fd()])
+    }
+
+    /// Takes what they have. Whether doors may stand otherwise than before.
+    pub fn on_readable(&mut self) -> bool {
+        self.firewalld.on_readable() | self.legacy.on_readable()
+    }
+
+    /// When somebody who was asked should have answered.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.firewalld.deadline()
+    }
+
+    /// Waits no longer for those whose time is up. Whether there was one.
+    pub fn give_up(&mut self, now: Instant) -> bool {
+        self.firewalld.give_up(now)
+    }
+
     /// Opens a door wherever one is needed for these networks. True when that changed something.
     pub fn hold(&mut self, wanted: &[Wanted], journal: &mut Journal) -> Result<bool> {
         let mut tables = tables::read(&mut self.socket)?;
         let mut changed = false;
         for network in wanted {
-            let mut shut = Vec::new();
-            let bases: Vec<((Family, String), Base)> = tables
-                .iter()
-                .flat_map(|(key, table)| table.bases.iter().map(|base| (key.clone(), base.clone())))
-                .collect();
-            for (key, base) in bases {
-                for at in candidates(&tables, &key, &base) {
-                    let Some(table) = tables.get(&key) else { break };
-                    if !needs(table, key.0, &base, network) {
-                        break;
-                    }
-                    match self.open_door(&at, base.hook, network, table, journal) {
-                        Ok(()) => {
-                            changed = true;
-                            tables = tables::read(&mut self.socket)?;
-                        }
-                        Err(reason) => shut.push(Door {
-                            chain: at.to_string(),
-                            firewall: firewall(table, &at),
-                            state: DoorState::Shut,
-                            command: Some(nft::command(&at, base.hook, &network.name)),
-                            reason: Some(reason),
-                        }),
-                    }
-                }
+            let mut look = Look {
+                network,
+                journal,
+                now: Instant::now(),
+                changed: false,
+                closed: Vec::new(),
+            };
+            self.hold_tables(&mut tables, &mut look)?;
+            let mut doors = open_doors(&tables, look.network);
+            doors.extend(self.hold_legacy(&mut look));
+            if let Some(zone) = zone(&look, &tables) {
+                self.firewalld.lets_through(&network.name);
+                doors.push(zone);
             }
-            let mut doors = open_doors(&tables, network);
-            doors.extend(shut);
+            doors.append(&mut look.closed);
+            changed |= look.changed;
             self.found.insert(network.name.clone(), doors);
         }
         Ok(changed)
     }
 
     /// Takes a network's doors away, in the places that the journal names and by its label. True
-    /// when there was one.
+    /// when there was one. Goes on past errors, and tells the last.
     pub fn remove(&mut self, name: &NetworkName, label: &str, places: &[Place]) -> Result<bool> {
         self.found.remove(name);
-        let mut any = false;
-        for Place::Nft(at) in places {
-            let handles = self.labelled(at, label)?;
-            let plan: Vec<Message> = handles.iter().map(|h| nft::remove(at, *h)).collect();
-            match self.socket.commit(&plan) {
-                Err(error) if tables::is_gone(&error) && self.labelled(at, label)?.is_empty() => {}
-                done => done?,
-            }
-            any |= !plan.is_empty();
+        let mut done = Ok(false);
+        for place in places {
+            let removed = match place {
+                Place::Nft(at) => self.remove_rules(at, label),
+                Place::Zone(zone) => self.firewalld.remove(name, zone),
+                Place::Legacy(chain) => self.legacy.remove(chain, label).map_err(|why| {
+                    Error::new(Code::Kernel, format!("remove the doors of {name}: {why}"))
+                        .hint("Look for rules with its comment: iptables-legacy -S")
+                        .subject(name.as_str())
+                }),
+            };
+            done = match (done, removed) {
+                (Ok(before), Ok(now)) => Ok(before || now),
+                (Err(error), Ok(_)) | (_, Err(error)) => Err(error),
+            };
         }
-        Ok(any)
+        done
+    }
+
+    /// The chains of nf_tables.
+    fn hold_tables(&mut self, tables: &mut Tables, look: &mut Look<'_>) -> Result<()> {
+        let bases: Vec<((Family, String), Base)> = tables
+            .iter()
+            .flat_map(|(key, table)| table.bases.iter().map(|base| (key.clone(), base.clone())))
+            .collect();
+        for (key, base) in bases {
+            for at in candidates(tables, &key, &base) {
+                let Some(table) = tables.get(&key) else { break };
+                if !packets::dropped(table, key.0, &base, look.network) {
+                    break;
+                }
+                if key.1 == firewalld::TABLE && self.ask_firewalld(&at, look) {
+                    break;
+                }
+                match self.open_rules(&at, base.hook, table, look) {
+                    Ok(()) => {
+                        look.changed = true;
+                        *tables = tables::read(&mut self.socket)?;
+                    }
+                    Err(reason) => look.closed.push(Door {
+                        chain: at.to_string(),
+                        firewall: firewall(table, &at),
+                        state: DoorState::Shut,
+                        command: Some(nft::command(&at, base.hook, look.network)),
+                        reason: Some(reason),
+                    }),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether firewalld is going to let the network through.
+    fn ask_firewalld(&mut self, at: &Chain, look: &mut Look<'_>) -> bool {
+        let name = &look.network.name;
+        let opening = match self.firewalld.progress(name) {
+            Progress::Refused => false,
+            Progress::Opening => true,
+            Progress::Ask(zone) => {
+                look.changed = true;
+                record(look, Place::Zone(zone.to_owned())).is_ok()
+                    && self.firewalld.ask(&look.network.name, zone, look.now)
+            }
+        };
+        if opening {
+            look.closed.push(Door {
+                chain: at.to_string(),
+                firewall: Firewall::Firewalld,
+                state: DoorState::Opening,
+                command: None,
+                reason: None,
+            });
+        }
+        opening
     }
 
     /// Puts the accepts at the head of the chain; where they are further down, they do not hold.
-    fn open_door(
+    fn open_rules(
         &mut self,
         at: &Chain,
         hook: Hook,
-        network: &Wanted,
         table: &Table,
-        journal: &mut Journal,
+        look: &mut Look<'_>,
     ) -> std::result::Result<(), String> {
-        journal
-            .append(Entry::Door {
-                network: network.name.clone(),
-                place: Place::Nft(at.clone()),
-            })
-            .map_err(|error| error.message)?;
-        let mut plan: Vec<Message> = labelled(table, &at.chain, &network.label)
+        record(look, Place::Nft(at.clone()))?;
+        let Wanted { label, .. } = look.network;
+        let mut plan: Vec<Message> = labelled(table, &at.chain, label)
             .map(|rule| nft::remove(at, rule.handle))
             .collect();
-        plan.extend(nft::open(at, hook, &network.name, &network.label));
-        self.socket.commit(&plan).map_err(|error| error.to_string())
+        plan.extend(nft::open(at, hook, look.network));
+        let done = self.socket.commit(&plan);
+        done.map_err(|error| error.to_string())
     }
 
-    /// Handles of the rules in a chain that carry this label.
-    fn labelled(&mut self, at: &Chain, label: &str) -> Result<Vec<u64>> {
-        let mut attrs = attr::Attrs::new();
-        attrs.string(1, &at.table).string(2, &at.chain);
-        let rules = self.socket.dump(&Message {
-            operation: format!("list rules of {at}"),
-            kind: NFNL_SUBSYS_NFTABLES << 8 | GETRULE,
-            flags: 0,
-            family: at.family.number(),
-            attrs: attrs.into_bytes(),
-        })?;
-        let rules = rules
-            .iter()
-            .filter_map(|attrs| Rule::parse(attrs, at.family.number()));
-        Ok(rules
-            .filter(|rule| rule.comment.as_deref() == Some(label))
-            .map(|rule| rule.handle)
-            .collect())
+    fn remove_rules(&mut self, at: &Chain, label: &str) -> Result<bool> {
+        let handles = nft::labelled(&mut self.socket, at, label)?;
+        let plan: Vec<Message> = handles.iter().map(|h| nft::remove(at, *h)).collect();
+        match self.socket.commit(&plan) {
+            // Somebody else was quicker.
+            Err(error)
+                if tables::is_gone(&error)
+                    && nft::labelled(&mut self.socket, at, label)?.is_empty() => {}
+            done => done?,
+        }
+        Ok(!plan.is_empty())
     }
+
+    /// The old iptables; answers the doors that are there.
+    fn hold_legacy(&mut self, look: &mut Look<'_>) -> Vec<Door> {
+        let door = |chain: &str, state, command, reason| Door {
+            chain: format!("iptables-legacy filter {chain}"),
+            firewall: match chain {
+                DOCKER_USER => Firewall::Docker,
+                _ => Firewall::Iptables,
+            },
+            state,
+            command,
+            reason,
+        };
+        let label = &look.network.label;
+        let shut = |chain: &str, hook, reason| {
+            let command = legacy::command(chain, hook, look.network);
+            door(chain, DoorState::Shut, Some(command), Some(reason))
+        };
+        let mut table = match self.legacy.read() {
+            Ok(Some(table)) => table,
+            Ok(None) => return Vec::new(),
+            Err(reason) => return vec![shut("FORWARD", Hook::Forward, reason)],
+        };
+        for base in table.bases.clone() {
+            let docker = base.hook == Hook::Forward && table.rules.contains_key(DOCKER_USER);
+            let chains = docker.then_some(DOCKER_USER).into_iter();
+            for chain in chains.chain([base.name.as_str()]) {
+                if !packets::dropped(&table, legacy::FAMILY, &base, look.network) {
+                    break;
+                }
+                let opened = record(look, Place::Legacy(chain.to_owned())).and_then(|()| {
+                    self.legacy.open_door(chain, base.hook, look.network)?;
+                    Ok(self.legacy.read()?.unwrap_or_default())
+                });
+                match opened {
+                    Ok(read) => {
+                        look.changed = true;
+                        table = read;
+                    }
+                    Err(reason) => look.closed.push(shut(chain, base.hook, reason)),
+                }
+            }
+        }
+        let chains = table.rules.keys();
+        chains
+            .filter(|chain| labelled(&table, chain, label).next().is_some())
+            .map(|chain| door(chain, DoorState::Open, None, None))
+            .collect()
+    }
+}
+
+/// Journals a place before there is a door.
+fn record(look: &mut Look<'_>, place: Place) -> std::result::Result<(), String> {
+    let network = look.network.name.clone();
+    let known = look.journal.state().networks.get(&network);
+    if known.is_some_and(|known| known.doors.contains(&place)) {
+        return Ok(());
+    }
+    let entry = Entry::Door { network, place };
+    look.journal.append(entry).map_err(|error| error.message)
 }
 
 /// Where to open a door into this base chain, the best first. Docker keeps what is in
 /// DOCKER-USER when it starts again.
-fn candidates(tables: &Tables, (family, table): &(Family, String), base: &Base) -> Vec<Chain> {
+fn candidates(tables: &Tables, key: &(Family, String), base: &Base) -> Vec<Chain> {
     let chain = |name: &str| Chain {
-        family: *family,
-        table: table.clone(),
+        family: key.0,
+        table: key.1.clone(),
         chain: name.to_owned(),
     };
     let docker = tables
-        .get(&(*family, table.clone()))
+        .get(key)
         .is_some_and(|table| table.rules.contains_key(DOCKER_USER));
     let mut chains = Vec::new();
     if docker && base.hook == Hook::Forward {
@@ -188,45 +335,6 @@ fn candidates(tables: &Tables, (family, table): &(Family, String), base: &Base) 
     chains
 }
 
-/// Whether the base chain would drop any packet that has to get through.
-fn needs(table: &Table, family: Family, base: &Base, network: &Wanted) -> bool {
-    packets(base.hook, network).iter().any(|packet| {
-        family.sees(packet.family)
-            && judge::dropped_in(&table.rules, &base.name, base.policy_drops, *packet).is_some()
-    })
-}
-
-/// What has to get through: new connections of the guests, the answers to them, and what asks
-/// for an address or a name.
-fn packets(hook: Hook, network: &Wanted) -> Vec<Packet<'_>> {
-    let bridge = Some(network.name.as_str());
-    let uplink = network.uplink.as_deref();
-    let packet = |incoming, outgoing, protocol: i32, port, state| Packet {
-        family: libc::NFPROTO_IPV4 as u8,
-        incoming,
-        outgoing,
-        protocol: protocol as u8,
-        port,
-        state,
-    };
-    match hook {
-        Hook::Forward => [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMP]
-            .into_iter()
-            .flat_map(|protocol| {
-                [
-                    packet(bridge, uplink, protocol, None, NEW),
-                    packet(uplink, bridge, protocol, None, ESTABLISHED),
-                ]
-            })
-            .collect(),
-        Hook::Input => vec![
-            packet(bridge, None, libc::IPPROTO_UDP, Some(67), NEW),
-            packet(bridge, None, libc::IPPROTO_UDP, Some(53), NEW),
-            packet(bridge, None, libc::IPPROTO_TCP, Some(53), NEW),
-        ],
-    }
-}
-
 fn labelled<'a>(table: &'a Table, chain: &str, label: &'a str) -> impl Iterator<Item = &'a Rule> {
     let rules = table.rules.get(chain).map_or(&[][..], Vec::as_slice);
     rules
@@ -234,7 +342,7 @@ fn labelled<'a>(table: &'a Table, chain: &str, label: &'a str) -> impl Iterator<
         .filter(move |rule| rule.comment.as_deref() == Some(label))
 }
 
-/// The doors that are there for this network.
+/// The doors of rules that are there for this network.
 fn open_doors(tables: &Tables, network: &Wanted) -> Vec<Door> {
     let mut doors = Vec::new();
     for ((family, name), table) in tables {
@@ -259,11 +367,37 @@ fn open_doors(tables: &Tables, network: &Wanted) -> Vec<Door> {
     doors
 }
 
+/// The door of firewalld's, where it was asked for one and lets through.
+fn zone(look: &Look<'_>, tables: &Tables) -> Option<Door> {
+    let firewalld = tables
+        .iter()
+        .find(|((_, name), _)| name == firewalld::TABLE);
+    let ((family, _), table) = firewalld?;
+    let recorded = look.journal.state().networks.get(&look.network.name)?;
+    let zone = recorded.doors.iter().rev().find_map(|place| match place {
+        Place::Zone(zone) => Some(zone),
+        Place::Nft(_) | Place::Legacy(_) => None,
+    })?;
+    let label = &look.network.label;
+    let by_rules = |base: &Base| labelled(table, &base.name, label).next().is_some();
+    let open = table
+        .bases
+        .iter()
+        .all(|base| !by_rules(base) && !packets::dropped(table, *family, base, look.network));
+    open.then(|| Door {
+        chain: format!("zone {zone}"),
+        firewall: Firewall::Firewalld,
+        state: DoorState::Open,
+        command: None,
+        reason: None,
+    })
+}
+
 /// Whose a chain is, for people.
 fn firewall(table: &Table, at: &Chain) -> Firewall {
     if at.chain == DOCKER_USER {
         Firewall::Docker
-    } else if at.table == "firewalld" {
+    } else if at.table == firewalld::TABLE {
         Firewall::Firewalld
     } else if table.rules.keys().any(|chain| chain.starts_with("ufw")) {
         Firewall::Ufw

@@ -4,18 +4,22 @@
 //! In the chains of iptables they are what iptables itself would write, so that it can read them
 //! back: ports by its own match, a counter in each rule.
 
-use super::rule::UDATA_COMMENT;
+use super::Wanted;
+use super::rule::{Rule, UDATA_COMMENT};
 use super::tables::{Family, Hook};
+use crate::nft::Result;
 use crate::nft::attr::Attrs;
 use crate::nft::expr::{
     self, Expr, META_IIFNAME, META_L4PROTO, META_OIFNAME, PAYLOAD_NETWORK, PAYLOAD_TRANSPORT,
     Verdict,
 };
-use crate::nft::socket::{Message, NFNL_SUBSYS_NFTABLES, NLM_F_CREATE};
+use crate::nft::socket::{Message, NFNL_SUBSYS_NFTABLES, NLM_F_CREATE, Socket};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use tapyard_protocol::Mode;
 
 const NEWRULE: u16 = 6;
+const GETRULE: u16 = 7;
 const DELRULE: u16 = 8;
 
 /// A chain of somebody else's.
@@ -48,10 +52,10 @@ pub(super) fn is_iptables(family: Family, chain: &str) -> bool {
 }
 
 /// Adds the accepts of one network at the head of the chain, in the order in which they are here.
-pub(super) fn open(at: &Chain, hook: Hook, bridge: &str, label: &str) -> Vec<Message> {
+pub(super) fn open(at: &Chain, hook: Hook, network: &Wanted) -> Vec<Message> {
     let iptables = is_iptables(at.family, &at.chain);
     let interface = |meta| {
-        let mut name = bridge.as_bytes().to_vec();
+        let mut name = network.name.as_bytes().to_vec();
         name.resize(
             if iptables {
                 name.len() + 1
@@ -63,6 +67,13 @@ pub(super) fn open(at: &Chain, hook: Hook, bridge: &str, label: &str) -> Vec<Mes
         vec![Expr::Meta(meta), Expr::Equal(name)]
     };
     let rules: Vec<_> = match hook {
+        // Between its own ports only.
+        Hook::Forward if network.mode == Mode::Isolated => {
+            vec![(
+                0,
+                [interface(META_IIFNAME), interface(META_OIFNAME)].concat(),
+            )]
+        }
         Hook::Forward => vec![(0, interface(META_IIFNAME)), (0, interface(META_OIFNAME))],
         Hook::Input => SERVICES
             .iter()
@@ -81,7 +92,7 @@ pub(super) fn open(at: &Chain, hook: Hook, bridge: &str, label: &str) -> Vec<Mes
     rules
         .map(|(protocol, mut exprs)| {
             exprs.extend([Expr::Counter, Expr::Verdict(Verdict::Accept)]);
-            add(at, protocol, &exprs, label)
+            add(at, protocol, &exprs, &network.label)
         })
         .collect()
 }
@@ -99,9 +110,31 @@ pub(super) fn remove(at: &Chain, handle: u64) -> Message {
     )
 }
 
+/// Handles of the rules in a chain that carry this label; none where there is no such chain.
+pub(super) fn labelled(socket: &mut Socket, at: &Chain, label: &str) -> Result<Vec<u64>> {
+    let rules = socket.dump(&message(
+        at,
+        format!("list rules of {at}"),
+        GETRULE,
+        0,
+        |_| (),
+    ))?;
+    let rules = rules
+        .iter()
+        .filter_map(|attrs| Rule::parse(attrs, at.family.number(), &mut |_| None));
+    Ok(rules
+        .filter(|rule| rule.comment.as_deref() == Some(label))
+        .map(|rule| rule.handle)
+        .collect())
+}
+
 /// What a user would type to have the same.
-pub(super) fn command(at: &Chain, hook: Hook, bridge: &str) -> String {
+pub(super) fn command(at: &Chain, hook: Hook, network: &Wanted) -> String {
+    let bridge = &network.name;
     let matches: Vec<String> = match hook {
+        Hook::Forward if network.mode == Mode::Isolated => {
+            vec![format!("iifname {bridge} oifname {bridge}")]
+        }
         Hook::Forward => vec![format!("iifname {bridge}"), format!("oifname {bridge}")],
         Hook::Input => SERVICES
             .iter()

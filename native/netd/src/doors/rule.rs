@@ -36,6 +36,8 @@ pub(super) enum Test {
     Protocol(u8),
     /// Its destination port.
     Port(u16),
+    /// It passes any of these.
+    Any(Vec<Test>),
     /// It fails the test that follows.
     Not(Box<Test>),
     /// Its connection's state is one of these bits.
@@ -57,6 +59,15 @@ impl Name {
         Name {
             text: value[..end.unwrap_or(value.len())].to_vec(),
             whole: end.is_some() || value.len() >= libc::IFNAMSIZ,
+        }
+    }
+
+    /// As iptables writes it.
+    pub(super) fn of_iptables(text: &str) -> Name {
+        let beginning = text.strip_suffix('+');
+        Name {
+            text: beginning.unwrap_or(text).as_bytes().to_vec(),
+            whole: beginning.is_none(),
         }
     }
 
@@ -102,8 +113,9 @@ enum Load {
 }
 
 impl Rule {
-    /// From the attributes of a `NFT_MSG_NEWRULE`; `family` is the table's (`NFPROTO_…`).
-    pub(super) fn parse(attrs: &[u8], family: u8) -> Option<Rule> {
+    /// From the attributes of a `NFT_MSG_NEWRULE`; `family` is the table's (`NFPROTO_…`), and
+    /// `keys_of` tells the keys of its sets where they are worth knowing.
+    pub(super) fn parse(attrs: &[u8], family: u8, keys_of: &mut KeysOf<'_>) -> Option<Rule> {
         let handle = u64::from_be_bytes(attr::find(attrs, 3)?.get(..8)?.try_into().ok()?);
         let mut rule = Rule {
             handle,
@@ -117,12 +129,19 @@ impl Rule {
                 .and_then(attr::string)
                 .unwrap_or_default();
             let data = attr::find(expr, 2).unwrap_or_default();
-            rule.add(name, data, family, &mut registers);
+            rule.add(name, data, family, &mut registers, keys_of);
         }
         Some(rule)
     }
 
-    fn add(&mut self, name: &str, data: &[u8], family: u8, registers: &mut Vec<(u32, Load)>) {
+    fn add(
+        &mut self,
+        name: &str,
+        data: &[u8],
+        family: u8,
+        registers: &mut Vec<(u32, Load)>,
+        keys_of: &mut KeysOf<'_>,
+    ) {
         let number = |kind| attr::find(data, kind).and_then(attr::be32);
         let mut load = |register: Option<u32>, what| {
             // A register that is written again holds the new value only.
@@ -180,6 +199,16 @@ impl Rule {
                 let value = attr::find(data, 3).and_then(|value| attr::find(value, 1));
                 self.tests.push(compare(what, number(2), value));
             }
+            // NFTA_LOOKUP_DREG: a map, whose values are not looked at.
+            "lookup" if number(3).is_none() => {
+                let what = number(2).and_then(|source| held(registers, source));
+                let set = attr::find(data, 1).and_then(attr::string);
+                let test = one_of(what, set, keys_of);
+                self.tests.push(match number(5).unwrap_or(0) {
+                    0 => test,
+                    _ => Test::Not(Box::new(test)),
+                });
+            }
             "immediate" if number(1) == Some(REG_VERDICT) => {
                 let verdict = attr::find(data, 2).and_then(|data| attr::find(data, 2));
                 self.decision = verdict.and_then(decision);
@@ -192,7 +221,11 @@ impl Rule {
                     self.decision = Some(Decision::Drop);
                 }
             }
-            "match" if attr::find(data, 1).and_then(attr::string) == Some("comment") => {}
+            // Whoever restores what iptables saved has comments in a match.
+            "match" if attr::find(data, 1).and_then(attr::string) == Some("comment") => {
+                let text = attr::find(data, 3).and_then(attr::string);
+                self.comment = self.comment.take().or(text.map(str::to_owned));
+            }
             "counter" | "log" | "notrack" | "immediate" => {}
             _ => self.tests.push(Test::Unknown),
         }
@@ -202,6 +235,25 @@ impl Rule {
 fn held(registers: &[(u32, Load)], register: u32) -> Option<Load> {
     let found = registers.iter().find(|(other, _)| *other == register);
     found.map(|(_, load)| *load)
+}
+
+/// The keys of a set, by its name; none where they are not known.
+pub(super) type KeysOf<'a> = dyn FnMut(&str) -> Option<Vec<Vec<u8>>> + 'a;
+
+fn one_of(what: Option<Load>, set: Option<&str>, keys_of: &mut KeysOf<'_>) -> Test {
+    let (Some(what), Some(set)) = (what, set) else {
+        return Test::Unknown;
+    };
+    // Sets of addresses may be large, and say nothing of a packet whose addresses are not known.
+    if what == Load::Other {
+        return Test::Unknown;
+    }
+    let tests: Option<Vec<Test>> = keys_of(set).map(|keys| {
+        let keys = keys.iter();
+        keys.map(|key| compare(Some(what), Some(CMP_EQ), Some(key)))
+            .collect()
+    });
+    tests.map_or(Test::Unknown, Test::Any)
 }
 
 fn compare(what: Option<Load>, op: Option<u32>, value: Option<&[u8]>) -> Test {

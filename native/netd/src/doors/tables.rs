@@ -4,7 +4,7 @@
 
 use super::judge::Rules;
 use super::rule::Rule;
-use crate::nft::attr;
+use crate::nft::attr::{self, Attrs};
 use crate::nft::socket::{Message, NFNL_SUBSYS_NFTABLES, Socket};
 use crate::nft::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use std::fmt;
 
 const GETCHAIN: u16 = 4;
 const GETRULE: u16 = 7;
+const GETSETELEM: u16 = 13;
 const NF_DROP: u32 = 0;
 
 /// A table's family.
@@ -95,10 +96,33 @@ pub(super) fn read(socket: &mut Socket) -> Result<Tables> {
             continue;
         }
         for attrs in socket.dump(&list("list rules", GETRULE, family))? {
-            add_rule(&mut tables, family, &attrs);
+            add_rule(&mut tables, family, &attrs, socket);
         }
     }
     Ok(tables)
+}
+
+/// The keys of a set; none where it has ranges, or cannot be read.
+fn keys(socket: &mut Socket, family: Family, table: &str, set: &str) -> Option<Vec<Vec<u8>>> {
+    let mut attrs = Attrs::new();
+    attrs.string(1, table).string(2, set);
+    let message = Message {
+        attrs: attrs.into_bytes(),
+        ..list("list a set", GETSETELEM, family)
+    };
+    let dump = socket.dump(&message).ok()?;
+    let lists = dump.iter().filter_map(|attrs| attr::find(attrs, 3));
+    lists
+        .flat_map(attr::parse)
+        .map(|(_, element)| key(element))
+        .collect()
+}
+
+/// The key of an element that is no end of a range.
+fn key(element: &[u8]) -> Option<Vec<u8>> {
+    let flags = attr::find(element, 3).and_then(attr::be32).unwrap_or(0);
+    let key = attr::find(attr::find(element, 1)?, 1)?;
+    (flags == 0).then(|| key.to_vec())
 }
 
 fn list(operation: &str, kind: u16, family: Family) -> Message {
@@ -144,11 +168,12 @@ fn add_chain(tables: &mut Tables, family: Family, attrs: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn add_rule(tables: &mut Tables, family: Family, attrs: &[u8]) -> Option<()> {
+fn add_rule(tables: &mut Tables, family: Family, attrs: &[u8], socket: &mut Socket) -> Option<()> {
     let table = attr::find(attrs, 1).and_then(attr::string)?.to_owned();
     let chain = attr::find(attrs, 2).and_then(attr::string)?;
+    let mut keys_of = |set: &str| keys(socket, family, &table, set);
+    let rule = Rule::parse(attrs, family.number(), &mut keys_of)?;
     let table = tables.get_mut(&(family, table))?;
-    let rule = Rule::parse(attrs, family.number())?;
     table.rules.entry(chain.to_owned()).or_default().push(rule);
     Some(())
 }
@@ -161,7 +186,6 @@ pub(super) fn is_gone(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nft::attr::Attrs;
 
     fn chain(table: &str, kind: &str, hook: u32, policy: u32) -> Vec<u8> {
         let mut attrs = Attrs::new();
@@ -195,7 +219,7 @@ mod tests {
         let mut tables = Tables::new();
         for bytes in [&[][..], &[0; 7], &[255; 64], &[8, 0, 1, 0, 0, 0, 0, 0]] {
             assert_eq!(add_chain(&mut tables, Family::Inet, bytes), None);
-            assert_eq!(add_rule(&mut tables, Family::Inet, bytes), None);
+            assert_eq!(key(bytes), None);
         }
     }
 }

@@ -5,7 +5,8 @@
 use super::{Engine, label};
 use crate::doors::Wanted;
 use crate::journal::Recorded;
-use tapyard_protocol::{Door, Error, Mode, NetworkName, Result, Scope};
+use crate::sysctl;
+use tapyard_protocol::{Door, Mode, NetworkName, Result, Scope};
 
 impl Engine {
     /// Opens what is shut, for one network or for all. True when something was.
@@ -14,6 +15,7 @@ impl Engine {
         if self.config.identity.scope != Scope::Host {
             return false;
         }
+        let bridged = sysctl::bridged_pass_iptables();
         let uplink = self.uplink.state().device;
         let networks = self.journal.state().networks.values();
         let wanted: Vec<Wanted> = networks
@@ -22,7 +24,9 @@ impl Engine {
             .map(|network| Wanted {
                 name: network.spec.name.clone(),
                 label: self.label_of(network),
-                uplink: uplink.clone().filter(|_| network.spec.mode.forwards()),
+                mode: network.spec.mode,
+                bridged,
+                uplink: uplink.clone(),
             })
             .collect();
         if wanted.is_empty() {
@@ -41,7 +45,6 @@ impl Engine {
         let label = self.label_of(recorded);
         self.doors
             .remove(&recorded.spec.name, &label, &recorded.doors)
-            .map_err(Error::from)
     }
 
     /// The doors of a network, as last held.

@@ -13,7 +13,9 @@ use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result};
 
 /// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
 /// observers are told how it is.
-const REPAIRS: usize = 5;
+pub(super) const REPAIRS: usize = 5;
+/// The same for doors in other firewalls.
+pub(super) const DOOR_REPAIRS: usize = 50;
 const REPAIR_WINDOW: Duration = Duration::from_secs(10);
 
 impl From<nft::Error> for Error {
@@ -23,25 +25,36 @@ impl From<nft::Error> for Error {
 }
 
 /// When repairs were made.
-#[derive(Debug, Default)]
-pub struct Repairs(Vec<Instant>);
+#[derive(Debug)]
+pub struct Repairs {
+    limit: usize,
+    made: Vec<Instant>,
+}
 
 impl Repairs {
+    /// None was made yet, and so many may be.
+    pub fn at_most(limit: usize) -> Repairs {
+        let made = Vec::with_capacity(limit);
+        Repairs { limit, made }
+    }
+
     /// Whether another one may be made now.
     pub fn allowed(&mut self, now: Instant) -> bool {
-        self.0
+        self.made
             .retain(|then| now.duration_since(*then) < REPAIR_WINDOW);
-        self.0.len() < REPAIRS
+        self.made.len() < self.limit
     }
 
     /// When another one may be made at the latest.
     pub fn next(&self, now: Instant) -> Instant {
-        self.0.first().map_or(now, |first| *first + REPAIR_WINDOW)
+        self.made
+            .first()
+            .map_or(now, |first| *first + REPAIR_WINDOW)
     }
 
     /// One was made.
     pub fn count(&mut self, now: Instant) {
-        self.0.push(now);
+        self.made.push(now);
     }
 }
 
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn repairs_are_limited() {
-        let mut repairs = Repairs::default();
+        let mut repairs = Repairs::at_most(REPAIRS);
         let now = Instant::now();
         for _ in 0..REPAIRS {
             assert!(repairs.allowed(now));

@@ -30,7 +30,7 @@ use crate::journal::{Journal, Recorded};
 use crate::nft::{Filter, Guard};
 use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
-use forwarding::Repairs;
+use forwarding::{DOOR_REPAIRS, REPAIRS, Repairs};
 use guard::GuardedTap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -97,6 +97,8 @@ pub struct Engine {
     reload: BTreeSet<NetworkName>,
     taps: Taps,
     repairs: Repairs,
+    /// Who loads a firewall anew does it in many steps, and each may shut a door.
+    door_repairs: Repairs,
     /// When to look again after repairs that were too many or failed.
     repair_at: Option<Instant>,
     /// The filter may have been changed by somebody.
@@ -116,6 +118,8 @@ pub enum Source {
     Filter,
     /// The lease files.
     Leases,
+    /// Other firewalls.
+    Doors,
     /// The way out.
     Uplink,
     /// A network's dnsmasq.
@@ -154,7 +158,8 @@ impl Engine {
             dns: BTreeMap::new(),
             reload: BTreeSet::new(),
             taps: Taps::new(),
-            repairs: Repairs::default(),
+            repairs: Repairs::at_most(REPAIRS),
+            door_repairs: Repairs::at_most(DOOR_REPAIRS),
             repair_at: None,
             filter_doubtful: false,
             taps_doubtful: false,
@@ -201,6 +206,7 @@ impl Engine {
             (Source::Filter, self.filter_watch.fd()),
             (Source::Leases, self.leases.fd()),
         ];
+        sources.extend(self.doors.fds().map(|fd| (Source::Doors, fd)));
         sources.extend(self.uplink.fd().map(|fd| (Source::Uplink, fd)));
         let dns = self.dns_fds();
         sources.extend(dns.map(|(name, fd)| (Source::Dns(name.clone()), fd)));
@@ -236,6 +242,12 @@ impl Engine {
                     self.taps_doubtful = true;
                 }
             }
+            Source::Doors => {
+                if self.doors.on_readable() {
+                    self.filter_doubtful = true;
+                    self.dirty = true;
+                }
+            }
             Source::Uplink => {
                 if self.uplink.on_readable() {
                     self.dirty = true;
@@ -254,12 +266,17 @@ impl Engine {
 
     /// When [`Engine::on_deadline`] has something to do by itself.
     pub fn deadline(&self) -> Option<Instant> {
-        self.dns_retry().into_iter().chain(self.repair_at).min()
+        let retries = self.dns_retry().into_iter().chain(self.repair_at);
+        retries.chain(self.doors.deadline()).min()
     }
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Instant) {
         self.dirty |= self.restart_dns(now);
+        if self.doors.give_up(now) {
+            self.filter_doubtful = true;
+            self.dirty = true;
+        }
         if self.repair_at.is_some_and(|at| at <= now) {
             self.repair_at = None;
             self.dirty = true;
@@ -271,7 +288,8 @@ impl Engine {
     /// have been gathered for a while; mends the filter if somebody spoilt it.
     pub fn take_dirty(&mut self) -> bool {
         if std::mem::take(&mut self.filter_doubtful) {
-            self.repair(|engine| Ok(engine.hold_rules()? | engine.hold_doors(None)));
+            self.repair(Engine::hold_rules);
+            self.repair_doors();
         }
         if std::mem::take(&mut self.taps_doubtful)
             && let Err(error) = self.hold_guard()
@@ -306,6 +324,16 @@ impl Engine {
                 self.repair_at = Some(self.repairs.next(now));
                 eprintln!("hold the filter and forwarding: {error}");
             }
+        }
+    }
+
+    /// Mends doors that somebody may have shut.
+    fn repair_doors(&mut self) {
+        let now = Instant::now();
+        if !self.door_repairs.allowed(now) {
+            self.repair_at = Some(self.door_repairs.next(now));
+        } else if self.hold_doors(None) {
+            self.door_repairs.count(now);
         }
     }
 

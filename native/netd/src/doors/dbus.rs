@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: Apache-2.0
+//! As much of D-Bus as a client needs that calls methods with strings and is told of signals
+//! (D-Bus specification, "Message Protocol"). It never waits but to connect and where it is told to.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// Where the system bus listens; no environment variable is asked.
+const SOCKET: &str = "/run/dbus/system_bus_socket";
+/// How long the bus may take to let us in: it answers within a millisecond.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Messages of others may be larger than anything that concerns us, but not without bound.
+const MAX_MESSAGE: usize = 1 << 20;
+const HEADER: usize = 16;
+const NO_AUTO_START: u8 = 2;
+
+const CALL: u8 = 1;
+const REPLY: u8 = 2;
+const ERROR: u8 = 3;
+const SIGNAL: u8 = 4;
+
+const PATH: u8 = 1;
+const INTERFACE: u8 = 2;
+const MEMBER: u8 = 3;
+const ERROR_NAME: u8 = 4;
+const REPLY_SERIAL: u8 = 5;
+const DESTINATION: u8 = 6;
+const SIGNATURE: u8 = 8;
+
+/// A method of an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Method<'a> {
+    pub(super) destination: &'a str,
+    pub(super) path: &'a str,
+    pub(super) interface: &'a str,
+    pub(super) member: &'a str,
+}
+
+/// The bus itself.
+const BUS: Method<'_> = Method {
+    destination: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+    member: "",
+};
+
+/// What the bus has for us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Message {
+    /// The answer to a call, or why there is none: the error's name and text.
+    Answer {
+        serial: u32,
+        result: std::result::Result<(), (String, String)>,
+    },
+    /// Interface and member, with the strings that its body begins with.
+    Signal {
+        interface: String,
+        member: String,
+        strings: Vec<String>,
+    },
+}
+
+/// A connection to the system bus.
+#[derive(Debug)]
+pub(super) struct Bus {
+    stream: UnixStream,
+    unread: Vec<u8>,
+    serial: u32,
+}
+
+impl Bus {
+    /// Connects, says who we are, and asks for these signals.
+    pub(super) fn open(matches: &[&str]) -> io::Result<Bus> {
+        let mut stream = UnixStream::connect(SOCKET)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
+        stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            answer.push(byte[0]);
+            if answer.len() > 256 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        if !answer.starts_with(b"OK ") {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        stream.write_all(b"BEGIN\r\n")?;
+        stream.set_nonblocking(true)?;
+        let mut bus = Bus {
+            stream,
+            unread: Vec::new(),
+            serial: 0,
+        };
+        bus.call_bus("Hello", &[])?;
+        for rule in matches {
+            bus.call_bus("AddMatch", &[rule])?;
+        }
+        Ok(bus)
+    }
+
+    /// Readable when there is something for [`Bus::read`].
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Calls a method; its answer comes with the serial that this returns.
+    pub(super) fn call(&mut self, method: Method<'_>, args: &[&str]) -> io::Result<u32> {
+        self.serial += 1;
+        let bytes = encode(self.serial, method, args);
+        // A request is a few hundred bytes: a bus whose buffer has no room for it is stuck.
+        self.stream.write_all(&bytes)?;
+        Ok(self.serial)
+    }
+
+    fn call_bus(&mut self, member: &'static str, args: &[&str]) -> io::Result<u32> {
+        self.call(Method { member, ..BUS }, args)
+    }
+
+    /// All that has come, without waiting. An error where the connection is of no use any more.
+    pub(super) fn read(&mut self) -> io::Result<Vec<Message>> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(size) => self.unread.extend_from_slice(&buffer[..size]),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let mut messages = Vec::new();
+        while let Some(size) = size_of(&self.unread)? {
+            if self.unread.len() < size {
+                break;
+            }
+            let message: Vec<u8> = self.unread.drain(..size).collect();
+            messages.extend(decode(&message).ok_or(io::ErrorKind::InvalidData)?);
+        }
+        Ok(messages)
+    }
+
+    /// Waits for the answer to a call, and gives it with all that came before.
+    pub(super) fn wait(&mut self, serial: u32, patience: Duration) -> io::Result<Vec<Message>> {
+        let deadline = Instant::now() + patience;
+        let mut all = Vec::new();
+        loop {
+            all.extend(self.read()?);
+            let answered = |message: &Message| matches!(message, Message::Answer { serial: of, .. } if *of == serial);
+            if all.iter().any(answered) {
+                return Ok(all);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let timeout = Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(0),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match poll(
+                &mut [PollFd::new(&self.stream, PollFlags::IN)],
+                Some(&timeout),
+            ) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+fn encode(serial: u32, method: Method<'_>, args: &[&str]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for arg in args {
+        put_string(&mut body, arg);
+    }
+    let mut fields = Vec::new();
+    for (code, kind, value) in [
+        (PATH, "o", method.path),
+        (INTERFACE, "s", method.interface),
+        (MEMBER, "s", method.member),
+        (DESTINATION, "s", method.destination),
+    ] {
+        put_field(&mut fields, code, kind);
+        put_string(&mut fields, value);
+    }
+    if !args.is_empty() {
+        put_field(&mut fields, SIGNATURE, "g");
+        fields.push(args.len() as u8);
+        fields.resize(fields.len() + args.len(), b's');
+        fields.push(0);
+    }
+    let mut bytes = vec![b'l', CALL, NO_AUTO_START, 1];
+    for number in [body.len() as u32, serial, fields.len() as u32] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes.extend_from_slice(&fields);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// Fields begin at multiples of 8 of the message; the 16 bytes before them do as well.
+fn put_field(fields: &mut Vec<u8>, code: u8, kind: &str) {
+    fields.resize(fields.len().next_multiple_of(8), 0);
+    fields.extend_from_slice(&[code, 1, kind.as_bytes()[0], 0]);
+}
+
+fn put_string(bytes: &mut Vec<u8>, text: &str) {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(
+        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
+}
+
+/// How long the message is that begins here, once that can be told.
+fn size_of(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let (Some(body), Some(fields)) = (u32_at(bytes, 4), u32_at(bytes, 12)) else {
+        return Ok(None);
+    };
+    let size = (HEADER as u64 + u64::from(fields)).next_multiple_of(8) + u64::from(body);
+    match usize::try_from(size) {
+        Ok(size) if bytes[0] == b'l' && size <= MAX_MESSAGE => Ok(Some(size)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Reads values one after the other.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn align(&mut self, to: usize) {
+        self.at = self.at.next_multiple_of(to);
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        self.align(4);
+        let number = u32_at(self.bytes, self.at)?;
+        self.at += 4;
+        Some(number)
+    }
+
+    fn text(&mut self, len: usize) -> Option<&'a str> {
+        let end = self.at.checked_add(len)?;
+        let text = self.bytes.get(self.at..end)?;
+        // With its NUL.
+        self.at = end + 1;
+        std::str::from_utf8(text).ok()
+    }
+
+    fn string(&mut self) -> Option<&'a str> {
+        let len = self.number()? as usize;
+        self.text(len)
+    }
+
+    fn signature(&mut self) -> Option<&'a str> {
+        let len = usize::from(self.byte()?);
+        self.text(len)
+    }
+}
+
+/// Nothing inside where it is a message that does not concern us; none where it is no message.
+fn decode(message: &[u8]) -> Option<Option<Message>> {
+    let fields_end = HEADER + u32_at(message, 12)? as usize;
+    let mut fields = Reader {
+        bytes: message.get(..fields_end)?,
+        at: HEADER,
+    };
+    let (mut interface, mut member, mut error, mut signature) = ("", "", "", "");
+    let mut reply_to = None;
+    loop {
+        fields.align(8);
+        if fields.at >= fields_end {
+            break;
+        }
+        let code = fields.byte()?;
+        match (code, fields.signature()?) {
+            (REPLY_SERIAL, "u") => reply_to = Some(fields.number()?),
+            (_, "u") => _ = fields.number()?,
+            (SIGNATURE, "g") => signature = fields.signature()?,
+            (_, "s" | "o") => {
+                let value = fields.string()?;
+                match code {
+                    INTERFACE => interface = value,
+                    MEMBER => member = value,
+                    ERROR_NAME => error = value,
+                    _ => {}
+                }
+            }
+            _ => return None,
+        }
+    }
+    let strings = || {
+        let mut body = Reader {
+            bytes: message
+                .get(fields_end.next_multiple_of(8)..)
+                .unwrap_or_default(),
+            at: 0,
+        };
+        let count = signature.bytes().take_while(|kind| *kind == b's').count();
+        let found: Option<Vec<String>> = (0..count)
+            .map(|_| body.string().map(str::to_owned))
+            .collect();
+        found
+    };
+    let answer = |result| {
+        Some(Message::Answer {
+            serial: reply_to?,
+            result,
+        })
+    };
+    Some(match *message.get(1)? {
+        REPLY => answer(Ok(())),
+        ERROR => {
+            let text = strings()?.into_iter().next().unwrap_or_default();
+            answer(Err((error.to_owned(), text)))
+        }
+        SIGNAL => Some(Message::Signal {
+            interface: interface.to_owned(),
+            member: member.to_owned(),
+            strings: strings()?,
+        }),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message as the bus would send it: our own call with another type and more fields.
+    fn from_bus(kind: u8, fields: &[(u8, &str, &str)], body: &[&str]) -> Vec<u8> {
+        let mut list = Vec::new();
+        for (code, signature, value) in fields {
+            put_field(&mut list, *code, signature);
+            match *signature {
+                "u" => {
+                    let number: u32 = value.parse().unwrap();
+                    list.extend_from_slice(&number.to_le_bytes());
+                }
+                "g" => {
+                    list.push(value.len() as u8);
+                    list.extend_from_slice(value.as_bytes());
+                    list.push(0);
+                }
+                _ => put_string(&mut list, value),
+            }
+        }
+        let mut text = Vec::new();
+        for value in body {
+            put_string(&mut text, value);
+        }
+        let mut bytes = vec![b'l', kind, 0, 1];
+        for number in [text.len() as u32, 1, list.len() as u32] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&list);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes.extend_from_slice(&text);
+        bytes
+    }
+
+    #[test]
+    fn answers_errors_and_signals() {
+        let reply = from_bus(REPLY, &[(REPLY_SERIAL, "u", "7"), (7, "s", ":1.1")], &[]);
+        assert_eq!(size_of(&reply).unwrap(), Some(reply.len()));
+        assert_eq!(
+            decode(&reply),
+            Some(Some(Message::Answer {
+                serial: 7,
+                result: Ok(())
+            }))
+        );
+        let error = from_bus(
+            ERROR,
+            &[
+                (ERROR_NAME, "s", "org.x"),
+                (REPLY_SERIAL, "u", "8"),
+                (SIGNATURE, "g", "s"),
+            ],
+            &["INVALID_ZONE: libvirt"],
+        );
+        assert_eq!(
+            decode(&error),
+            Some(Some(Message::Answer {
+                serial: 8,
+                result: Err(("org.x".into(), "INVALID_ZONE: libvirt".into())),
+            }))
+        );
+        let signal = from_bus(
+            SIGNAL,
+            &[
+                (INTERFACE, "s", "org.i"),
+                (MEMBER, "s", "NameOwnerChanged"),
+                (SIGNATURE, "g", "sss"),
+            ],
+            &["name", "", ":1.4"],
+        );
+        assert_eq!(
+            decode(&signal),
+            Some(Some(Message::Signal {
+                interface: "org.i".into(),
+                member: "NameOwnerChanged".into(),
+                strings: vec!["name".into(), String::new(), ":1.4".into()],
+            }))
+        );
+    }
+
+    #[test]
+    fn torn_and_hostile_messages() {
+        let whole = from_bus(
+            ERROR,
+            &[(ERROR_NAME, "s", "org.x"), (SIGNATURE, "g", "s")],
+            &["text"],
+        );
+        for end in 0..whole.len() {
+            // Whatever it says, it says it without reading beyond the end.
+            let _ = decode(&whole[..end]);
+            let _ = size_of(&whole[..end]);
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                let _ = decode(&bytes);
+                let _ = size_of(&bytes);
+            }
+        }
+        assert!(size_of(&[0xff; 16]).is_err());
+        assert_eq!(size_of(&[b'l'; 15]).unwrap(), None);
+    }
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A door of firewalld's: the bridge in a zone that lets through, for as long as firewalld runs and
+//! is not reloaded. It is asked over the system bus and answers when it has done it.
+
+use super::dbus::{Bus, Message, Method};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+use tapyard_protocol::{Code, Error, NetworkName, Result};
+
+/// The name of firewalld's table, by which its chains are known.
+pub(super) const TABLE: &str = "firewalld";
+/// The zones that will do, the best first: libvirt's package brings the one that is meant for
+/// bridges of guests. Both accept; what guests may do is decided by our own table.
+const ZONES: [&str; 2] = ["libvirt", "trusted"];
+const SERVICE: &str = "org.fedoraproject.FirewallD1";
+const SIGNALS: [&str; 2] = [
+    "type='signal',interface='org.fedoraproject.FirewallD1',member='Reloaded'",
+    "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',\
+     arg0='org.fedoraproject.FirewallD1'",
+];
+/// How long firewalld may take. A reload, which it finishes first, is a matter of a second.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What firewalld has been asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// At this time, with the call of this serial.
+    Pending(u32, Instant),
+    /// It did it; whether that helps is to be seen.
+    Given,
+    /// It refused, or cannot be asked.
+    Refused,
+}
+
+/// How a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It is to be asked for this zone; see [`Firewalld::ask`].
+    Ask(&'static str),
+    /// It has not answered yet.
+    Opening,
+    /// It will not.
+    Refused,
+}
+
+/// The connection to firewalld.
+#[derive(Debug, Default)]
+pub(super) struct Firewalld {
+    bus: Option<Bus>,
+    asked: BTreeMap<NetworkName, Asked>,
+    /// Which of [`ZONES`].
+    zone: usize,
+}
+
+impl Firewalld {
+    /// How it stands with a network that firewalld drops.
+    pub(super) fn progress(&mut self, name: &NetworkName) -> Progress {
+        match self.asked.get(name) {
+            Some(Asked::Pending(..)) => Progress::Opening,
+            Some(_) => {
+                self.asked.insert(name.clone(), Asked::Refused);
+                Progress::Refused
+            }
+            None => Progress::Ask(ZONES[self.zone]),
+        }
+    }
+
+    /// It lets the network through: when that is lost, it is asked again.
+    pub(super) fn lets_through(&mut self, name: &NetworkName) {
+        if self.asked.get(name) == Some(&Asked::Given) {
+            self.asked.remove(name);
+        }
+    }
+
+    /// Asks to have the bridge in the zone that [`Firewalld::progress`] named. False where
+    /// firewalld cannot be asked.
+    pub(super) fn ask(&mut self, name: &NetworkName, zone: &str, now: Instant) -> bool {
+        let asked = self.call("addInterface", zone, name);
+        let asked = asked.map_or(Asked::Refused, |serial| Asked::Pending(serial, now));
+        self.asked.insert(name.clone(), asked);
+        asked != Asked::Refused
+    }
+
+    /// What to poll.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.bus.as_ref().map(Bus::fd)
+    }
+
+    /// When an answer is overdue.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let pending = self.asked.values().filter_map(|asked| match asked {
+            Asked::Pending(_, since) => Some(*since + PATIENCE),
+            Asked::Given | Asked::Refused => None,
+        });
+        pending.min()
+    }
+
+    /// Counts an overdue answer as a refusal. Whether there was one.
+    pub(super) fn give_up(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for (name, asked) in &mut self.asked {
+            if matches!(asked, Asked::Pending(_, since) if *since + PATIENCE <= now) {
+                eprintln!("firewalld does not answer about {name}");
+                *asked = Asked::Refused;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Takes what the bus has. Whether doors may stand otherwise than before.
+    pub(super) fn on_readable(&mut self) -> bool {
+        match self.bus.as_mut().map(Bus::read) {
+            None => false,
+            Some(Ok(messages)) => {
+                let mut any = false;
+                for message in messages {
+                    any |= self.take(message);
+                }
+                any
+            }
+            Some(Err(error)) => {
+                self.lost(&error);
+                true
+            }
+        }
+    }
+
+    /// Takes the bridge out of the zone. True when it was in it.
+    pub(super) fn remove(&mut self, name: &NetworkName, zone: &str) -> Result<bool> {
+        self.asked.remove(name);
+        // Without firewalld nobody holds the zone.
+        let Ok(serial) = self.call("removeInterface", zone, name) else {
+            return Ok(false);
+        };
+        let Some(bus) = self.bus.as_mut() else {
+            return Ok(false);
+        };
+        let messages = match bus.wait(serial, PATIENCE) {
+            Ok(messages) => messages,
+            Err(error) => {
+                self.lost(&error);
+                return Err(not_removed(name, zone, &error.to_string()));
+            }
+        };
+        let mut done = Ok(false);
+        for message in messages {
+            match message {
+                Message::Answer { serial: of, result } if of == serial => {
+                    done = match result {
+                        Ok(()) => Ok(true),
+                        Err((error, text)) if is_gone(&error, &text) => Ok(false),
+                        Err((_, text)) => Err(not_removed(name, zone, &text)),
+                    };
+                }
+                other => _ = self.take(other),
+            }
+        }
+        done
+    }
+
+    fn call(&mut self, member: &str, zone: &str, name: &NetworkName) -> io::Result<u32> {
+        let method = Method {
+            destination: SERVICE,
+            path: "/org/fedoraproject/FirewallD1",
+            interface: "org.fedoraproject.FirewallD1.zone",
+            member,
+        };
+        let bus = match self.bus.take() {
+            Some(bus) => bus,
+            None => Bus::open(&SIGNALS)?,
+        };
+        let bus = self.bus.insert(bus);
+        let called = bus.call(method, &[zone, name]);
+        if called.is_err() {
+            self.bus = None;
+        }
+        called
+    }
+
+    fn take(&mut self, message: Message) -> bool {
+        match message {
+            Message::Answer { serial, result } => {
+                let of = |(_, asked): &(&NetworkName, &mut Asked)| matches!(asked, Asked::Pending(of, _) if *of == serial);
+                let Some((name, asked)) = self.asked.iter_mut().find(of) else {
+                    return false;
+                };
+                match result {
+                    Ok(()) => *asked = Asked::Given,
+                    Err((_, text)) if text.contains("ALREADY") => *asked = Asked::Given,
+                    Err((_, text))
+                        if text.contains("INVALID_ZONE") && self.zone + 1 < ZONES.len() =>
+                    {
+                        self.zone += 1;
+                        let name = name.clone();
+                        self.asked.remove(&name);
+                    }
+                    Err((_, text)) => {
+                        eprintln!("firewalld refuses to let {name} through: {text}");
+                        *asked = Asked::Refused;
+                    }
+                }
+                true
+            }
+            // It forgot what it was told; whoever refused may think otherwise now.
+            Message::Signal {
+                interface, member, ..
+            } if (interface == SERVICE && member == "Reloaded") || member == "NameOwnerChanged" => {
+                self.asked.clear();
+                self.zone = 0;
+                true
+            }
+            Message::Signal { .. } => false,
+        }
+    }
+
+    fn lost(&mut self, error: &io::Error) {
+        eprintln!("the system bus: {error}");
+        self.bus = None;
+        self.asked.clear();
+    }
+}
+
+/// Whether an error says that there is nothing to take away.
+fn is_gone(error: &str, text: &str) -> bool {
+    error.starts_with("org.freedesktop.DBus.Error.ServiceUnknown")
+        || error.starts_with("org.freedesktop.DBus.Error.NameHasNoOwner")
+        || [
+            "UNKNOWN_INTERFACE",
+            "INVALID_ZONE",
+            "ZONE_CONFLICT",
+            "NOT_ENABLED",
+        ]
+        .iter()
+        .any(|gone| text.contains(gone))
+}
+
+fn not_removed(name: &NetworkName, zone: &str, why: &str) -> Error {
+    Error::new(
+        Code::Kernel,
+        format!("firewalld keeps {name} in its zone {zone}: {why}"),
+    )
+    .hint(format!(
+        "Do it yourself: firewall-cmd --zone={zone} --remove-interface={name}"
+    ))
+    .subject(name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> NetworkName {
+        "br0".parse().unwrap()
+    }
+
+    fn answer(serial: u32, result: std::result::Result<(), (String, String)>) -> Message {
+        Message::Answer { serial, result }
+    }
+
+    #[test]
+    fn from_zone_to_zone_and_no_further() {
+        let mut firewalld = Firewalld::default();
+        let now = Instant::now();
+        assert_eq!(firewalld.progress(&name()), Progress::Ask("libvirt"));
+        let refused = |text: &str| Err(("org.x".to_owned(), text.to_owned()));
+        firewalld.asked.insert(name(), Asked::Pending(3, now));
+        assert_eq!(firewalld.progress(&name()), Progress::Opening);
+        assert!(!firewalld.take(answer(4, Ok(()))));
+        assert!(firewalld.take(answer(3, refused("INVALID_ZONE: libvirt"))));
+        assert_eq!(firewalld.progress(&name()), Progress::Ask("trusted"));
+        firewalld.asked.insert(name(), Asked::Pending(5, now));
+        assert!(firewalld.take(answer(5, refused("INVALID_ZONE: trusted"))));
+        assert_eq!(firewalld.progress(&name()), Progress::Refused);
+        firewalld.take(Message::Signal {
+            interface: SERVICE.to_owned(),
+            member: "Reloaded".to_owned(),
+            strings: Vec::new(),
+        });
+        assert_eq!(firewalld.progress(&name()), Progress::Ask("libvirt"));
+    }
+
+    #[test]
+    fn a_zone_that_does_not_help_is_not_asked_for_again_and_again() {
+        let mut firewalld = Firewalld::default();
+        let now = Instant::now();
+        firewalld.asked.insert(name(), Asked::Given);
+        firewalld.lets_through(&name());
+        assert_eq!(
+            firewalld.progress(&name()),
+            Progress::Ask("libvirt"),
+            "it was lost since"
+        );
+        firewalld.asked.insert(name(), Asked::Given);
+        assert_eq!(firewalld.progress(&name()), Progress::Refused);
+        firewalld.asked.insert(name(), Asked::Pending(1, now));
+        assert_eq!(firewalld.deadline(), Some(now + PATIENCE));
+        assert!(!firewalld.give_up(now));
+        assert!(firewalld.give_up(now + PATIENCE));
+        assert_eq!(firewalld.progress(&name()), Progress::Refused);
+    }
+}

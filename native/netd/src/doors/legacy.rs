@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A door of the old iptables, which nf_tables knows nothing of.
+//!
+//! Only where its table is there already: whoever looks into one that is not makes it, for as long
+//! as the network namespace lives. The distribution's own program does it, which needs root for
+//! its lock; netd is told of changes by that lock's file.
+
+use super::Wanted;
+use super::judge::Rules;
+use super::rule::{Decision, Name, Rule, Test};
+use super::tables::{Base, Family, Hook, Table};
+use crate::programs;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tapyard_protocol::Mode;
+
+const PROGRAM: &str = "iptables-legacy";
+/// Names the old tables of this network namespace; readable for its root only.
+const TABLES: &str = "/proc/net/ip_tables_names";
+const LOCK_FOLDER: &str = "/run";
+const LOCK: &str = "xtables.lock";
+/// The program waits 2 s for its lock (`-w 2`); what it does then takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Thousands of rules are a few hundred kilobytes.
+const MAX_OUTPUT: usize = 16 << 20;
+
+/// The old iptables of this network namespace.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    watch: OwnedFd,
+    /// How often we had the lock since events were last taken.
+    ours: usize,
+}
+
+impl Legacy {
+    pub(super) fn open() -> io::Result<Legacy> {
+        let legacy = Legacy {
+            watch: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+            ours: 0,
+        };
+        // Without the folder there is nobody to lock.
+        let _ = add_watch(&legacy.watch, LOCK_FOLDER, WatchFlags::CREATE);
+        legacy.watch_lock();
+        Ok(legacy)
+    }
+
+    fn watch_lock(&self) {
+        let lock = format!("{LOCK_FOLDER}/{LOCK}");
+        let _ = add_watch(
+            &self.watch,
+            lock,
+            WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE,
+        );
+    }
+
+    /// Readable when somebody had the lock.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+
+    /// Takes what is there. Whether somebody else had the lock as well as we.
+    pub(super) fn on_readable(&mut self) -> bool {
+        let mut closed = 0;
+        let mut appeared = false;
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(&self.watch, &mut buffer);
+        while let Ok(event) = reader.next() {
+            if event.events().contains(ReadFlags::CREATE) {
+                appeared |= event
+                    .file_name()
+                    .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
+            } else {
+                closed += 1;
+            }
+        }
+        if appeared {
+            self.watch_lock();
+        }
+        appeared || closed > std::mem::take(&mut self.ours)
+    }
+
+    /// Its filter table; none where there is none, or where that cannot be known.
+    pub(super) fn read(&mut self) -> std::result::Result<Option<Table>, String> {
+        let names = std::fs::read_to_string(TABLES).unwrap_or_default();
+        if !names.lines().any(|name| name == "filter") {
+            return Ok(None);
+        }
+        self.run(&["-S"]).map(|text| Some(parse(&text)))
+    }
+
+    /// Puts a network's accepts at the head of a chain.
+    pub(super) fn open_door(
+        &mut self,
+        chain: &str,
+        hook: Hook,
+        network: &Wanted,
+    ) -> std::result::Result<(), String> {
+        self.remove(chain, &network.label)?;
+        for rule in rules(hook, network).iter().rev() {
+            let mut args = vec!["-I", chain, "1"];
+            args.extend(rule.iter().map(String::as_str));
+            self.run(&args)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a network's accepts out of a chain. True when there was one.
+    pub(super) fn remove(&mut self, chain: &str, label: &str) -> std::result::Result<bool, String> {
+        let Some(table) = self.read()? else {
+            return Ok(false);
+        };
+        let rules = table.rules.get(chain).map_or(&[][..], Vec::as_slice);
+        let ours = |rule: &Rule| rule.comment.as_deref() == Some(label);
+        let numbers = (1..).zip(rules).filter(|(_, rule)| ours(rule));
+        let numbers: Vec<String> = numbers.map(|(number, _)| number.to_string()).collect();
+        // From the last to the first, or each would move those behind it.
+        for number in numbers.iter().rev() {
+            self.run(&["-D", chain, number])?;
+        }
+        Ok(!numbers.is_empty())
+    }
+
+    fn run(&mut self, args: &[&str]) -> std::result::Result<String, String> {
+        let Some(program) = programs::find(PROGRAM) else {
+            return Err(format!("{PROGRAM} is not installed"));
+        };
+        self.ours += 1;
+        let mut command = Command::new(program);
+        command.args(["-w", "2"]).args(args).env_clear();
+        run(command).map_err(|e| format!("{PROGRAM} {}: {e}", args.join(" ")))
+    }
+}
+
+/// What a user would type to have the same.
+pub(super) fn command(chain: &str, hook: Hook, network: &Wanted) -> String {
+    let commands: Vec<String> = rules(hook, network)
+        .iter()
+        .map(|rule| format!("iptables-legacy -I {chain} {}", rule.join(" ")))
+        .collect();
+    commands.join("; ")
+}
+
+/// The accepts of one network, in the words of iptables.
+fn rules(hook: Hook, network: &Wanted) -> Vec<Vec<String>> {
+    let bridge = network.name.as_str();
+    let port = |protocol, port| vec!["-i", bridge, "-p", protocol, "--dport", port];
+    let matches = match hook {
+        // Between its own ports only.
+        Hook::Forward if network.mode == Mode::Isolated => vec![vec!["-i", bridge, "-o", bridge]],
+        Hook::Forward => vec![vec!["-i", bridge], vec!["-o", bridge]],
+        Hook::Input => vec![port("udp", "67"), port("udp", "53"), port("tcp", "53")],
+    };
+    let end = ["-m", "comment", "--comment", &network.label, "-j", "ACCEPT"];
+    let matches = matches.iter();
+    matches
+        .map(|words| {
+            words
+                .iter()
+                .chain(&end)
+                .map(|word| (*word).to_owned())
+                .collect()
+        })
+        .collect()
+}
+
+/// Runs a program to its end, within [`PATIENCE`].
+fn run(mut command: Command) -> io::Result<String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    let read = child
+        .stdout
+        .take()
+        .map_or(Ok(String::new()), |out| read_all(out, deadline));
+    if let Err(error) = read {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(error);
+    }
+    // It has closed its output, so it ends; its complaints are a line or two.
+    let mut complaint = String::new();
+    if let Some(mut err) = child.stderr.take() {
+        let _ = err.read_to_string(&mut complaint);
+    }
+    match child.wait()?.success() {
+        true => read,
+        false => Err(io::Error::other(complaint.trim().to_owned())),
+    }
+}
+
+fn read_all(mut from: impl Read + AsFd, deadline: Instant) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(0),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(&from, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        match from.read(&mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            size if bytes.len() + size <= MAX_OUTPUT => bytes.extend_from_slice(&buffer[..size]),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// The table of an `iptables -S`.
+pub(super) fn parse(text: &str) -> Table {
+    let mut table = Table::default();
+    for line in text.lines() {
+        let words = words(line);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["-P", chain, policy] => {
+                table.rules.entry((*chain).to_owned()).or_default();
+                let hook = match *chain {
+                    "FORWARD" => Hook::Forward,
+                    "INPUT" => Hook::Input,
+                    _ => continue,
+                };
+                table.bases.push(Base {
+                    name: (*chain).to_owned(),
+                    hook,
+                    policy_drops: *policy == "DROP",
+                });
+            }
+            ["-N", chain] => _ = table.rules.entry((*chain).to_owned()).or_default(),
+            ["-A", chain, rest @ ..] => add(&mut table.rules, chain, rest),
+            _ => {}
+        }
+    }
+    table
+}
+
+/// Splits at spaces, but not between quotes, as iptables writes them.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let (mut quoted, mut escaped) = (false, false);
+    for c in line.chars() {
+        let last = words.len() - 1;
+        match c {
+            _ if escaped => {
+                words[last].push(c);
+                escaped = false;
+            }
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words[last].push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn add(rules: &mut Rules, chain: &str, words: &[&str]) {
+    let mut rule = Rule {
+        handle: 0,
+        comment: None,
+        tests: Vec::new(),
+        decision: None,
+    };
+    let mut words = words.iter().copied();
+    let mut not = false;
+    while let Some(word) = words.next() {
+        let mut value = || words.next().unwrap_or_default();
+        let test = match word {
+            "!" => {
+                not = true;
+                continue;
+            }
+            "-i" => Test::Incoming(Name::of_iptables(value())),
+            "-o" => Test::Outgoing(Name::of_iptables(value())),
+            "-p" => protocol(value()).map_or(Test::Unknown, Test::Protocol),
+            "--dport" => value().parse().map_or(Test::Unknown, Test::Port),
+            "--ctstate" | "--state" => state(value()).map_or(Test::Unknown, Test::State),
+            "--comment" => {
+                rule.comment = Some(value().to_owned());
+                continue;
+            }
+            // What a match asks is in its own words.
+            "-m" if matches!(value(), "comment" | "conntrack" | "state" | "tcp" | "udp") => {
+                continue;
+            }
+            "-j" | "-g" => {
+                let target = value().to_owned();
+                rule.decision = match target.as_str() {
+                    "ACCEPT" => Some(Decision::Accept),
+                    "DROP" | "REJECT" => Some(Decision::Drop),
+                    "RETURN" => Some(Decision::Return),
+                    _ if word == "-g" => Some(Decision::Goto(target)),
+                    _ => Some(Decision::Jump(target)),
+                };
+                // What follows belongs to the target.
+                break;
+            }
+            _ => Test::Unknown,
+        };
+        rule.tests.push(match std::mem::take(&mut not) {
+            true => Test::Not(Box::new(test)),
+            false => test,
+        });
+    }
+    rules.entry(chain.to_owned()).or_default().push(rule);
+}
+
+fn protocol(name: &str) -> Option<u8> {
+    match name {
+        "tcp" => Some(libc::IPPROTO_TCP as u8),
+        "udp" => Some(libc::IPPROTO_UDP as u8),
+        "icmp" => Some(libc::IPPROTO_ICMP as u8),
+        _ => name.parse().ok(),
+    }
+}
+
+fn state(names: &str) -> Option<u32> {
+    names.split(',').try_fold(0, |mask, name| {
+        let bit = match name {
+            "INVALID" => 1,
+            "ESTABLISHED" => super::ESTABLISHED,
+            "RELATED" => 4,
+            "NEW" => super::NEW,
+            "UNTRACKED" => 64,
+            _ => return None,
+        };
+        Some(mask | bit)
+    })
+}
+
+/// The family of the tables that are read here.
+pub(super) const FAMILY: Family = Family::Ip;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_iptables_lists() {
+        let table = parse(
+            "-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N DOCKER-USER\n\
+             -A FORWARD -j DOCKER-USER\n\
+             -A FORWARD ! -i br+ -o eth0 -p tcp -m tcp --dport 25 -j REJECT --reject-with tcp-reset\n\
+             -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment \"a \\\"b\\\" c\" -j ACCEPT\n\
+             -A FORWARD -s 10.0.0.0/8 -g DOCKER-USER\n",
+        );
+        let bases: Vec<_> = table
+            .bases
+            .iter()
+            .map(|base| (base.name.as_str(), base.policy_drops))
+            .collect();
+        assert_eq!(bases, [("INPUT", false), ("FORWARD", true)]);
+        let forward = &table.rules["FORWARD"];
+        assert_eq!(
+            forward[0].decision,
+            Some(Decision::Jump("DOCKER-USER".into()))
+        );
+        assert_eq!(forward[1].tests.len(), 4);
+        assert!(matches!(forward[1].tests[0], Test::Not(_)));
+        assert_eq!(forward[1].decision, Some(Decision::Drop));
+        assert_eq!(forward[2].comment.as_deref(), Some("a \"b\" c"));
+        assert_eq!(forward[2].tests, [Test::State(6)]);
+        assert_eq!(
+            forward[3].decision,
+            Some(Decision::Goto("DOCKER-USER".into()))
+        );
+        assert!(table.rules.contains_key("DOCKER-USER"));
+    }
+
+    #[test]
+    fn our_own_rules_come_back_by_their_label() {
+        let label = "tapyard:0:seed:br0";
+        let network = Wanted {
+            name: "br0".parse().unwrap(),
+            label: label.to_owned(),
+            mode: Mode::Nat,
+            bridged: false,
+            uplink: None,
+        };
+        for hook in [Hook::Forward, Hook::Input] {
+            for rule in rules(hook, &network) {
+                let table = parse(&format!("-P FORWARD DROP\n-A FORWARD {}\n", rule.join(" ")));
+                let rule = &table.rules["FORWARD"][0];
+                assert_eq!(rule.comment.as_deref(), Some(label));
+                assert_eq!(rule.decision, Some(Decision::Accept));
+                assert!(!rule.tests.contains(&Test::Unknown));
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo said; echo why >&2; exit 3"]);
+        assert_eq!(run(command).unwrap_err().to_string(), "why");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo said"]);
+        assert_eq!(run(command).unwrap(), "said\n");
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let soon = Instant::now() + Duration::from_millis(50);
+        let late = read_all(std::fs::File::from(reader), soon);
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}
