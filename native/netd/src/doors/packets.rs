@@ -37,7 +37,7 @@ fn packets(hook: Hook, network: &Wanted) -> Vec<Packet<'_>> {
                 let beyond = match network.mode {
                     Mode::Nat => vec![out, answer],
                     Mode::Routed => vec![out, answer, into],
-                    Mode::Isolated => Vec::new(),
+                    Mode::Isolated | Mode::Bridged => Vec::new(),
                 };
                 beyond.into_iter().chain(network.bridged.then_some(bridged))
             })
