@@ -52,11 +52,18 @@ impl Process {
     }
 
     /// Holds a child of this process, whose number is its own until it is waited for. None where
-    /// it has ended already.
+    /// it has ended already; then it is waited for here, since one that nobody waits for keeps
+    /// its process namespace from ending.
     pub fn child(pid: Pid) -> Option<Process> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let identity = Identity::of(pid.as_raw_pid().unsigned_abs())?;
-        Some(Process { identity, pidfd })
+        let identity = Identity::of(pid.as_raw_pid().unsigned_abs());
+        if identity.is_none() {
+            let _ = waitid(
+                WaitId::PidFd(pidfd.as_fd()),
+                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+            );
+        }
+        identity.map(|identity| Process { identity, pidfd })
     }
 
     /// Its number.

@@ -22,7 +22,9 @@ impl Engine {
     ) -> Result<(u32, bool)> {
         let name = spec.name.as_str();
         let Some(link) = there else {
-            return Ok((self.add_bridge(lab, spec)?, true));
+            let ifindex = self.add_bridge(lab, spec)?;
+            self.hold_ports(lab, spec, ifindex, spec.mtu.get())?;
+            return Ok((ifindex, true));
         };
         let change = LinkChange {
             mac: (link.mac != spec.mac.bytes()).then(|| spec.mac.bytes()),
@@ -34,16 +36,33 @@ impl Engine {
         if changed {
             self.rtnl.change_link(link.ifindex, name, &change)?;
         }
-        if let Some(mtu) = change.mtu {
-            for tap in self.taps_of(lab, spec)? {
-                let change = LinkChange {
-                    mtu: Some(mtu),
-                    ..LinkChange::default()
-                };
+        let held = self.hold_ports(lab, spec, link.ifindex, spec.mtu.get())?;
+        Ok((link.ifindex, changed || held))
+    }
+
+    /// Gives its taps the bridge's MTU, and the bridge back to those whose guests ran on when it
+    /// was taken away. A netd that was killed in the middle of either leaves it to this one. True
+    /// when there was something to do.
+    pub(super) fn hold_ports(
+        &mut self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+        bridge: u32,
+        mtu: u32,
+    ) -> Result<bool> {
+        let mut changed = false;
+        for tap in self.taps_of(lab, spec)? {
+            let change = LinkChange {
+                mtu: (tap.mtu != mtu).then_some(mtu),
+                master: tap.master.is_none().then_some(bridge),
+                ..LinkChange::default()
+            };
+            if change.mtu.is_some() || change.master.is_some() {
                 self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
+                changed = true;
             }
         }
-        Ok((link.ifindex, changed))
+        Ok(changed)
     }
 
     fn add_bridge(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<u32> {
@@ -61,7 +80,13 @@ impl Engine {
             };
             match self.rtnl.add_bridge(&bridge) {
                 Ok(()) => break,
-                Err(error) if error.errno == Errno::BUSY && ifindex - highest < NUMBER_TRIES => {
+                // The number may have gone to somebody else meanwhile (pasta makes its interface
+                // when it likes), which the kernel tells with the same words as for the name.
+                Err(error)
+                    if matches!(error.errno, Errno::BUSY | Errno::EXIST)
+                        && ifindex - highest < NUMBER_TRIES
+                        && self.rtnl.link_named(&spec.name)?.is_none() =>
+                {
                     ifindex += 1;
                 }
                 Err(error) if error.errno == Errno::EXIST => {
@@ -73,29 +98,7 @@ impl Engine {
                 Err(error) => return Err(Error::from(error).subject(spec.name.as_str())),
             }
         }
-        self.rejoin(ifindex, lab, spec)?;
         Ok(ifindex)
-    }
-
-    /// Guests that ran on when their bridge was taken away get it back. True when there was one.
-    pub(super) fn rejoin(
-        &mut self,
-        bridge: u32,
-        lab: &LabName,
-        spec: &NetworkSpec,
-    ) -> Result<bool> {
-        let mut changed = false;
-        for tap in self.taps_of(lab, spec)? {
-            if tap.master.is_none() {
-                let change = LinkChange {
-                    master: Some(bridge),
-                    ..LinkChange::default()
-                };
-                self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
-                changed = true;
-            }
-        }
-        Ok(changed)
     }
 
     pub(super) fn taps_of(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<LinkInfo>> {

@@ -103,7 +103,7 @@ impl Engine {
             let why = format!("the bridge {} is gone", bridge_name(spec));
             return Err(Error::new(Code::NoSuchBridge, why).subject(bridge_name(spec)));
         };
-        let changed = self.rejoin(bridge.ifindex, lab, spec)?;
+        let changed = self.hold_ports(lab, spec, bridge.ifindex, bridge.mtu)?;
         Ok(vec![watch.step("bridge", changed)])
     }
 

@@ -52,11 +52,15 @@ impl Engine {
         let files = files.map_err(|e| Error::kernel(format!("remove {name}'s lease files"), &e));
         out.note(files, None);
         if out.failed.is_empty() {
+            // Before the network is forgotten: the next netd would not know of the table.
+            if self.journal.state().networks.len() == 1 {
+                self.close_all(&mut out);
+            }
             self.journal.note(Entry::Removed { name: name.clone() });
         }
-        if self.journal.state().networks.is_empty() {
-            self.close_all(&mut out);
-        } else if !self.journal.state().opened.is_empty() && self.wanted_uplink().is_none() {
+        let state = self.journal.state();
+        if !state.networks.is_empty() && !state.opened.is_empty() && self.wanted_uplink().is_none()
+        {
             // Those that are left need no way out.
             let closed = self.plan_uplink().and_then(|()| self.hold_filter());
             out.note(closed.map(drop), None);

@@ -117,6 +117,12 @@ fn argument_area(stat: &str) -> Option<(usize, usize)> {
     (start != 0 && start < end).then_some((start, end))
 }
 
+/// Takes the exit status of every child that has ended, whoever wants it still.
+pub(super) fn reap_ended() {
+    let wait = || rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+    while matches!(rustix::io::retry_on_intr(wait), Ok(Some(_))) {}
+}
+
 /// Takes the exit status of a child that has ended or is about to.
 pub(super) fn reap(child: Pid) {
     let wait = || rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());

@@ -12,7 +12,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
@@ -21,7 +21,7 @@ use tapyard_protocol::{Code, Error, LabName, Result};
 
 use super::channel::{Channel, wait_readable};
 use super::fork::{
-    Fork, exit, fork, fork_sibling, hold, identity_of_self, keep_only, reap, set_title,
+    Fork, exit, fork, fork_sibling, hold, identity_of_self, keep_only, reap, reap_ended, set_title,
 };
 use super::record::Recorded;
 use crate::process::Process;
@@ -30,6 +30,7 @@ use crate::process::Process;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a killed anchor may take to go, with all that lives in its namespace.
 const END_DEADLINE: Duration = Duration::from_secs(5);
+const END_POLL: Duration = Duration::from_millis(5);
 
 /// The processes that hold the lab's namespaces.
 #[derive(Debug)]
@@ -125,7 +126,18 @@ impl Namespaces {
     /// Ends the anchor and with it everything in its process namespace. False when it does not.
     pub(super) fn end(&self) -> bool {
         self.anchor.signal(Signal::KILL);
-        self.anchor.ended_within(END_DEADLINE)
+        let deadline = Instant::now() + END_DEADLINE;
+        loop {
+            // A child of ours in that namespace, such as one that ended before it became pasta,
+            // keeps the anchor waiting for as long as we do not wait for it.
+            reap_ended();
+            if self.anchor.ended_within(END_POLL) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+        }
     }
 }
 

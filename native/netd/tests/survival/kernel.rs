@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What there is to compare: interfaces, addresses, routes, rules, sysctls, processes. Counters,
+//! lifetimes, numbers and timers are left out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::{Map, Value, json};
+
+/// Keys that differ from run to run without meaning anything. Timers are known by their ending.
+const VOLATILE: [&str; 14] = [
+    "handle",
+    "index",
+    "packets",
+    "bytes",
+    "ifindex",
+    "link_index",
+    "link_netnsid",
+    "valid_life_time",
+    "preferred_life_time",
+    "tentative",
+    "stats64",
+    "metainfo",
+    "promiscuity",
+    "allmulti",
+];
+
+/// The private scope's way out.
+const UPLINK: &str = "up0";
+
+/// A network namespace, seen through `ip`, `nft` and /proc/sys. `enter` is the command that
+/// leads into it, where it is another one.
+pub fn namespace(enter: &[String]) -> Value {
+    let ip = |args: &[&str]| listing(enter, &[&["ip", "-j"], args].concat());
+    let sysctls = run(
+        enter,
+        &[
+            "sh",
+            "-c",
+            "cd /proc/sys/net && grep -rsH . ipv4/conf ipv6/conf ipv4/ip_forward",
+        ],
+    );
+    let mut sysctls: Vec<&str> = sysctls.lines().collect();
+    sysctls.sort_unstable();
+    let mut links = ip(&["-d", "link"]);
+    let mut addresses = ip(&["addr"]);
+    let mut routes = ip(&["route", "show", "table", "all"]);
+    // pasta takes a MAC at random, and the kernel an address from that.
+    let random = |address: &Value| {
+        address
+            .as_str()
+            .is_some_and(|text| text.starts_with("fe80::") && !text.contains('/'))
+    };
+    for link in links.as_array_mut().into_iter().flatten() {
+        if link["ifname"] == UPLINK {
+            link["address"].take();
+        }
+    }
+    sort(&mut links);
+    let addresses: Vec<Value> = addresses
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .map(|link| {
+            let mut all = link["addr_info"].take();
+            if let Some(all) = all.as_array_mut().filter(|_| link["ifname"] == UPLINK) {
+                all.retain(|address| !random(&address["local"]));
+            }
+            json!({ "on": link["ifname"], "are": all })
+        })
+        .collect();
+    if let Some(routes) = routes.as_array_mut() {
+        routes.retain(|route| route["dev"] != UPLINK || !random(&route["dst"]));
+    }
+    json!({
+        "links": links,
+        "addresses": addresses,
+        "routes": routes,
+        "rules": ruleset(&listing(enter, &["nft", "-j", "list", "ruleset"])),
+        "sysctls": sysctls,
+    })
+}
+
+/// The processes of this process namespace by name, without the test's own.
+pub fn processes() -> BTreeMap<String, u32> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if pid == 1 || pid == std::process::id() {
+            continue;
+        }
+        // Gone meanwhile, or a zombie, which has no command line.
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        let Some(title) = line.split('\0').next().filter(|title| !title.is_empty()) else {
+            continue;
+        };
+        let title = title.rsplit('/').next().unwrap_or(title);
+        *found.entry(title.to_owned()).or_default() += 1;
+    }
+    found
+}
+
+/// The numbers of the processes whose command line holds these words.
+pub fn processes_of(words: &str) -> Vec<libc::pid_t> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        line.contains(words).then_some(pid)
+    });
+    pids.filter(|pid| *pid != 1 && *pid != std::process::id() as libc::pid_t)
+        .collect()
+}
+
+/// Where two pictures differ, in words.
+pub fn difference(expected: &Value, found: &Value) -> String {
+    fn walk(path: &str, a: &Value, b: &Value, out: &mut Vec<String>) {
+        match (a, b) {
+            (Value::Object(a), Value::Object(b)) => {
+                let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                for key in keys {
+                    let get = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+                    walk(&format!("{path}/{key}"), &get(a), &get(b), out);
+                }
+            }
+            (Value::Array(a), Value::Array(b)) => {
+                for gone in a.iter().filter(|item| !b.contains(item)) {
+                    out.push(format!("{path}: missing {gone}"));
+                }
+                for new in b.iter().filter(|item| !a.contains(item)) {
+                    out.push(format!("{path}: too much {new}"));
+                }
+                if out.is_empty() && a != b {
+                    out.push(format!("{path}: another order"));
+                }
+            }
+            (a, b) if a == b => {}
+            (a, b) => out.push(format!("{path}: {a} was expected, not {b}")),
+        }
+    }
+    let mut out = Vec::new();
+    walk("", expected, found, &mut out);
+    out.join("\n")
+}
+
+fn run(enter: &[String], command: &[&str]) -> String {
+    let mut words = enter
+        .iter()
+        .map(String::as_str)
+        .chain(command.iter().copied());
+    let out = Command::new(words.next().unwrap())
+        .args(words)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn listing(enter: &[String], command: &[&str]) -> Value {
+    let mut value = serde_json::from_str(&run(enter, command)).unwrap_or(Value::Null);
+    strip(&mut value);
+    sort(&mut value);
+    value
+}
+
+fn sort(list: &mut Value) {
+    if let Some(items) = list.as_array_mut() {
+        items.sort_by_key(Value::to_string);
+    }
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| !VOLATILE.contains(&key.as_str()) && !key.ends_with("_timer"));
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// Objects sorted, but each chain's rules in their order, which is the one that means something.
+fn ruleset(listing: &Value) -> Value {
+    let mut others = Vec::new();
+    let mut rules: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for item in listing["nftables"].as_array().into_iter().flatten() {
+        if let Some(rule) = item.get("rule") {
+            let chain = format!("{} {} {}", rule["family"], rule["table"], rule["chain"]);
+            rules.entry(chain).or_default().push(rule["expr"].clone());
+        } else {
+            let mut item = item.clone();
+            for kind in ["set", "map"] {
+                if let Some(elements) = item.pointer_mut(&format!("/{kind}/elem"))
+                    && let Some(elements) = elements.as_array_mut()
+                {
+                    elements.sort_by_key(Value::to_string);
+                }
+            }
+            others.push(item.to_string());
+        }
+    }
+    others.sort_unstable();
+    json!({ "objects": others, "rules": rules })
+}

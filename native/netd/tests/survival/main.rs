@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The fault matrix: netd is killed before each system call that changes something, in a script
+//! of everything that it does, in both scopes, and what it runs is killed at each step of its
+//! journal. Then a new netd starts on the same directory where the old one ended, and the step is
+//! repeated. What is there afterwards is compared with a run in which nobody died, and in the end
+//! with what was there before.
+//!
+//! `TAPYARD_FAULT_POINT=N` tries one point only.
+
+#![allow(clippy::unwrap_used)]
+#![allow(missing_docs)]
+
+mod guest;
+mod kernel;
+mod script;
+mod trace;
+mod world;
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tapyard_protocol::{Code, Error};
+
+use script::{Act, OPEN_TAP, SCRIPT, START};
+use trace::{Kill, Moment, Point};
+use world::{Lab, PATIENCE, Scope, inside, sh};
+
+/// A single point may take so long on a busy machine; what takes longer hangs.
+const POINT_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A run without a kill.
+struct Reference {
+    /// Before the start.
+    before: Value,
+    /// After the start, and after each act.
+    after: Vec<Value>,
+}
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    /// The process that makes the call: one of netd's, or what is about to become a child.
+    Actor,
+    /// The process that the caller started.
+    Leader,
+    Dnsmasq,
+    Pasta,
+    /// The guest, with its tap.
+    Qemu,
+    /// PID 1 of a private lab.
+    Anchor,
+    /// The process in the lab's own namespaces.
+    Keeper,
+}
+
+impl Victim {
+    /// Words of its command line.
+    fn words(self) -> Option<&'static str> {
+        match self {
+            Victim::Dnsmasq => Some("--keep-in-foreground"),
+            Victim::Pasta => Some("--config-net"),
+            Victim::Anchor => Some("tapyard-netd: anchor of"),
+            Victim::Keeper => Some("tapyard-netd: keeper of"),
+            Victim::Actor | Victim::Leader | Victim::Qemu => None,
+        }
+    }
+
+    /// With it, everything ends.
+    fn is_the_lab(self) -> bool {
+        matches!(self, Victim::Anchor | Victim::Keeper)
+    }
+
+    fn kill(self, lab: &Lab) -> Kill {
+        match self {
+            Victim::Actor => Kill::Actor,
+            Victim::Leader => Kill::Leader,
+            _ => {
+                let guest = Arc::clone(&lab.guest);
+                Kill::Other(Box::new(move || match self.words() {
+                    None => *guest.lock().unwrap() = None,
+                    Some(words) => kernel::processes_of(words)
+                        .into_iter()
+                        .for_each(trace::kill),
+                }))
+            }
+        }
+    }
+}
+
+/// Runs the script to its end, undisturbed but for the tracing.
+fn reference(scope: Scope) -> Reference {
+    let mut lab = Lab::new(scope);
+    let before = lab.picture();
+    lab.start(None).unwrap();
+    let mut after = vec![settled(&mut lab)];
+    for act in SCRIPT {
+        (act.run)(&mut lab).unwrap_or_else(|e| panic!("{}: {e}", act.name));
+        if act.is_last() {
+            after.push(before.clone());
+            break;
+        }
+        after.push(settled(&mut lab));
+        lab.check_guest(act.name);
+    }
+    assert_left(&lab, &before);
+    Reference { before, after }
+}
+
+/// The picture, once everything is there and nothing moves any more.
+fn settled(lab: &mut Lab) -> Value {
+    script::complete(lab).unwrap();
+    let mut last = lab.picture();
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_millis(300) {
+        let next = lab.picture();
+        if next != last {
+            last = next;
+            since = Instant::now();
+        }
+    }
+    last
+}
+
+/// Nothing is left of the lab once its guest has ended, and nothing else is gone.
+fn assert_left(lab: &Lab, before: &Value) {
+    *lab.guest.lock().unwrap() = None;
+    // The script may have ended in the middle.
+    sh("ip route replace default via 203.0.113.1");
+    converges(lab, before, "in the end");
+    assert_eq!(lab.files(), [""; 0], "files");
+}
+
+fn converges(lab: &Lab, expected: &Value, when: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = lab.picture();
+        if found == *expected {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{when}:\n{}",
+            kernel::difference(expected, &found)
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs the script until somebody is killed, repeats what was disturbed, and ends it. None where
+/// this run never came to the point.
+fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> Option<Point> {
+    let mut lab = Lab::new(scope);
+    let mut kill = Some((moment, victim.kill(&lab)));
+    let mut done = None;
+    for (number, act) in std::iter::once(&START).chain(SCRIPT).enumerate() {
+        let result = match kill.take() {
+            Some(kill) => lab.start(Some(kill)),
+            None => (act.run)(&mut lab),
+        };
+        done = lab.point();
+        if done.is_none() {
+            result.unwrap_or_else(|e| panic!("{}: {e}", act.name));
+            continue;
+        }
+        if victim.is_the_lab() {
+            lab.wait_gone();
+            break;
+        }
+        // Where all went well, netd may have been killed after it had answered.
+        match result {
+            Ok(()) if act.is_last() => break,
+            Ok(()) => {
+                if let Err(error) = lab.snapshot() {
+                    revive(&mut lab, &error, act);
+                }
+            }
+            Err(error) => {
+                revive(&mut lab, &error, act);
+                (act.run)(&mut lab).unwrap_or_else(|e| panic!("{}, again: {e}", act.name));
+            }
+        }
+        if !act.is_last() {
+            let opened = SCRIPT[..number].iter().any(|act| act.name == OPEN_TAP.name);
+            if opened && lab.guest.lock().unwrap().is_none() {
+                (OPEN_TAP.run)(&mut lab).unwrap_or_else(|e| panic!("the guest, again: {e}"));
+            }
+            converges(&lab, &reference.after[number], act.name);
+            lab.check_guest(act.name);
+            let last = &SCRIPT[SCRIPT.len() - 1];
+            (last.run)(&mut lab).unwrap_or_else(|e| panic!("{}: {e}", last.name));
+        }
+        break;
+    }
+    assert_left(&lab, &reference.before);
+    done
+}
+
+/// After an error: where netd has ended, or is about to, a new one starts.
+fn revive(lab: &mut Lab, error: &Error, act: &Act) {
+    let starting = act.name == START.name;
+    if !starting && error.code != Code::Unreachable {
+        return;
+    }
+    lab.wait_gone();
+    if starting {
+        return;
+    }
+    (START.run)(lab).unwrap_or_else(|e| panic!("a new netd does not start: {e}"));
+    lab.snapshot().unwrap();
+    if !act.is_last() {
+        lab.check_guest("after the new netd's start");
+    }
+}
+
+/// Tries one moment after the other with this victim, until there are no more, and says how many
+/// there were.
+fn matrix(reference: &Reference, scope: Scope, victim: Victim, moment: fn(usize) -> Moment) {
+    let only = std::env::var("TAPYARD_FAULT_POINT").ok();
+    let only: Option<usize> = only.map(|n| n.parse().unwrap());
+    let begin = Instant::now();
+    let mut tried = 0;
+    for at in only.unwrap_or(0).. {
+        let what = format!("{scope:?} scope, kill of {victim:?}, {:?}", moment(at));
+        let watch = Watchdog::start(what);
+        let done = run(reference, scope, victim, moment(at));
+        drop(watch);
+        if done.is_none() || only.is_some() {
+            break;
+        }
+        tried += 1;
+    }
+    println!(
+        "fault matrix, {scope:?} scope, kill -9 of {victim:?}: {tried} points, {} s",
+        begin.elapsed().as_secs()
+    );
+    assert!(tried > 10 || only.is_some(), "only {tried} points");
+}
+
+/// Says which point it was when one hangs or fails.
+struct Watchdog {
+    what: String,
+    _over: Sender<()>,
+}
+
+impl Watchdog {
+    fn start(what: String) -> Watchdog {
+        let (over, end) = channel::<()>();
+        let copy = what.clone();
+        std::thread::spawn(move || {
+            if end.recv_timeout(POINT_DEADLINE) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("{copy}: hangs");
+                std::process::exit(1);
+            }
+        });
+        Watchdog { what, _over: over }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}: failed", self.what);
+        }
+    }
+}
+
+#[test]
+fn netd_is_killed_at_every_point_in_the_host_scope() {
+    if inside("netd_is_killed_at_every_point_in_the_host_scope") {
+        let reference = reference(Scope::Host);
+        matrix(&reference, Scope::Host, Victim::Actor, Moment::Call);
+    }
+}
+
+#[test]
+fn netd_is_killed_at_every_point_in_the_private_scope() {
+    if inside("netd_is_killed_at_every_point_in_the_private_scope") {
+        let reference = reference(Scope::Private);
+        matrix(&reference, Scope::Private, Victim::Actor, Moment::Call);
+    }
+}
+
+#[test]
+fn what_netd_runs_is_killed_at_each_step_of_the_journal() {
+    if inside("what_netd_runs_is_killed_at_each_step_of_the_journal") {
+        let host = reference(Scope::Host);
+        for victim in [Victim::Dnsmasq, Victim::Qemu] {
+            matrix(&host, Scope::Host, victim, Moment::AfterLine);
+        }
+        let private = reference(Scope::Private);
+        for victim in [
+            Victim::Leader,
+            Victim::Dnsmasq,
+            Victim::Pasta,
+            Victim::Qemu,
+            Victim::Anchor,
+            Victim::Keeper,
+        ] {
+            matrix(&private, Scope::Private, victim, Moment::AfterLine);
+        }
+    }
+}
+
+/// A verb that comes to the protocol comes to the script.
+#[test]
+fn the_script_has_every_verb() {
+    let page = include_str!("../../../../docs/netd-protocol.md");
+    let verbs = page.split("\n## Verbs\n").nth(1).unwrap();
+    let verbs = verbs.split("\n## ").next().unwrap();
+    let documented = verbs
+        .lines()
+        .filter_map(|line| line.strip_prefix("### ")?.split(' ').next());
+    for verb in documented {
+        assert!(
+            SCRIPT.iter().any(|act| act.verb == Some(verb))
+                || script::CHANGES_NOTHING.contains(&verb),
+            "nobody is killed in {verb}: give it an act in tests/survival/script.rs"
+        );
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What netd is made to do while it is killed: each verb that changes something, and what else
+//! makes it change something by itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tapyard_protocol::{
+    ApplyNetwork, Code, Counters, Error, OpenTap, RemoveNetwork, Result, SetNat, Shutdown,
+};
+
+use crate::guest::Guest;
+use crate::world::{GATEWAY_MAC, Lab, PATIENCE, sh};
+
+/// One step. It can be done again: after a kill in the middle it is.
+pub struct Act {
+    /// What happens, in words.
+    pub name: &'static str,
+    /// netd's verb, where it is one.
+    pub verb: Option<&'static str>,
+    /// Does it and waits until it is done.
+    pub run: fn(&mut Lab) -> Result<()>,
+}
+
+impl Act {
+    /// Nothing comes after it.
+    pub fn is_last(&self) -> bool {
+        self.verb == Some("shutdown")
+    }
+}
+
+/// Verbs that leave everything as it is, so that there is nothing to be killed in.
+pub const CHANGES_NOTHING: [&str; 4] = ["hello", "observe", "counters", "dial"];
+
+/// The start, also of the netd that comes after one that was killed.
+pub const START: Act = Act {
+    name: "start",
+    verb: None,
+    run: |lab| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match lab.start(None) {
+                // A half that is not killed keeps the lock until it has noticed.
+                Err(error) if error.code == Code::AlreadyRunning && Instant::now() < deadline => {
+                    lab.wait_gone();
+                }
+                result => return result,
+            }
+        }
+    },
+};
+
+/// The guest's NIC.
+pub const OPEN_TAP: Act = Act {
+    name: "open a tap",
+    verb: Some("open_tap"),
+    run: |lab| {
+        let args = json!({"lab": "seed", "network": "br0", "guest": "guest", "nic": 0,
+            "mac": "52:54:00:00:00:02", "tap": "tap0"});
+        let (_, mut fds) = lab.ask::<OpenTap>(args)?;
+        let guest = Guest::new(
+            fds.remove(0),
+            [0x52, 0x54, 0, 0, 0, 2],
+            [192, 168, 57, 2].into(),
+            GATEWAY_MAC,
+        );
+        *lab.guest.lock().unwrap() = Some(guest);
+        Ok(())
+    },
+};
+
+/// What is done after [`START`].
+pub const SCRIPT: &[Act] = &[
+    Act {
+        name: "make a network",
+        verb: Some("apply_network"),
+        run: |lab| lab.ask::<ApplyNetwork>(first(1500, 1)).map(drop),
+    },
+    OPEN_TAP,
+    Act {
+        name: "make another network",
+        verb: Some("apply_network"),
+        run: |lab| {
+            let args = json!({"lab": "seed", "network": {
+                "name": "br1", "subnet": "192.168.58.0/24", "address": "192.168.58.1",
+                "mac": "52:54:00:00:01:01", "mtu": 1500, "mode": "isolated", "nat": false,
+                "domain": "lab", "dhcp": null }});
+            lab.ask::<ApplyNetwork>(args).map(drop)
+        },
+    },
+    Act {
+        name: "move that to another subnet",
+        verb: Some("apply_network"),
+        run: |lab| {
+            let args = json!({"lab": "seed", "network": {
+                "name": "br1", "subnet": "192.168.59.0/24", "address": "192.168.59.1",
+                "mac": "52:54:00:00:01:01", "mtu": 1500, "nat": true, "domain": "lab",
+                "dhcp": {"from": "192.168.59.100", "to": "192.168.59.200", "reservations": []} }});
+            lab.ask::<ApplyNetwork>(args).map(drop)
+        },
+    },
+    Act {
+        name: "change the first",
+        verb: Some("apply_network"),
+        run: |lab| lab.ask::<ApplyNetwork>(first(1400, 2)).map(drop),
+    },
+    Act {
+        name: "switch NAT off",
+        verb: Some("set_nat"),
+        run: |lab| lab.ask::<SetNat>(nat(false)).map(drop),
+    },
+    Act {
+        name: "switch NAT on",
+        verb: Some("set_nat"),
+        run: |lab| lab.ask::<SetNat>(nat(true)).map(drop),
+    },
+    Act {
+        name: "somebody takes the filter away",
+        verb: None,
+        run: |lab| {
+            if lab.scope == crate::world::Scope::Host {
+                sh("nft delete table inet tapyard_0 2>/dev/null || true");
+            }
+            wait_for(lab, |snapshot| {
+                snapshot.networks.iter().all(|network| network.filter)
+            })
+        },
+    },
+    Act {
+        name: "the default route moves",
+        verb: None,
+        run: |lab| {
+            sh("ip route replace default via 198.51.100.1");
+            leads_out_by(lab, "eth1")
+        },
+    },
+    Act {
+        name: "the default route moves back",
+        verb: None,
+        run: |lab| {
+            sh("ip route replace default via 203.0.113.1");
+            leads_out_by(lab, "eth0")
+        },
+    },
+    Act {
+        name: "remove a network",
+        verb: Some("remove_network"),
+        run: |lab| {
+            let args = json!({"lab": "seed", "network": "br1"});
+            let (removed, _) = lab.ask::<RemoveNetwork>(args)?;
+            assert_eq!(removed.failed, []);
+            Ok(())
+        },
+    },
+    Act {
+        name: "shut down",
+        verb: Some("shutdown"),
+        run: |lab| {
+            let (removed, _) = lab.call(&Shutdown {})?;
+            lab.wait_gone();
+            match removed.failed.first() {
+                None => Ok(()),
+                // It has ended with that; what is left is for the next one.
+                Some(error) => Err(Error::new(Code::Unreachable, error.message.clone())),
+            }
+        },
+    },
+];
+
+/// The first network, whose guest has an address of its own.
+fn first(mtu: u32, reservations: u8) -> Value {
+    let reservations: Vec<Value> = (0..reservations)
+        .map(|n| {
+            json!({"mac": format!("52:54:00:00:00:0{}", n + 2),
+                "address": format!("192.168.57.{}", n + 2), "guest": format!("guest{n}")})
+        })
+        .collect();
+    json!({"lab": "seed", "network": {
+        "name": "br0", "subnet": "192.168.57.0/24", "address": "192.168.57.1",
+        "mac": "52:54:00:00:00:01", "mtu": mtu, "nat": true, "domain": "lab",
+        "dhcp": {"from": "192.168.57.100", "to": "192.168.57.200", "reservations": reservations},
+    }})
+}
+
+fn nat(on: bool) -> Value {
+    json!({"lab": "seed", "network": "br0", "nat": on})
+}
+
+fn leads_out_by(lab: &mut Lab, device: &str) -> Result<()> {
+    wait_for(lab, |snapshot| {
+        let uplink = &snapshot.uplink;
+        uplink.device.is_some() && uplink.host_device.as_deref() == Some(device)
+    })
+}
+
+/// Waits until netd says so.
+fn wait_for(lab: &mut Lab, so: impl Fn(&tapyard_protocol::Snapshot) -> bool) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let snapshot = lab.snapshot()?;
+        if so(&snapshot) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let message = format!("netd does not come to it: {snapshot:?}");
+            return Err(Error::new(Code::TimedOut, message));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Everything that netd is to hold is there.
+pub fn complete(lab: &mut Lab) -> Result<()> {
+    lab.call(&Counters {})?;
+    wait_for(lab, |snapshot| {
+        snapshot.uplink.device.is_some()
+            && snapshot.networks.iter().all(|network| {
+                let dns = network.dns.as_ref().is_none_or(|dns| dns.pid.is_some());
+                let forwards = network.forwarding == network.mode.forwards();
+                network.bridge.is_some() && network.filter && forwards && dns
+            })
+    })
+}

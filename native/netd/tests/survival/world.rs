@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A host of the test's own, with things of other people's on it, and a lab on that host.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tapyard_protocol::{Client, ClientKind, Code, Error, Observe, Result, Snapshot, Verb};
+
+use crate::guest::Guest;
+use crate::kernel;
+use crate::trace::{Kill, Moment, Point, Traced, memory_file};
+
+const INSIDE: &str = "TAPYARD_TEST_INSIDE";
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a ping to come back.
+const SHORT: Duration = Duration::from_millis(100);
+/// Answers on both of the host's ways out.
+pub const WAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The host's address in the first network.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 57, 1);
+/// The MAC of its bridge.
+pub const GATEWAY_MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
+
+/// The host: two ways out, and what netd must leave as it is: bridges of similar names, one with
+/// a label of ours that no journal knows, one with another user's, tables of similar names.
+const HOST: &str = "
+    mount -t tmpfs none /run
+    ip netns add wan
+    ip link set lo up
+    sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv4.ping_group_range='0 0'
+    for n in 0 1; do
+        ip link add eth$n type veth peer name eth$n netns wan
+        ip -n wan link set eth$n up
+        ip link set eth$n up
+    done
+    ip -n wan link set lo up
+    ip -n wan addr add 192.0.2.1/32 dev lo
+    ip -n wan addr add 203.0.113.1/24 dev eth0
+    ip -n wan addr add 198.51.100.1/24 dev eth1
+    ip addr add 203.0.113.2/24 dev eth0
+    ip addr add 198.51.100.2/24 dev eth1
+    ip route add default via 203.0.113.1
+    sysctl -qw net.ipv4.ip_forward=0
+    ip link add br00 type bridge
+    ip link add name br0x type bridge
+    ip link add forged type bridge
+    ip link set forged alias tapyard:0:seed:forged
+    ip link add name other type bridge
+    ip link set dev other alias tapyard:4711:seed:other
+    ip link set br00 up
+    ip addr add 10.99.0.1/24 dev br00
+    nft 'add table inet tapyard_00
+         add chain inet tapyard_00 forward { type filter hook forward priority filter; policy accept; }
+         add rule inet tapyard_00 forward iifname \"br0\" counter accept
+         add table inet firewall
+         add chain inet firewall forward { type filter hook forward priority filter; policy drop; }
+         add rule inet firewall forward iifname \"br00\" counter accept
+         add table ip filter
+         add set ip filter bridges { type ifname; elements = { \"br0\" }; }
+         add chain ip filter out_br0
+         add rule ip filter out_br0 counter accept'
+    sleep 0.1
+    \"$0\" \"$@\"
+    exit $?";
+
+/// Runs this test's body on such a host, in namespaces of its own: true for the inner run, which
+/// does the work.
+pub fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["-Urnmpf", "--mount-proc", "--", "sh", "-ec", HOST])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare (util-linux) is needed for this test");
+    assert!(
+        status.success(),
+        "{test} failed inside `unshare -Urnmpf --mount-proc` ({status})"
+    );
+    false
+}
+
+/// Which of netd's scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Host,
+    Private,
+}
+
+/// A netd and its directory; the test is its only client.
+pub struct Lab {
+    pub scope: Scope,
+    pub directory: PathBuf,
+    client: Option<Client>,
+    pid: libc::pid_t,
+    traced: Option<Traced>,
+    log: File,
+    /// The guest, for as long as it lives.
+    pub guest: Arc<Mutex<Option<Guest>>>,
+}
+
+impl Lab {
+    /// A directory, and nothing in it.
+    pub fn new(scope: Scope) -> Lab {
+        let directory = PathBuf::from("/run/lab");
+        DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        Lab {
+            scope,
+            directory,
+            client: None,
+            pid: 0,
+            traced: None,
+            log: memory_file(),
+            guest: Arc::default(),
+        }
+    }
+
+    /// Starts netd, or the error that it answers; `UNREACHABLE` where it ends without a word.
+    pub fn start(&mut self, kill: Option<(Moment, Kill)>) -> Result<()> {
+        let mut command = vec![env!("CARGO_BIN_EXE_tapyard-netd").into()];
+        command.extend(match self.scope {
+            Scope::Host => ["--scope", "host", "--dir"].map(Into::into).to_vec(),
+            Scope::Private => ["--scope", "private", "--lab", "seed", "--dir"]
+                .map(Into::into)
+                .to_vec(),
+        });
+        command.push(self.directory.clone().into());
+        let log = self.log.try_clone().unwrap();
+        let stdout = match kill {
+            Some((moment, kill)) => {
+                let mut traced = Traced::start(command, log, moment, kill);
+                self.pid = traced.pid;
+                let stdout = traced.stdout.take().unwrap();
+                self.traced = Some(traced);
+                stdout
+            }
+            None => {
+                #[allow(clippy::zombie_processes)] // `gone` waits
+                let mut child = Command::new(&command[0])
+                    .args(&command[1..])
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(log)
+                    .spawn()
+                    .unwrap();
+                self.pid = child.id() as libc::pid_t;
+                child.stdout.take().unwrap()
+            }
+        };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        if said["ready"] == true {
+            self.client = Some(Client::connect(
+                &self.directory.join("netd.sock"),
+                ClientKind::Test,
+                PATIENCE,
+            )?);
+            return Ok(());
+        }
+        Err(serde_json::from_value(said["error"].clone())
+            .unwrap_or_else(|_| Error::new(Code::Unreachable, "netd ended without a word")))
+    }
+
+    /// Asks netd.
+    pub fn call<V: Verb>(&mut self, args: &V) -> Result<(V::Reply, Vec<std::os::fd::OwnedFd>)> {
+        match &mut self.client {
+            Some(client) => client.call(args, PATIENCE),
+            None => Err(Error::new(Code::Unreachable, "netd does not run")),
+        }
+    }
+
+    /// Asks netd for the verb with these arguments, which have to be right.
+    pub fn ask<V: Verb + serde::de::DeserializeOwned>(
+        &mut self,
+        args: Value,
+    ) -> Result<(V::Reply, Vec<std::os::fd::OwnedFd>)> {
+        self.call(&serde_json::from_value::<V>(args).unwrap())
+    }
+
+    /// What netd sees.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        Ok(self.call(&Observe {})?.0)
+    }
+
+    /// netd has ended, or ends now: waits until it is gone.
+    pub fn wait_gone(&mut self) {
+        self.client = None;
+        // While it is traced it is the tracer's to wait for.
+        wait_until("netd ends", || {
+            let mut status = 0;
+            // SAFETY: waits for our own child, into an integer of ours.
+            !self.is_traced()
+                && unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) } != 0
+        });
+    }
+
+    /// Where somebody was killed, once that is done.
+    pub fn point(&self) -> Option<Point> {
+        self.traced.as_ref()?.point()
+    }
+
+    fn is_traced(&self) -> bool {
+        self.traced.as_ref().is_some_and(|traced| !traced.is_over())
+    }
+
+    /// Everything that is compared.
+    pub fn picture(&self) -> Value {
+        let keeper = fs::read(self.directory.join("anchor.json")).ok();
+        let keeper = keeper.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        let inner = keeper.map(|record| {
+            let target = format!("--target={}", record["keeper"]["pid"]);
+            let enter = [
+                "nsenter",
+                &target,
+                "--user",
+                "--net",
+                "--preserve-credentials",
+            ];
+            kernel::namespace(&enter.map(str::to_owned))
+        });
+        json!({ "host": kernel::namespace(&[]), "lab": inner, "processes": kernel::processes() })
+    }
+
+    /// What is in the directory.
+    pub fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.directory).unwrap();
+        entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    /// The guest, where there is one, reaches the host, and with NAT the world; `when` says where
+    /// it does not.
+    pub fn check_guest(&mut self, when: &str) {
+        let network =
+            |network: &tapyard_protocol::Network| network.name.as_str() == "br0" && network.nat;
+        let nat = self.snapshot().unwrap().networks.iter().any(network);
+        if let Some(guest) = &mut *self.guest.lock().unwrap() {
+            assert!(
+                guest.pings(GATEWAY, PATIENCE),
+                "{when}: the guest lost its network"
+            );
+            let (answers, wait) = if nat {
+                (guest.pings(WAN, PATIENCE), "does not reach the world")
+            } else {
+                (!guest.pings(WAN, SHORT), "reaches the world without NAT")
+            };
+            assert!(answers, "{when}: the guest {wait}");
+        }
+    }
+
+    /// What all netds of this lab have logged.
+    pub fn log(&mut self) -> String {
+        let mut text = String::new();
+        self.log.rewind().unwrap();
+        self.log.read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("netd said:\n{}", self.log());
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Waits for something, not longer than anything may take.
+pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs a shell script; it has to succeed.
+pub fn sh(script: &str) {
+    let out = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(
+        out.status.success(),
+        "{script}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
