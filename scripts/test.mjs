@@ -46,10 +46,11 @@ const SUITES = [
   },
   {
     name: 'rust',
-    deadline: 20,
+    deadline: 25,
     cwd: 'native',
     command: ['cargo', 'test', '--workspace', '--locked', '--no-fail-fast', '--quiet'],
-    env: cargoEnvironment,
+    // By itself cargo test tries a sample of the points at which netd can be killed.
+    env: () => ({ TAPYARD_FAULT_EVERY: '1', ...cargoEnvironment() }),
     count: countRust,
   },
   vitestSuite('unit', 5, false),

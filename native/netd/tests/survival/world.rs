@@ -103,7 +103,8 @@ pub struct Lab {
     pub scope: Scope,
     pub directory: PathBuf,
     client: Option<Client>,
-    pid: libc::pid_t,
+    /// The process that was started last.
+    pub pid: libc::pid_t,
     traced: Option<Traced>,
     log: File,
     /// The guest, for as long as it lives.
@@ -114,6 +115,7 @@ impl Lab {
     /// A directory, and nothing in it.
     pub fn new(scope: Scope) -> Lab {
         let directory = PathBuf::from("/run/lab");
+        let _ = fs::remove_dir_all(&directory);
         DirBuilder::new().mode(0o700).create(&directory).unwrap();
         Lab {
             scope,
