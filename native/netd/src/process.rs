@@ -58,10 +58,7 @@ impl Process {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         let identity = Identity::of(pid.as_raw_pid().unsigned_abs());
         if identity.is_none() {
-            let _ = waitid(
-                WaitId::PidFd(pidfd.as_fd()),
-                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-            );
+            ended_within(pidfd.as_fd(), Duration::ZERO);
         }
         identity.map(|identity| Process { identity, pidfd })
     }
@@ -83,30 +80,7 @@ impl Process {
 
     /// Whether it ends within this time. Takes its exit status away if it is our child.
     pub fn ended_within(&self, wait: Duration) -> bool {
-        let deadline = Instant::now() + wait;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(0),
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            match poll(
-                &mut [PollFd::new(&self.pidfd, PollFlags::IN)],
-                Some(&timeout),
-            ) {
-                Ok(0) => return false,
-                Ok(_) => {
-                    // ECHILD: adopted, so its parent is init's or the anchor's business.
-                    let _ = waitid(
-                        WaitId::PidFd(self.pidfd.as_fd()),
-                        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-                    );
-                    return true;
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return false,
-            }
-        }
+        ended_within(self.fd(), wait)
     }
 
     /// Ends it: SIGTERM, and SIGKILL after `patience`. False when even that did not help.
@@ -117,6 +91,28 @@ impl Process {
         }
         self.signal(Signal::KILL);
         self.ended_within(patience)
+    }
+}
+
+fn ended_within(pidfd: BorrowedFd<'_>, wait: Duration) -> bool {
+    let deadline = Instant::now() + wait;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(0),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return false,
+            Ok(_) => {
+                // It has ended, so this waits for nothing but a debugger that has it still.
+                // ECHILD: adopted, so its parent is init's or the anchor's business.
+                let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
+                return true;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
     }
 }
 

@@ -275,7 +275,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("netd said:\n{}", self.log());
+            eprintln!("killed: {:?}, and netd said:\n{}", self.point(), self.log());
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
