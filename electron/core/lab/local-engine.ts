@@ -17,6 +17,7 @@ import type { NetdEvent, NetdReply } from '../net/netd-protocol.ts';
 import { networkIn, type Picture, pictureOf, withEvent } from '../net/picture.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import type { ResolvedNetwork } from './resolve.ts';
+import { SharedNetd } from './shared-netd.ts';
 
 /** netd answers `shutdown` and exits; longer than this it hangs. */
 const exitDeadline = 5_000;
@@ -37,6 +38,8 @@ export class LocalEngine implements Engine {
   #opening: Promise<{ started: boolean }> | undefined;
   #picture: Picture | null = null;
   #failure: TapyardError | null = null;
+  /** The netd that this lab is up in, or was. */
+  #shared: SharedNetd | undefined;
   #closed = false;
 
   constructor(lab: string, scope: Scope) {
@@ -70,7 +73,7 @@ export class LocalEngine implements Engine {
     const client = await connectNetd(this.scope, this.#lab);
     if (client) await this.#follow(client);
     // A killed netd leaves its anchor and journal: a new one enters the namespace again.
-    else if (netdLeftSomething(this.scope, this.#lab)) await this.open();
+    else if (netdLeftSomething(this.scope, this.#lab)) await this.#connect();
   }
 
   async preflight(guests: readonly GuestHandle[]): Promise<void> {
@@ -80,6 +83,24 @@ export class LocalEngine implements Engine {
   }
 
   async open(): Promise<{ started: boolean }> {
+    const netd = this.#netd;
+    this.#shared = netd;
+    return netd.exclusively(async () => {
+      netd.users.add(this);
+      try {
+        return await this.#connect();
+      } catch (error) {
+        netd.users.delete(this);
+        throw error;
+      }
+    });
+  }
+
+  get #netd(): SharedNetd {
+    return SharedNetd.at(this.netdSocket);
+  }
+
+  async #connect(): Promise<{ started: boolean }> {
     if (this.#client) return { started: false };
     this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
     return this.#opening;
@@ -121,22 +142,27 @@ export class LocalEngine implements Engine {
   }
 
   async release(): Promise<void> {
-    if (!this.#client) await this.adopt();
-    const client = this.#client;
-    const failed = client ? await this.#remove(client) : [];
-    this.#failure = null;
-    this.tidy();
-    this.#tell();
-    throwFailed(this.#lab, failed);
+    await this.#netd.exclusively(async () => {
+      this.#netd.users.delete(this);
+      if (!this.#client) await this.adopt();
+      const client = this.#client;
+      const failed = client ? await this.#remove(client) : [];
+      this.#failure = null;
+      this.tidy();
+      this.#tell();
+      throwFailed(this.#lab, failed);
+    });
   }
 
   /** Removes the lab's networks, and netd with them where no other lab lives in it; what failed. */
   async #remove(client: NetdClient): Promise<Failures> {
     const networks = [...(this.#picture?.networks.values() ?? [])];
     this.#forget();
-    if (networks.every((network) => network.lab === this.#lab)) {
+    if (!this.#netd.isUsedBeside(this) && networks.every((network) => network.lab === this.#lab)) {
       const { failed } = await client.request('shutdown', {});
-      await Promise.race([client.closed, delay(exitDeadline, undefined, { ref: false })]);
+      // Whoever looks on as well has to notice before anybody opens it anew.
+      const gone = Promise.all([...this.#netd.clients].map((each) => each.closed));
+      await Promise.race([gone, delay(exitDeadline, undefined, { ref: false })]);
       client.close();
       return failed;
     }
@@ -156,6 +182,7 @@ export class LocalEngine implements Engine {
 
   close(): void {
     this.#closed = true;
+    this.#shared?.users.delete(this);
     const client = this.#client;
     this.#forget();
     client?.close();
@@ -184,6 +211,7 @@ export class LocalEngine implements Engine {
     for (const event of early) picture = withEvent(picture, event);
     client.onEvent = (event) => this.#event(event);
     this.#client = client;
+    this.#netd.connected(client);
     this.#picture = picture;
     this.#failure = null;
     void client.closed.then((reason) => this.#lost(client, reason));
@@ -232,7 +260,7 @@ export class LocalEngine implements Engine {
       await delay(pause, undefined, { ref: false });
       if (this.#closed || this.#client) return;
       try {
-        await this.open();
+        await this.#connect();
         return;
       } catch (error) {
         this.#failure = TapyardError.from(error);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TapyardError } from '../../contract/error.ts';
 import type { Job } from '../host/jobs.ts';
-import { networkIn } from '../net/picture.ts';
+import { networkIn, type Picture } from '../net/picture.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import { planUp, type PlanStep } from './plan.ts';
 import type { ResolvedLab, ResolvedNetwork } from './resolve.ts';
@@ -33,10 +33,13 @@ export interface Ground {
   readonly step: (id: string, outcome: StepOutcome) => void;
 }
 
-/** What one `up` has made, and would take back. */
+/** What one `up` has made or changed, and would take back. */
 interface Made {
+  /** Nothing of the lab was there before. */
   opened: boolean;
   readonly networks: string[];
+  /** Networks as they were before they were changed or removed, where this core knows it. */
+  readonly formers: ResolvedNetwork[];
   readonly guests: Startable[];
 }
 
@@ -45,15 +48,17 @@ interface Made {
  * everything that this call made is undone, and what was there before stays. Rejects with the failure, ABORTED.
  */
 export async function bringUp(ground: Ground, job: Job, waitReachable: number): Promise<void> {
-  const made: Made = { opened: false, networks: [], guests: [] };
+  const made: Made = { opened: false, networks: [], formers: [], guests: [] };
   try {
     await ground.preflight();
     stopIfAborted(job);
     job.progress('making the network ready', 0, 0);
     ground.step('namespace', 'doing');
-    made.opened = (await ground.engine.open()).started;
-    stopIfAborted(job);
+    const { started } = await ground.engine.open();
     const { picture } = ground.engine;
+    // In the host scope netd may have been there for other labs.
+    made.opened = started || !hasNetworks(ground.lab.name, picture);
+    stopIfAborted(job);
     const states = new Map([...ground.guests].map(([name, guest]) => [name, guest.status.state]));
     const plan = planUp(ground.lab, { picture, guests: states, applied: ground.applied });
     const oldLeases = leasesOf(ground);
@@ -77,6 +82,8 @@ async function runPlan(ground: Ground, job: Job, plan: readonly PlanStep[], made
     if (step.kind === 'remove') {
       job.progress(`removing network ${step.network}`, done, plan.length);
       await ground.engine.removeNetwork(step.network);
+      remember(ground, step.network, made);
+      ground.applied.delete(step.network);
       after();
     } else if (step.kind === 'apply') {
       job.progress(`making network ${step.network.name}`, done, plan.length);
@@ -106,17 +113,31 @@ async function apply(ground: Ground, network: ResolvedNetwork, isNew: boolean, m
   try {
     const steps = await ground.engine.applyNetwork(network);
     if (isNew) made.networks.push(name);
+    else remember(ground, name, made);
     ground.applied.set(name, network);
     for (const step of steps) ground.step(`${name}/${step.id}`, step.changed ? { ms: step.ms } : {});
   } catch (thrown) {
     const error = TapyardError.from(thrown).toData();
     // It did not answer, and may have made it all the same, now or in a moment.
-    if (isNew && ['DEADLINE', 'NETD_FAILED'].includes(error.code)) made.networks.push(name);
+    if (['DEADLINE', 'NETD_FAILED'].includes(error.code)) {
+      if (isNew) made.networks.push(name);
+      else remember(ground, name, made);
+    }
     // netd undoes the whole network and does not say at which step it was; dnsmasq's failures name themselves.
     const failed = error.code.startsWith('DNSMASQ') ? 'dns' : 'bridge';
     for (const id of ids) ground.step(`${name}/${id}`, id === failed ? { error } : 'pending');
     throw thrown;
   }
+}
+
+/** Keeps a network as it was applied before this `up` changed it. */
+function remember({ applied }: Ground, name: string, made: Made): void {
+  const former = applied.get(name);
+  if (former) made.formers.push(former);
+}
+
+function hasNetworks(lab: string, picture: Picture | null): boolean {
+  return [...(picture?.networks.values() ?? [])].some((network) => network.lab === lab);
 }
 
 async function startGuest(ground: Ground, name: string, job: Job, made: Made): Promise<void> {
@@ -196,7 +217,13 @@ async function undo({ engine, applied }: Ground, made: Made): Promise<TapyardErr
   await Promise.all(made.guests.map((guest) => past(guest.forceOff())));
   for (const name of made.networks) applied.delete(name);
   if (made.opened) await past(engine.release());
-  else for (const name of made.networks.toReversed()) await past(engine.removeNetwork(name));
+  else {
+    for (const name of made.networks.toReversed()) await past(engine.removeNetwork(name));
+    for (const former of made.formers.toReversed()) {
+      applied.delete(former.name);
+      await past(engine.applyNetwork(former).then(() => void applied.set(former.name, former)));
+    }
+  }
   if (!engine.picture) engine.tidy();
   return left;
 }

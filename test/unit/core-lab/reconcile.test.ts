@@ -264,6 +264,42 @@ describe('up and down', () => {
     expect(picture).not.toBeNull();
   });
 
+  it('that fails gives networks that it changed or removed their old definition back', async () => {
+    await up();
+    const changed = lab(`name: seed
+networks: { br0: { subnet: 192.168.57.0/24, mtu: 1400 }, br2: { subnet: 10.0.2.0/24 } }
+guests: {}
+`);
+    const applies: [string, number | null][] = [];
+    const { engine } = ground;
+    ground = {
+      ...ground,
+      lab: changed,
+      engine: {
+        ...engine,
+        picture,
+        open: async () => ({ started: false }),
+        applyNetwork: async (network) => {
+          applies.push([network.name, isOwn(network) ? network.mtu : null]);
+          if (network.name === 'br2') throw new TapyardError('SUBNET_OVERLAP', 'br2 overlaps');
+          return [];
+        },
+      },
+    };
+    log.length = 0;
+    await expect(up()).rejects.toMatchObject({ code: 'SUBNET_OVERLAP' });
+    expect(log).toEqual(['remove br1']);
+    expect(applies).toEqual([
+      ['br0', 1400],
+      ['br2', 1500],
+      ['br0', 1500],
+      ['br1', 1500],
+    ]);
+    expect([...ground.applied.values()].toSorted((a, b) => a.name.localeCompare(b.name))).toEqual(
+      seed.networks,
+    );
+  });
+
   it('whose guest does not start ends the other guests that it started, not those that ran', async () => {
     const [a, b] = [...guests.values()];
     if (!a || !b) throw new Error('no guests');

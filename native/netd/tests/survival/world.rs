@@ -71,23 +71,45 @@ const HOST: &str = "
     \"$0\" \"$@\"
     exit $?";
 
+/// Which part of a test's work a run does, and of how many: waiting is most of it, so several
+/// hosts at once are quicker.
+const SHARD: &str = "TAPYARD_TEST_SHARD";
+pub const SHARDS: usize = 3;
+
+/// This run's part, from 0.
+pub fn shard() -> usize {
+    std::env::var(SHARD).map_or(0, |n| n.parse().unwrap())
+}
+
 /// Runs this test's body on such a host, in namespaces of its own: true for the inner run, which
 /// does the work.
 pub fn inside(test: &str) -> bool {
+    on_hosts(test, 1)
+}
+
+/// The same on so many hosts, each with another [`shard`].
+pub fn on_hosts(test: &str, hosts: usize) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    let status = Command::new("unshare")
-        .args(["-Urnmpf", "--mount-proc", "--", "sh", "-ec", HOST])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare (util-linux) is needed for this test");
-    assert!(
-        status.success(),
-        "{test} failed inside `unshare -Urnmpf --mount-proc` ({status})"
-    );
+    let run = |shard: usize| {
+        Command::new("unshare")
+            .args(["-Urnmpf", "--mount-proc", "--", "sh", "-ec", HOST])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(INSIDE, "1")
+            .env(SHARD, shard.to_string())
+            .spawn()
+            .expect("unshare (util-linux) is needed for this test")
+    };
+    let runs: Vec<_> = (0..hosts).map(run).collect();
+    for mut run in runs {
+        let status = run.wait().unwrap();
+        assert!(
+            status.success(),
+            "{test} failed inside `unshare -Urnmpf --mount-proc` ({status})"
+        );
+    }
     false
 }
 
