@@ -14,6 +14,7 @@
 mod guest;
 mod heal;
 mod kernel;
+mod random;
 mod script;
 mod trace;
 mod world;

@@ -20,6 +20,8 @@ use crate::trace::{Kill, Moment, Point, Traced, memory_file};
 const INSIDE: &str = "TAPYARD_TEST_INSIDE";
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long what has begun may take to end.
+pub const SOON: Duration = Duration::from_secs(5);
 /// Long enough for a ping to come back.
 const SHORT: Duration = Duration::from_millis(100);
 /// Answers on both of the host's ways out.
