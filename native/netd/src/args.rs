@@ -102,4 +102,17 @@ mod tests {
             assert_eq!(read(line).unwrap_err().code, Code::Usage, "{line}");
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("netd-args", |bytes| {
+            use std::os::unix::ffi::OsStringExt;
+            parse(
+                bytes
+                    .split(|&byte| byte == b'\n')
+                    .map(|word| OsString::from_vec(word.to_vec())),
+            )
+            .is_ok()
+        });
+    }
 }

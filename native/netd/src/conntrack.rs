@@ -241,4 +241,13 @@ mod tests {
         assert!(parse_line("ipv4").unwrap().is_empty());
         assert!(parse_entry(&[1, 2, 3]).is_empty());
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("conntrack", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let listed: Vec<_> = text.lines().filter_map(parse_line).collect();
+            (listed, parse_entry(bytes))
+        });
+    }
 }

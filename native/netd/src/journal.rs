@@ -447,4 +447,11 @@ mod tests {
             assert_eq!(parse(garbage, "b"), State::default());
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("journal", |bytes| {
+            parse(&String::from_utf8_lossy(bytes), "b")
+        });
+    }
 }

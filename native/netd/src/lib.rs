@@ -10,6 +10,8 @@ pub mod dnsmasq;
 pub mod doors;
 pub mod engine;
 pub mod execute;
+#[cfg(test)]
+mod fuzz;
 pub mod host;
 pub mod journal;
 pub mod nft;

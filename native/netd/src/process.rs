@@ -152,4 +152,11 @@ mod tests {
         assert!(process.end(Duration::from_secs(5)));
         assert!(Process::hold(identity).is_none());
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("stat", |bytes| {
+            Identity::parse(&String::from_utf8_lossy(bytes))
+        });
+    }
 }

@@ -185,4 +185,16 @@ mod tests {
             assert!(parse(&words(&wrong)).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        crate::fuzz::run("tap-args", |bytes| {
+            let words: Vec<OsString> = bytes
+                .split(|&byte| byte == b'\n')
+                .map(|word| OsString::from_vec(word.to_vec()))
+                .collect();
+            parse(&words).is_ok()
+        });
+    }
 }

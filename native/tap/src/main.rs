@@ -9,6 +9,9 @@ mod exec;
 mod fail;
 mod flow;
 mod forward;
+#[cfg(test)]
+#[path = "../../netd/src/fuzz.rs"]
+mod fuzz;
 mod owner;
 mod watchers;
 

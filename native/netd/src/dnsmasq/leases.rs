@@ -47,4 +47,9 @@ mod tests {
         assert_eq!(leases[1].hostname, "");
         assert_eq!(leases[1].address, Ipv4Addr::new(192, 168, 57, 9));
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("leases", |bytes| parse(&String::from_utf8_lossy(bytes)));
+    }
 }

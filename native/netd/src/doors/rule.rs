@@ -341,4 +341,9 @@ mod tests {
             assert_eq!(comment(hostile), None, "{hostile:?}");
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("nft-rule", |rule| Rule::parse(rule, 2).is_some());
+    }
 }

@@ -74,4 +74,11 @@ mod tests {
             assert_eq!(parse(1000, alias), None, "{alias}");
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("label", |bytes| {
+            parse(1000, &String::from_utf8_lossy(bytes))
+        });
+    }
 }

@@ -525,4 +525,13 @@ mod tests {
             assert_eq!(find_source(&source_in(subnet)), Some(subnet));
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("nft-rule", |rule| {
+            crate::nft::attr::parse(rule)
+                .map(|(_, value)| decode_all(value))
+                .collect::<Vec<_>>()
+        });
+    }
 }

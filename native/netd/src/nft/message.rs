@@ -474,3 +474,24 @@ fn subnets(raw: &[RawElement<'_>]) -> Vec<Element> {
         .map(Element::Subnet)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nft::ruleset::SETS;
+
+    #[test]
+    fn any_bytes() {
+        let table = Table {
+            family: INET,
+            name: "tapyard_1000".to_owned(),
+        };
+        crate::fuzz::run("nft-chain", |bytes| table.chain_name(bytes));
+        crate::fuzz::run("nft-rule", |bytes| table.rule(bytes).is_some());
+        crate::fuzz::run("nft-elements", |bytes| {
+            for (_, kind) in SETS {
+                decode_elements(&[bytes.to_vec()], kind);
+            }
+        });
+    }
+}

@@ -331,3 +331,18 @@ fn split(mut bytes: &[u8]) -> impl Iterator<Item = Option<Part<'_>>> {
         Some(found.map(|(part, _)| part))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("datagram", |bytes| {
+            split(bytes)
+                .flatten()
+                .map(|part| (part.kind, part.errno(), part.body.len()))
+                .collect::<Vec<_>>()
+        });
+    }
+}

@@ -148,4 +148,11 @@ mod tests {
         assert_eq!(uid_of("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(1000));
         assert_eq!(uid_of("Name:\tUid: 0\n"), None);
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("anchor", |bytes| {
+            serde_json::from_slice::<Record>(bytes).is_ok()
+        });
+    }
 }

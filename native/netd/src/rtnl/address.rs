@@ -140,4 +140,9 @@ mod tests {
             parse_address(&wrong);
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("address", parse_address);
+    }
 }

@@ -403,4 +403,9 @@ mod tests {
             parse_link(&wrong);
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("link", parse_link);
+    }
 }

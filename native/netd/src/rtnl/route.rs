@@ -175,4 +175,9 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("route", parse_route);
+    }
 }

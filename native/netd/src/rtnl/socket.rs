@@ -295,4 +295,13 @@ mod tests {
         let kinds: Vec<u16> = split(&bytes).map(|part| part.kind).collect();
         assert_eq!(kinds, [7, 8]);
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("datagram", |bytes| {
+            let origins: Vec<u32> = messages(bytes).collect();
+            let parts: Vec<_> = split(bytes).map(|part| (part.kind, part.errno())).collect();
+            (origins, parts)
+        });
+    }
 }

@@ -211,4 +211,28 @@ mod tests {
             Code::BadArgs
         );
     }
+
+    #[test]
+    fn any_bytes() {
+        use tapyard_protocol::{Dial, LineReader, RemoveNetwork, SetNat};
+        crate::fuzz::run("request", |bytes| {
+            // As they come: in pieces, and more than fits.
+            let mut reader = LineReader::new(512);
+            for piece in bytes.chunks(100) {
+                reader.push(piece);
+                while let Some(Ok(line)) = reader.next_line() {
+                    let _ = parse(&line);
+                }
+            }
+            if let Ok(asked) = parse(bytes) {
+                let args = || asked.args.clone();
+                let _ = read::<ApplyNetwork>(args()).map(|args| args.network.check());
+                let _ = read::<OpenTap>(args());
+                let _ = read::<RemoveNetwork>(args());
+                let _ = read::<SetNat>(args());
+                let _ = read::<Dial>(args());
+                let _ = read::<Hello>(args());
+            }
+        });
+    }
 }

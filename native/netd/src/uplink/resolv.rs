@@ -45,4 +45,11 @@ mod tests {
         assert_eq!(parse_nameservers(text), expected);
         assert!(parse_nameservers("\0\u{fffd}\n").is_empty());
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("resolv", |bytes| {
+            parse_nameservers(&String::from_utf8_lossy(bytes))
+        });
+    }
 }

@@ -34,7 +34,7 @@ impl Dice {
 
     /// Right most of the time.
     fn mostly<T: Clone>(&mut self, right: &[T], wrong: &[T]) -> T {
-        if self.roll() % 8 == 0 {
+        if self.roll().is_multiple_of(8) {
             self.of(wrong)
         } else {
             self.of(right)

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from '../../electron/contract/zod.ts';
+import { readLabFile } from '../../electron/core/lab/definition.ts';
+import { NetdClient } from '../../electron/core/net/netd-client.ts';
+import { kernelState } from '../world/kernel.ts';
+import { checkout, checkoutInside, type Finished, until, World } from '../world/world.ts';
+
+/*
+ * What broke in programs like this one, a describe a CVE. Most are tried here against a real netd in the host
+ * scope; where another test shows it at length, its name stands here and must be found there. docs/security.md
+ * has the same list, with what does not apply and why.
+ */
+
+const netd = path.join(checkoutInside, 'native/target/release/tapyard-netd');
+
+let world: World;
+let before: Awaited<ReturnType<typeof kernelState>>;
+let dir: string;
+let socket: string;
+let netdPid: number;
+
+/** A directory of the attacker's. */
+let evil: string;
+const hostile = (): Record<string, string> => ({
+  PATH: evil,
+  LD_PRELOAD: `${evil}/evil.so`,
+  LD_LIBRARY_PATH: evil,
+  IFS: '/',
+  LC_ALL: `../../${evil}`,
+  BASH_ENV: `${evil}/env`,
+});
+
+const br0 = {
+  name: 'br0',
+  subnet: '192.168.57.0/24',
+  address: '192.168.57.1',
+  mac: '52:54:00:00:00:01',
+  mtu: 1500,
+  nat: true,
+  dhcp: { from: '192.168.57.128', to: '192.168.57.254', reservations: [] },
+  domain: 'lab' as const,
+};
+
+const Ready = z.looseObject({ ready: z.literal(true), pid: z.number() });
+const Reply = z.looseObject({
+  ok: z.unknown().optional(),
+  error: z.looseObject({ code: z.string() }).optional(),
+});
+type Reply = z.infer<typeof Reply>;
+
+const request = (verb: string, args: unknown): string => `${JSON.stringify({ id: 1, verb, args })}\n`;
+const hello = request('hello', { protocol: 1, client: 'test' });
+
+/** Sends lines one after the other; the reply to each. */
+async function ask(lines: readonly string[]): Promise<Reply[]> {
+  const connection = net.connect(socket);
+  const replies: Reply[] = [];
+  let text = '';
+  let next: (() => void) | undefined;
+  connection.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+      replies.push(Reply.parse(JSON.parse(text.slice(0, end))));
+      text = text.slice(end + 1);
+    }
+    next?.();
+  });
+  connection.on('error', () => next?.());
+  for (const [index, line] of [hello, ...lines].entries()) {
+    connection.write(line);
+    while (replies.length <= index && !connection.destroyed)
+      await new Promise<void>((resolve) => (next = resolve));
+  }
+  connection.destroy();
+  return replies.slice(1);
+}
+
+/** Children of netd: what it runs. */
+const children = (): number[] =>
+  readFileSync(`/proc/${netdPid}/task/${netdPid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .filter(Boolean)
+    .map(Number);
+
+/** A test of this name stands in that file. */
+function shownBy(file: string, name: string): void {
+  test(`shown by ${file}: ${name}`, () => {
+    expect(readFileSync(path.join(checkout, file), 'utf8')).toContain(name);
+  });
+}
+
+beforeAll(async () => {
+  world = World.create();
+  before = await kernelState(world);
+  dir = `${world.runtimeDir('root')}/netd`;
+  evil = `${world.dir}/evil`;
+  const begin = `mkdir -p -m 700 ${dir} ${evil}
+    printf '#!/bin/sh\\ntouch ${evil}/ran\\n' > ${evil}/dnsmasq; chmod 755 ${evil}/dnsmasq; cp ${evil}/dnsmasq ${evil}/ip
+    exec /usr/bin/env -i ${Object.entries(hostile())
+      .map(([key, value]) => `${key}=${value}`)
+      .join(' ')} ${netd} --scope host --dir ${dir}`;
+  const child = world.start(['/bin/sh', '-c', begin], { as: 'root' });
+  const line = await new Promise<string>((resolve, reject) => {
+    child.stdout?.setEncoding('utf8').once('data', resolve);
+    let words = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (words += text));
+    child.once('close', () => reject(new Error(`netd did not start: ${words}`)));
+  });
+  netdPid = Ready.parse(JSON.parse(line)).pid;
+  socket = `${dir}/netd.sock`;
+});
+afterAll(() => world?.close());
+
+describe('CVE-2009-3692 VirtualBox: popen with a name of the user', () => {
+  test('every byte and every length in each string goes nowhere', async () => {
+    const field = (what: string, value: string): string => {
+      const args: Record<string, unknown> = { lab: 'seed', network: 'br0', guest: 'a', nic: 0, tap: 'tap0' };
+      return request('open_tap', { ...args, mac: '52:54:00:00:00:02', [what]: value });
+    };
+    const values = [
+      ...Array.from({ length: 256 }, (_, byte) => `a${String.fromCharCode(byte)}`),
+      ...Array.from({ length: 65 }, (_, length) => 'a'.repeat(length)),
+      '`id`',
+      '$(id)',
+      ';id',
+      '|id',
+      '-rf',
+    ];
+    const fields = ['lab', 'network', 'guest', 'tap', 'mac'];
+    const replies = await ask(fields.flatMap((what) => values.map((value) => field(what, value))));
+    expect(replies).toHaveLength(fields.length * values.length);
+    const codes = new Set(replies.map((reply) => reply.error?.code ?? 'ok'));
+    expect([...codes].toSorted()).toEqual(['BAD_ARGS', 'NO_SUCH_NETWORK']);
+    expect(children()).toEqual([]);
+    expect(await kernelState(world)).toEqual(before);
+  });
+});
+
+describe('CVE-2013-1662 VMware: a program found by the user’s PATH', () => {
+  test('a hostile environment runs nothing, and dnsmasq gets none', async () => {
+    const client = await NetdClient.connect(socket);
+    await client.request('apply_network', { lab: 'seed', network: br0 });
+    const [dnsmasq] = children();
+    expect(readlinkSync(`/proc/${dnsmasq}/exe`)).toMatch(/^\/usr\/s?bin\/dnsmasq$/);
+    expect(readFileSync(`/proc/${dnsmasq}/environ`, 'utf8')).toBe('');
+    expect(existsSync(`${evil}/ran`)).toBe(false);
+    await client.request('remove_network', { lab: 'seed', network: 'br0' });
+    client.close();
+  });
+});
+
+describe('CVE-2019-13164 qemu-bridge-helper: a name that the kernel cuts off', () => {
+  test('a name of 16 and more is refused before anything looks at it', async () => {
+    const foreign = 'abcdefghijklmno';
+    await world.must(['ip', 'link', 'add', foreign, 'type', 'bridge'], { as: 'root' });
+    const there = await kernelState(world);
+    const names = ['p', 'pq', 'p'.repeat(240)].map((more) => foreign + more);
+    const replies = await ask(
+      names.flatMap((name) => [
+        request('apply_network', { lab: 'seed', network: { ...br0, name } }),
+        request('remove_network', { lab: 'seed', network: name }),
+      ]),
+    );
+    expect(replies.map((reply) => reply.error?.code)).toEqual(names.flatMap(() => ['BAD_ARGS', 'BAD_ARGS']));
+    expect(await kernelState(world)).toEqual(there);
+    await world.must(['ip', 'link', 'delete', foreign], { as: 'root' });
+  });
+});
+
+/** What netd says when it is started from that path. */
+const startFrom = (prepare: string, program: string): Promise<Finished> =>
+  world.run(
+    [
+      'sh',
+      '-ec',
+      `mkdir -m 700 -p ${dir}2; mkdir -p ${evil}/bin; cp ${netd} ${evil}/bin/tapyard-netd; ${prepare}
+       exec ${program} --scope host --dir ${dir}2`,
+    ],
+    { as: 'root' },
+  );
+
+describe('CVE-2020-3950 VMware: a privileged program trusts its own path', () => {
+  test('a directory that others can write', async () => {
+    const done = await startFrom(
+      `chmod 755 ${evil}/bin/*; chmod 777 ${evil}/bin`,
+      `${evil}/bin/tapyard-netd`,
+    );
+    expect(done.code).toBe(1);
+    expect(done.stdout).toContain('UNSAFE_PATH');
+  });
+});
+
+describe('CVE-2021-3747, CVE-2025-5199 Multipass: installed files of the wrong owner or mode', () => {
+  test('a file that others can write', async () => {
+    const done = await startFrom(
+      `chmod 755 ${evil}/bin; chmod 777 ${evil}/bin/*`,
+      `${evil}/bin/tapyard-netd`,
+    );
+    expect(done.code).toBe(1);
+    expect(done.stdout).toContain('UNSAFE_PATH');
+  });
+  test('a file of somebody else', async () => {
+    const done = await startFrom(
+      `chmod 755 ${evil}/bin ${evil}/bin/*; chown 4711 ${evil}/bin/tapyard-netd`,
+      `${evil}/bin/tapyard-netd`,
+    );
+    expect(done.code).toBe(1);
+    expect(done.stdout).toContain('UNSAFE_PATH');
+  });
+});
+
+describe('CVE-2017-4915 VMware: a privileged process reads a user’s file', () => {
+  test('netd holds no file outside its directory', () => {
+    for (const fd of readdirSync(`/proc/${netdPid}/fd`)) {
+      const where = readlinkSync(`/proc/${netdPid}/fd/${fd}`);
+      const known = /^(socket:|pipe:|anon_inode:|\/memfd:|\/dev\/null$)/.test(where);
+      expect(known || where.includes('/netd/') ? '' : where).toBe('');
+    }
+  });
+});
+
+describe('CVE-2020-15360 Docker Desktop: anybody may ask the helper', () => {
+  test('another uid is refused for every verb, whoever it says it is (with CVE-2013-4401: read rights for writes)', async () => {
+    const script = `const s = require('net').connect(process.argv[1]); s.write(process.argv[2]);
+      s.on('data', (d) => process.stdout.write(d)); s.on('close', () => process.exit(0)); s.on('error', () => {})`;
+    const up = [world.dir, path.dirname(dir), dir];
+    await world.must(['sh', '-c', `chmod 711 ${up.join(' ')} && chmod 666 ${socket}`], { as: 'root' });
+    for (const verb of [
+      'hello',
+      'apply_network',
+      'remove_network',
+      'open_tap',
+      'set_nat',
+      'dial',
+      'observe',
+    ]) {
+      const done = await world.run([process.execPath, '-e', script, socket, hello + request(verb, {})]);
+      expect(done.stdout).toContain('NOT_ALLOWED');
+      expect(done.stdout).not.toContain('"ok"');
+    }
+    await world.must(
+      ['sh', '-c', `chmod 700 ${up.slice(1).join(' ')}; chmod 755 ${up[0]}; chmod 600 ${socket}`],
+      { as: 'root' },
+    );
+  });
+});
+
+describe('CVE-2013-4291 libvirt: supplementary groups', () => {
+  test('who is asked is the peer’s uid alone; dnsmasq and netd have no capability beside three', () => {
+    const status = readFileSync(`/proc/${netdPid}/status`, 'utf8');
+    expect(status).toMatch(/^CapEff:\s*0000000000003400$/m);
+    expect(status).toMatch(/^NoNewPrivs:\s*1$/m);
+  });
+});
+
+describe('CVE-2021-3560, CVE-2021-4034 polkit, pkexec: no arguments at all', () => {
+  test('netd without arguments, and with an empty name, ends with USAGE', async () => {
+    for (const command of [[netd], ['bash', '-c', `exec -a '' ${netd}`]]) {
+      const done = await world.run(command, { as: 'root' });
+      expect(done.code).toBe(1);
+      expect(done.stdout).toContain('USAGE');
+    }
+  });
+});
+
+describe('CVE-2021-3626, CVE-2025-9074, CVE-2026-34045: a control port that others reach', () => {
+  test('netd listens on no TCP or UDP port', async () => {
+    const listening = await world.must(['ss', '-Hlntup'], { as: 'root' });
+    expect(listening).not.toContain('netd');
+  });
+  shownBy('test/net/gateway-scan.test.ts', 'every port of the gateway is silent to a guest but 53');
+  shownBy('test/unit/wire/serve.test.ts', 'is all that can be had: no other path, no other method');
+});
+
+describe('CVE-2012-3411 dnsmasq with libvirt: DNS for the whole world', () => {
+  test('from outside, neither the host’s address nor the bridge’s answers', async () => {
+    const client = await NetdClient.connect(socket);
+    await client.request('apply_network', { lab: 'seed', network: br0 });
+    const script = `const s = require('dgram').createSocket('udp4');
+      const q = Buffer.from('123401000001000000000000056775657374036c616200000100 01'.replace(/ /g, ''), 'hex');
+      s.on('message', () => { console.log('answered'); process.exit(0); }); s.on('error', () => {});
+      for (let i = 0; i < 3; i++) setTimeout(() => s.send(q, 53, process.argv[1]), i * 100);
+      setTimeout(() => { console.log('silent'); process.exit(0); }, 700);`;
+    const query = (where: 'host1' | 'wan1', address: string): Promise<string> =>
+      world.must([process.execPath, '-e', script, address], { as: 'root', in: where });
+    await until('dnsmasq answers on the host itself', 5000, async () =>
+      (await query('host1', '192.168.57.1')).includes('answered'),
+    );
+    await world.must(['ip', 'route', 'add', '192.168.57.0/24', 'via', '203.0.113.2'], {
+      as: 'root',
+      in: 'wan1',
+    });
+    expect(await query('wan1', '203.0.113.2')).toContain('silent');
+    expect(await query('wan1', '192.168.57.1')).toContain('silent');
+    await client.request('remove_network', { lab: 'seed', network: 'br0' });
+    client.close();
+  });
+});
+
+describe('CVE-2025-52889, CVE-2025-52890 Incus: rules that let guests past the filter', () => {
+  shownBy('native/netd/tests/antispoof.rs', 'fn lies_go_nowhere_and_truths_arrive');
+});
+
+describe('CVE-2026-23954, CVE-2026-48751 Incus: templates and projects that reach beyond themselves', () => {
+  test('a lab file has no free arguments for QEMU, and no key that it does not know', () => {
+    for (const key of ['args', 'qemu', 'qemu_args', 'raw.qemu', 'cmdline', 'exec', 'template']) {
+      const text = `name: seed\nguests:\n  a: { image: micro, "${key}": ["-chardev", "file,path=/etc/passwd"] }\n`;
+      const { problems } = readLabFile(new TextEncoder().encode(text));
+      expect(problems.length, key).toBeGreaterThan(0);
+    }
+  });
+  shownBy('test/unit/core-guest/argv.test.ts', 'never lets a path become another option');
+  shownBy('test/unit/core-guest/image.test.ts', 'are refused where a link leads out of the directory');
+});
+
+describe('CVE-2024-8695 Docker Desktop: text that becomes a page', () => {
+  shownBy('test/unit/cli/text.test.ts', 'text from guests');
+  shownBy('test/unit/renderer/tame.test.ts', 'a tamed terminal');
+  shownBy('test/unit/wire/serve.test.ts', 'comes with the policy and the other headers');
+});
+
+describe('CVE-2026-34769 Electron: page data in a window’s options', () => {
+  shownBy('test/unit/shell/shell.test.ts', 'opens one window without any rights');
+});
+
+describe('CVE-2015-5225, CVE-2023-3255, CVE-2023-3354, CVE-2023-6683 QEMU: VNC for everybody', () => {
+  shownBy(
+    'test/unit/core-guest/argv.test.ts',
+    'denies all that a guest’s QEMU never needs, and opens no port',
+  );
+});
+
+describe('CVE-2021-44731 snap-confine: a race in a setuid program', () => {
+  test('nothing of ours is setuid or setgid', () => {
+    for (const name of ['tapyard-netd', 'tapyard-tap']) {
+      expect(statSync(path.join(checkout, 'native/target/release', name)).mode & 0o6000).toBe(0);
+    }
+  });
+});
+
+/** What cannot happen here, and why. */
+const doNotApply = {
+  'CVE-2013-4311, CVE-2013-4325':
+    'netd asks polkit about nobody: its peer is who the kernel says it was at connect',
+  'CVE-2019-15752, CVE-2025-3224': 'nothing updates itself; packages do',
+  'CVE-2026-49238': 'no file is shared with a guest by a helper with privilege',
+} as const;
+
+describe('the list', () => {
+  const page = readFileSync(path.join(checkout, 'docs/security.md'), 'utf8');
+  test('docs/security.md has every row of this suite, and what does not apply with its reason', () => {
+    const here = readFileSync(import.meta.filename, 'utf8');
+    const rows = new Set(here.match(/CVE-\d{4}-\d+/g));
+    for (const row of rows) expect(page).toContain(row);
+    for (const row of new Set(page.match(/CVE-\d{4}-\d+/g))) expect(rows).toContain(row);
+    for (const [row, why] of Object.entries(doNotApply)) {
+      console.log(`does not apply: ${row}: ${why}`);
+      expect(page).toContain(why);
+    }
+  });
+  test('in the end the kernel is as before', async () => {
+    expect(await kernelState(world)).toEqual(before);
+  });
+});
