@@ -179,6 +179,19 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./run/nat.ts')).run,
   },
   {
+    name: 'link',
+    arguments: ['GUEST', 'up|down', '[NIC]'],
+    choices: { 'up|down': ['up', 'down'] },
+    summary: 'Cut the cable at a guest’s NIC, or mend it',
+    description: [
+      'Down takes the carrier away, as if the cable were pulled out of the NIC; up gives it back. NIC counts from 0, which is meant where it is left out. With each start of the guest all cables are whole.',
+    ],
+    options: [lab, json],
+    examples: [['tapyard link guest down', 'What does it do without its network?']],
+    brief: true,
+    load: async () => (await import('./run/link.ts')).run,
+  },
+  {
     name: 'console',
     arguments: ['GUEST'],
     summary: 'A guest’s serial console, here; Ctrl+] leaves',

@@ -128,6 +128,14 @@ export const contract = {
       idempotent: false,
       for: 'anyone',
     }),
+    /** Cuts or mends the cable at a guest's NIC: the guest sees its carrier go and come. Whole again with each start. */
+    setLink: call({
+      in: guestOf.extend({ nic: z.number().int(), up: z.boolean() }),
+      out: z.strictObject({ changed: z.boolean() }),
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'NO_SUCH_NIC', 'GUEST_STATE', 'QMP_FAILED'],
+      idempotent: true,
+      for: 'anyone',
+    }),
     /** Writes a new guest into the lab file, and starts it where the lab is up and `start` is set. */
     create: call({
       in: z.strictObject({

@@ -18,6 +18,7 @@ export const errorCodes = [
   // guests and images
   'NO_SUCH_GUEST',
   'NO_SUCH_FORWARD',
+  'NO_SUCH_NIC',
   'NO_SUCH_IMAGE',
   'IMAGE_MISSING',
   'IMAGE_UNREADABLE',

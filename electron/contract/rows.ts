@@ -146,6 +146,8 @@ export const NicState = z.strictObject({
   addressSource: z.enum(['reserved', 'lease']).nullable(),
   /** A DHCP lease for this MAC exists now. */
   leased: z.boolean(),
+  /** Its cable is whole: false after `guest.setLink` has cut it, which the guest sees as a carrier that is gone. */
+  plugged: z.boolean(),
 });
 export type NicState = z.infer<typeof NicState>;
 

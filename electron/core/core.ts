@@ -271,6 +271,7 @@ class LocalCore implements Core {
           await guest(input).reset();
           return {};
         },
+        setLink: async ({ nic, up, ...input }) => ({ changed: await guest(input).setLink(nic, up) }),
         create: async ({ lab: name, guest: guestName, definition, start, fileHash }, { signal }) => {
           const lab = this.#lab(name);
           await lab.createGuest(guestName, definition, fileHash);

@@ -275,6 +275,13 @@ export class FakeCore {
         pause: verb('pause', (row) => this.patchGuest(row.id, { state: 'paused' })),
         resume: verb('resume', (row) => this.patchGuest(row.id, { state: 'running' })),
         reset: verb('reset', () => {}),
+        setLink: async ({ lab, guest, nic, up }) => {
+          const row = this.#guest(lab, guest);
+          this.#note('guest.setLink', `${row.id} ${nic} ${up ? 'up' : 'down'}`);
+          const nics = row.nics.map((each) => (each.index === nic ? { ...each, plugged: up } : each));
+          this.patchGuest(row.id, { nics });
+          return { changed: true };
+        },
         create: async ({ lab, guest, definition, start }) => {
           this.#note('guest.create', `${lab}/${guest}`);
           if (this.guests.get(`${lab}/${guest}`)) {

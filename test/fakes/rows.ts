@@ -122,6 +122,7 @@ export const nicState = (index: number, network: string, tap: string, address: s
   address,
   addressSource: address === null ? null : 'reserved',
   leased: address !== null,
+  plugged: true,
 });
 
 export const guestRow = (

@@ -66,6 +66,7 @@ export class Guest {
       pid: null,
       accelerator: null,
       taps: [],
+      cut: [],
       sockets: guestSockets(dirs.runtime),
       serialRecord: this.serial.record.path,
       error: null,
@@ -153,6 +154,35 @@ export class Guest {
     const panicked = this.#status.state === 'crashed';
     await this.#command('reset', 'system_reset');
     if (panicked) await this.#machine?.execute('cont');
+  }
+
+  /**
+   * Cuts the cable at a NIC or mends it; true when that changed something. QEMU's answer is what is known of it, so it
+   * is noted for the next core. Throws NO_SUCH_NIC, GUEST_STATE, QMP_FAILED, DEADLINE.
+   */
+  async setLink(nic: number, up: boolean): Promise<boolean> {
+    const nics = this.#spec.nics.map(({ index }) => index);
+    if (!nics.includes(nic)) {
+      throw new TapyardError('NO_SUCH_NIC', `${this.id} has no such NIC.`, {
+        hint: nics.length === 0 ? 'It has none at all.' : `It has ${nics.join(', ')}.`,
+        subject: this.id,
+      });
+    }
+    if (this.#lost !== undefined) throw this.#notHeard(this.#lost);
+    const { state, cut, taps } = this.#status;
+    // A NIC that the file got since has no cable before the next start.
+    if (this.#machine === undefined || !taps.some((tap) => tap.nic === nic))
+      throw new TapyardError('GUEST_STATE', `${this.id} is ${state} and NIC ${nic} hangs on no cable.`, {
+        hint: 'Start it first.',
+        subject: this.id,
+      });
+    if (up !== cut.includes(nic)) return false;
+    await this.#machine.execute('set_link', { name: `net${nic}`, up });
+    const now = up ? cut.filter((other) => other !== nic) : [...cut, nic];
+    const file = readStateFile(this.dirs.runtime);
+    if (file !== undefined) writeStateFile(this.dirs.runtime, { ...file, cut: now });
+    this.#set({ cut: now });
+    return true;
   }
 
   /** Pulls the plug: resolves when QEMU is gone. A start under way is waited for. Throws GUEST_STATE, QMP_FAILED. */
@@ -309,6 +339,7 @@ export class Guest {
         accelerator: accelerator.use,
         since: Date.now(),
         argv,
+        cut: [],
       } as const;
       writeStateFile(this.dirs.runtime, { ...file, taps: [] });
       const taps = await untilAborted(launched.taps, abort);
@@ -340,6 +371,7 @@ export class Guest {
       pid: null,
       accelerator: null,
       taps: [],
+      cut: [],
       error: aborted ? null : error.toData(),
     });
   }
@@ -371,6 +403,7 @@ export class Guest {
       accelerator: file.accelerator,
       taps: file.taps.map((tap) => ({ ...tap, steps: [] })),
       argv: file.argv,
+      cut: file.cut,
       error: null,
     };
     try {
@@ -435,7 +468,7 @@ export class Guest {
   /** QEMU is gone: what it left is removed, and the next core will know how it went. */
   #ended(condition: Condition): void {
     removeRuntime(this.dirs.runtime);
-    this.#set({ ...condition, pid: null, accelerator: null, taps: [] });
+    this.#set({ ...condition, pid: null, accelerator: null, taps: [], cut: [] });
     const { reason, since } = this.#status;
     const state = condition.state === 'crashed' ? 'crashed' : 'shut off';
     writeLastEnd(this.dirs.state, { version: 1, state, reason, since });

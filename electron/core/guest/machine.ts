@@ -98,8 +98,8 @@ export class Machine {
   }
 
   /** Runs a monitor command. Throws QMP_FAILED, DEADLINE. */
-  async execute(command: string): Promise<void> {
-    await this.#qmp.execute(command);
+  async execute(command: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    await this.#qmp.execute(command, parameters);
   }
 
   /** What QEMU says its state is. Throws QMP_FAILED, DEADLINE. */

@@ -110,6 +110,8 @@ export interface GuestStatus {
   readonly accelerator: Accelerator | null;
   /** What QEMU holds; empty when it is gone. */
   readonly taps: readonly HeldTap[];
+  /** NICs whose cable is cut, as QEMU has taken it: it has no question that would tell. */
+  readonly cut: readonly number[];
   readonly sockets: GuestSockets;
   /** The path of the record of its serial port. */
   readonly serialRecord: string;

@@ -16,6 +16,8 @@ const GuestStateFile = z.object({
     .array(z.object({ nic: z.number(), tap: z.string(), ifindex: z.number(), fd: z.number() }))
     .readonly(),
   argv: z.array(z.string()).readonly(),
+  /** NICs whose cable is cut: QEMU cannot be asked. */
+  cut: z.array(z.number()).readonly().default([]),
 });
 export type GuestStateFile = z.infer<typeof GuestStateFile>;
 

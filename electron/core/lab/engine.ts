@@ -23,6 +23,7 @@ export type GuestHandle = Pick<
   | 'pause'
   | 'resume'
   | 'reset'
+  | 'setLink'
   | 'stop'
   | 'openScreen'
   | 'cpu'

@@ -63,6 +63,7 @@ function nicState(
           ? 'lease'
           : null,
     leased: lease !== undefined,
+    plugged: !status.cut.includes(nic.index),
   };
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReactElement } from 'react';
+import { CommandButton } from '../../commands/CommandButton.tsx';
 import { Button } from '../../lib/Button.tsx';
+import { ErrorNote } from '../../lib/ErrorNote.tsx';
+import { subjectKey, type Subject } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { Head } from './Head.tsx';
@@ -14,6 +17,9 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
     (other) => other.lab === link.lab && other.nics.some((nic) => nic.tap === link.name),
   );
   const nic = guest?.nics.find((other) => other.tap === link.name);
+  const subject: Subject = { kind: 'link', id: link.id };
+  const key = subjectKey(subject);
+  const failure = useUi((ui) => ui.failures.get(key));
   const kind = link.kind === 'tun' ? 'tap' : link.kind === '' ? 'interface' : link.kind;
   return (
     <>
@@ -23,10 +29,22 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
       >
         {guest ? (
           <div>
+            <CommandButton
+              id="cable.link"
+              subject={subject}
+              text={nic?.plugged === false ? 'Mend the cable' : 'Cut the cable'}
+            />
             <Button onPress={() => useUi.getState().select({ kind: 'guest', id: guest.id })}>
               Go to {guest.name}
             </Button>
           </div>
+        ) : null}
+        {failure ? (
+          <ErrorNote
+            title={`${failure.title} failed`}
+            error={failure.error}
+            onDismiss={() => useUi.getState().setFailure(key, null)}
+          />
         ) : null}
         {link.ours === null ? <p>Tapyard did not make this interface and leaves it alone.</p> : null}
       </Head>
@@ -40,6 +58,7 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
               note={nic.fd === null ? undefined : `(fd ${nic.fd})`}
             />
           ) : null}
+          {nic ? <Fact name="Guest’s carrier" value={nic.plugged ? 'on' : 'cut'} words /> : null}
           <Fact name="Bridge" value={link.master} />
           <Fact name="MAC" value={link.mac} copy />
           <Addresses of={link.addresses} />

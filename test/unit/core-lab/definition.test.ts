@@ -147,6 +147,13 @@ describe('a lab file', () => {
       ],
     ],
     [
+      'anti-spoofing without DHCP',
+      withLine('nat: true', 'dhcp: false, antispoof: true').replace(', address: 192.168.57.2', ''),
+      [
+        '3:59 networks.br0.antispoof: without DHCP nothing tells which address in network br0 is whose, so none can be guarded | false, or a network with DHCP',
+      ],
+    ],
+    [
       'uplink without bridged',
       withLine('nat: true', 'uplink: br-lan'),
       [
@@ -293,6 +300,15 @@ const resolve = (text: string): ReturnType<typeof resolveLab> => {
 };
 
 describe('a resolved lab', () => {
+  it('is guarded where there is DHCP, unless it says otherwise', () => {
+    const guarded = (keys: string): boolean | undefined =>
+      resolve(`name: x\nnetworks: { br0: { subnet: 10.0.0.0/24${keys} } }`).networks[0]?.antispoof;
+    expect(guarded('')).toBe(true);
+    expect(guarded(', antispoof: true')).toBe(true);
+    expect(guarded(', antispoof: false')).toBe(false);
+    expect(guarded(', dhcp: false')).toBe(false);
+  });
+
   it('has a NAT switch only where there is NAT', () => {
     const lab = resolve(`name: x
 networks:

@@ -14,6 +14,7 @@ const status = (part: Partial<GuestStatus>): GuestStatus => ({
   pid: 4711,
   accelerator: 'tcg',
   taps: [],
+  cut: [],
   sockets: { serial: '', vnc: '', qmp: '' },
   serialRecord: '',
   error: null,

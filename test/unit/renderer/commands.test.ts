@@ -20,6 +20,7 @@ import { useTables } from '../../../renderer/store/tables.ts';
 import { useUi } from '../../../renderer/store/ui.ts';
 import { FakeCore } from '../../fakes/fake-core.ts';
 import { labByName } from '../../fakes/page/choose.ts';
+import { linkRow } from '../../fakes/rows.ts';
 import { byId, guest, lab, network } from './rows.ts';
 
 const press = (
@@ -105,6 +106,19 @@ describe('the table', () => {
       'Turn NAT of br0 off',
     );
     expect(verdict(commandById('guest.start'), state, null)).toBe('select a guest first');
+  });
+
+  it('cuts a cable that is whole and mends one that is cut', () => {
+    const cable = { kind: 'link', id: 'seed/tap0' } as const;
+    const words = (plugged: boolean): string => {
+      const nics = guest().nics.map((nic) => ({ ...nic, plugged }));
+      useTables.setState({ guests: byId(guest({ nics })), links: byId(linkRow('seed', 'tap0')) });
+      return commandById('cable.link').label(commandState(), cable);
+    };
+    expect(words(true)).toBe('Cut the cable of web eth0');
+    expect(words(false)).toBe('Mend the cable of web eth0');
+    useTables.setState({ guests: byId(guest({ state: 'shut off' })) });
+    expect(commandById('cable.link').enabledWhen(commandState(), cable)).toBe('the guest is shut off');
   });
 });
 

@@ -40,6 +40,7 @@ export const guest = (part: Partial<Row<'guests'>> = {}): Row<'guests'> => ({
       address: '192.168.57.2',
       addressSource: 'reserved',
       leased: true,
+      plugged: true,
     },
   ],
   sockets: { serial: '/s', vnc: '/v', qmp: '/q' },

@@ -62,6 +62,7 @@ export function stubServer(): Server {
       pause: refuse,
       resume: refuse,
       reset: refuse,
+      setLink: refuse,
       create: refuse,
       remove: refuse,
     },
