@@ -3,11 +3,11 @@ import { memo, useMemo } from 'react';
 import type { Selection } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
 import { groupCables } from './cables.ts';
-import type { Box, Layout } from './layout.ts';
+import { overlaps, type Box, type Layout } from './layout.ts';
 import { Name } from './nodes.tsx';
 import type { Route } from './route.ts';
 import type { Cable, Port, Topology } from './map-model.ts';
-import { keeps, type Cull, type Level } from './view.ts';
+import type { Cull, Level } from './view.ts';
 
 interface Props {
   readonly topology: Topology;
@@ -72,8 +72,11 @@ const Frames = memo(({ topology, layout, level }: Pick<Props, 'topology' | 'layo
   )),
 );
 
-/** What lies under and beside the nodes: boundaries, cables and ports, as far as they are in view. */
-export function Ground({ topology, layout, routes, cull, level, selection, hovered }: Props) {
+/**
+ * What lies under and beside the nodes: boundaries, cables and ports, as far as they are in view. The part of the
+ * map comes a frame later than the nodes' (useLaterCull): without memo it would be gone through twice.
+ */
+export const Ground = memo(({ topology, layout, routes, cull, level, selection, hovered }: Props) => {
   const groups = useMemo(
     () => groupCables(topology.cables, routes, selection),
     [topology.cables, routes, selection],
@@ -84,7 +87,7 @@ export function Ground({ topology, layout, routes, cull, level, selection, hover
       <Frames topology={topology} layout={layout} level={level} />
       <svg className="map-cables" width="1" height="1" aria-hidden="true">
         {groups.map((group) =>
-          keeps(cull, group.key, group.bounds) ? (
+          overlaps(group.bounds, cull.box) ? (
             <CableLines key={group.key} path={group.path} look={group.look} />
           ) : null,
         )}
@@ -93,11 +96,11 @@ export function Ground({ topology, layout, routes, cull, level, selection, hover
       {topology.bridges.flatMap((bridge) =>
         bridge.ports.map((port) => {
           const box = layout.ports.get(port.key);
-          if (!box || !keeps(cull, port.key, box)) return null;
+          if (!box || !overlaps(box, cull.box)) return null;
           const selected = selection?.kind === 'link' && port.key === `link:${selection.id}`;
           return <PortChip key={port.key} port={port} box={box} level={level} selected={selected} />;
         }),
       )}
     </>
   );
-}
+});

@@ -2,10 +2,11 @@
 import { gauges } from '../../store/gauges.ts';
 import { onTheme, token } from '../../store/theme.ts';
 import { trackFor } from './cables.ts';
+import { overlaps } from './layout.ts';
 import type { Route } from './route.ts';
 import type { Cable } from './map-model.ts';
 import { flowOf, type Flow } from './traffic.ts';
-import { keeps, type Cull } from './view.ts';
+import type { Cull } from './view.ts';
 
 /** Where the map looks: x, y, zoom, and the size of its window in CSS pixels. */
 interface Look {
@@ -63,7 +64,7 @@ export class TrafficPainter {
     const kept = new Set<string>();
     for (const cable of cables) {
       const route = routes.get(cable.key);
-      if (!route || cable.rate === null || !keeps(cull, cable.key, route.bounds)) continue;
+      if (!route || cable.rate === null || !overlaps(route.bounds, cull.box)) continue;
       kept.add(cable.key);
       const lane = this.#lanes.get(cable.key);
       if (lane?.route === route && lane.rate === cable.rate) continue;

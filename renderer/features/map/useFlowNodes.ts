@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useMemo, useState } from 'react';
-import type { Box, Layout } from './layout.ts';
+import { overlaps, type Box, type Layout } from './layout.ts';
 import type { MapNode } from './map-model.ts';
 import type { FlowNode } from './nodes.tsx';
 import type { Window } from './useView.ts';
-import { keeps, type Level } from './view.ts';
+import type { Level } from './view.ts';
 
 interface Made {
   readonly node: MapNode;
@@ -29,7 +29,7 @@ export function useFlowNodes(
     const nodes: FlowNode[] = [];
     for (const [key, node] of byKey) {
       const box = layout.nodes.get(key);
-      if (!box || !keeps(cull, key, box)) continue;
+      if (!box || !overlaps(box, cull.box)) continue;
       const selected = key === selectedKey;
       const tabStop = key === tabStopKey;
       const old = made.get(key);

@@ -30,7 +30,7 @@ interface Look {
 
 /** Turns each view into a {@link Window}, with the hysteresis that needs the one before. */
 function makeWatcher(): (look: Look, layout: Layout) => Window {
-  let window: Window = { level: 'far', cull: { box: { x: 0, y: 0, width: 0, height: 0 }, step: 0 } };
+  let window: Window = { level: 'far', cull: { box: { x: 0, y: 0, width: 0, height: 0 }, zoom: 0 } };
   let seen: { transform: Look['transform']; width: number; height: number; layout: Layout } | undefined;
   return ({ transform, width, height }, layout) => {
     if (width === 0 || height === 0) return window;
@@ -48,7 +48,7 @@ function makeWatcher(): (look: Look, layout: Layout) => Window {
     let inView = 0;
     for (const node of layout.nodes.values()) if (overlaps(node, box)) inView++;
     const level = nextLevel(window.level, zoom, inView);
-    const cull = nextCull(window.cull.step === 0 ? null : window.cull, view);
+    const cull = nextCull(window.cull.zoom === 0 ? null : window.cull, view);
     if (level !== window.level || cull !== window.cull) window = { level, cull };
     return window;
   };
@@ -71,7 +71,7 @@ export function useLaterCull(cull: Cull): Cull {
     // The first of the two is still in the frame that has just brought the nodes in.
     requestAnimationFrame(() => requestAnimationFrame(() => setLate(cull)));
   }, [cull]);
-  return late.step === cull.step ? late : cull;
+  return late.zoom === cull.zoom ? late : cull;
 }
 
 const plainPadding: Padding = { top: 16, right: 16, bottom: 46, left: 16 };

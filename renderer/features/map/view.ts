@@ -42,14 +42,15 @@ export function visibleBox(view: View): Box {
 /** The part of the map that is kept in the DOM. */
 export interface Cull {
   readonly box: Box;
-  /** Map pixels by which {@link keeps} staggers what comes in. */
-  readonly step: number;
+  /** At which it was chosen. */
+  readonly zoom: number;
 }
 
-/** Screen pixels around the view that the DOM holds at least, and of one step of the stagger. */
-const cullMargin = 40;
-/** Steps of the stagger, a power of two. */
-const staggerSteps = 4;
+/**
+ * Screen pixels around the view: what the DOM holds, and what it must hold at least before the view moves on. What
+ * comes in costs a frame much the same however little it is, so the view moves far from one time to the next.
+ */
+const cullMargin = { most: 192, least: 32 };
 
 const contains = (outer: Box, inner: Box): boolean =>
   inner.x >= outer.x &&
@@ -57,35 +58,28 @@ const contains = (outer: Box, inner: Box): boolean =>
   inner.x + inner.width <= outer.x + outer.width &&
   inner.y + inner.height <= outer.y + outer.height;
 
-/**
- * The part of the map to keep in the DOM. It stays the same object until the view leaves it (or has become much
- * smaller than it), so a pan by a few pixels changes nothing in React. Pure.
- */
-export function nextCull(now: Cull | null, view: View): Cull {
-  const seen = visibleBox(view);
-  const margin = cullMargin / view.zoom;
-  if (now && contains(now.box, seen) && now.box.width <= seen.width * 1.5 + 2 * margin) return now;
-  const { x, y, width, height } = seen;
-  return {
-    box: { x: x - margin, y: y - margin, width: width + 2 * margin, height: height + 2 * margin },
-    step: margin,
-  };
-}
+const grown = ({ x, y, width, height }: Box, by: number): Box => ({
+  x: x - by,
+  y: y - by,
+  width: width + 2 * by,
+  height: height + 2 * by,
+});
 
 /**
- * Whether something is kept in the DOM. Guests stand in rows and columns: if a whole column came in at once, that
- * frame would be long. So each key comes in up to three steps early, by its last characters. Pure.
+ * The part of the map to keep in the DOM. It stays the same object until the view comes near its edge (or has become
+ * much smaller than it), so a pan by some pixels changes nothing in React. Pure.
  */
-export function keeps(cull: Cull, key: string, box: Box): boolean {
-  const early =
-    ((key.charCodeAt(key.length - 1) + key.charCodeAt(key.length - 2) * 2) % staggerSteps) * cull.step;
-  const { x, y, width, height } = cull.box;
-  return (
-    box.x <= x + width + early &&
-    box.x + box.width >= x - early &&
-    box.y <= y + height + early &&
-    box.y + box.height >= y - early
-  );
+export function nextCull(now: Cull | null, view: View): Cull {
+  const { zoom } = view;
+  const seen = visibleBox(view);
+  const box = grown(seen, cullMargin.most / zoom);
+  if (
+    now &&
+    contains(now.box, grown(seen, cullMargin.least / zoom)) &&
+    now.box.width <= box.width + seen.width / 2
+  )
+    return now;
+  return { box, zoom };
 }
 
 /** Room that a fit leaves free at the edges, screen pixels: the buttons are at the bottom, a notice at the top. */
