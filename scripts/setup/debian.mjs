@@ -54,7 +54,8 @@ async function aptInstall(install, missing) {
   }
   // Lists may be old or missing. With other sources out of reach what is there may still do.
   await aptRun(['apt-get', 'update', '-q'], env);
-  const { code, output } = await aptRun(install, env);
+  // Another apt may be at work, such as the nightly upgrades.
+  const { code, output } = await aptRun([...install, '-o', 'DPkg::Lock::Timeout=300'], env);
   if (code !== 0) {
     throw new StepError('apt-get could not install the packages.', {
       command: shown(install),
