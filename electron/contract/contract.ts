@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ForwardDefinition, GuestDefinition, Port } from './lab-file.ts';
+import { ForwardDefinition, GuestDefinition, NetworkDefinition, NicDefinition, Port } from './lab-file.ts';
 import { bytes, call, gauge, job, table } from './leaf.ts';
 import { GuestName, Ipv4, LabName, NetworkName, Scope } from './names.ts';
 import {
@@ -17,6 +17,9 @@ import { z } from './zod.ts';
 
 const lab = LabName;
 const guestOf = z.strictObject({ lab, guest: GuestName });
+const networkOf = z.strictObject({ lab, network: NetworkName });
+/** The lab's `fileHash` that the caller has seen: an edit made meanwhile elsewhere is not lost. */
+const fileHash = z.string();
 const done = z.strictObject({});
 
 /**
@@ -143,8 +146,7 @@ export const contract = {
         guest: GuestName,
         definition: GuestDefinition,
         start: z.boolean(),
-        /** The lab's `fileHash` that the caller has seen: an edit made meanwhile elsewhere is not lost. */
-        fileHash: z.string(),
+        fileHash,
       }),
       out: done,
       errors: [
@@ -160,14 +162,117 @@ export const contract = {
     }),
     /** Takes a guest that is shut off out of the lab file; its overlay disk is deleted, its image never. */
     remove: call({
-      in: guestOf.extend({ fileHash: z.string() }),
+      in: guestOf.extend({ fileHash }),
       out: done,
       errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'GUEST_STATE', 'LAB_FILE_CHANGED', 'LAB_FILE_UNWRITABLE'],
       idempotent: false,
       for: 'anyone',
     }),
+    /** Writes one more NIC of a guest that is shut off into the lab file. */
+    addNic: call({
+      in: guestOf.extend({ nic: NicDefinition, fileHash }),
+      out: done,
+      errors: [
+        'NO_SUCH_LAB',
+        'NO_SUCH_GUEST',
+        'GUEST_STATE',
+        'LAB_FILE_INVALID',
+        'LAB_FILE_CHANGED',
+        'LAB_FILE_UNWRITABLE',
+      ],
+      idempotent: false,
+      for: 'anyone',
+    }),
+    /** Takes a NIC of a guest that is shut off out of the lab file. The others keep their MAC addresses. */
+    removeNic: call({
+      in: guestOf.extend({ nic: z.number().int().min(0).max(7), fileHash }),
+      out: done,
+      errors: [
+        'NO_SUCH_LAB',
+        'NO_SUCH_GUEST',
+        'NO_SUCH_NIC',
+        'GUEST_STATE',
+        'LAB_FILE_INVALID',
+        'LAB_FILE_CHANGED',
+        'LAB_FILE_UNWRITABLE',
+      ],
+      idempotent: false,
+      for: 'anyone',
+    }),
   },
   network: {
+    /** What subnets are in use, and one that is free: for who writes a network. */
+    subnets: call({
+      in: z.strictObject({ lab }),
+      out: z.strictObject({
+        free: z.string(),
+        /** In use by this computer's addresses and routes and by other labs' networks, and whose they are. */
+        used: z.array(z.strictObject({ subnet: z.string(), by: z.string() })),
+      }),
+      errors: ['NO_SUCH_LAB'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    /** Writes a new network into the lab file. Where the lab is up it is made first: one that cannot be made is not written. */
+    create: call({
+      in: networkOf.extend({ definition: NetworkDefinition, fileHash }),
+      out: done,
+      errors: [
+        'NO_SUCH_LAB',
+        'LAB_BUSY',
+        'NETWORK_NAME_TAKEN',
+        'LAB_FILE_INVALID',
+        'LAB_FILE_CHANGED',
+        'LAB_FILE_UNWRITABLE',
+        'NAME_TAKEN',
+        'SUBNET_OVERLAP',
+        'MODE_NEEDS_HOST_SCOPE',
+        'DNSMASQ_MISSING',
+        'DNSMASQ_FAILED',
+        'KERNEL',
+      ],
+      idempotent: false,
+      for: 'anyone',
+    }),
+    /**
+     * Makes a network what `definition` says, in the kernel where the lab is up, then in the lab file. With
+     * another subnet of the same size, addresses that are reserved in it move along.
+     */
+    change: call({
+      in: networkOf.extend({ definition: NetworkDefinition, fileHash }),
+      out: done,
+      errors: [
+        'NO_SUCH_LAB',
+        'LAB_BUSY',
+        'NO_SUCH_NETWORK',
+        'LAB_FILE_INVALID',
+        'LAB_FILE_CHANGED',
+        'LAB_FILE_UNWRITABLE',
+        'SUBNET_OVERLAP',
+        'MODE_NEEDS_HOST_SCOPE',
+        'DNSMASQ_MISSING',
+        'DNSMASQ_FAILED',
+        'KERNEL',
+      ],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    /** Takes a network that no guest has a NIC on out of the lab file, and where the lab is up out of the kernel. */
+    remove: call({
+      in: networkOf.extend({ fileHash }),
+      out: done,
+      errors: [
+        'NO_SUCH_LAB',
+        'LAB_BUSY',
+        'NO_SUCH_NETWORK',
+        'NETWORK_IN_USE',
+        'LAB_FILE_INVALID',
+        'LAB_FILE_CHANGED',
+        'LAB_FILE_UNWRITABLE',
+      ],
+      idempotent: false,
+      for: 'anyone',
+    }),
     /** Flips NAT in the kernel, then in the lab file. `ms` is the time from the request to the kernel's answer. */
     setNat: call({
       in: z.strictObject({ lab, network: NetworkName, nat: z.boolean() }),

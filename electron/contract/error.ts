@@ -15,6 +15,8 @@ export const errorCodes = [
   'LAB_NOT_UP',
   'LAB_NAME_TAKEN',
   'LAB_UP_IN_OTHER_SCOPE',
+  'NETWORK_NAME_TAKEN',
+  'NETWORK_IN_USE',
   // guests and images
   'NO_SUCH_GUEST',
   'NO_SUCH_FORWARD',
@@ -25,6 +27,7 @@ export const errorCodes = [
   'IMAGE_UNSUPPORTED',
   'GUEST_STATE',
   'GUEST_NAME_TAKEN',
+  'NO_SUCH_NIC',
   'QEMU_MISSING',
   'QEMU_FAILED',
   'QEMU_IMG_FAILED',

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ErrorData } from './error.ts';
-import { FileProblem, NetworkMode } from './lab-file.ts';
+import { FileProblem, NetworkDefinition, NetworkMode } from './lab-file.ts';
 import { Scope } from './names.ts';
 import { z } from './zod.ts';
 
@@ -60,6 +60,8 @@ export const NetworkRow = z.strictObject({
   id: z.string(),
   lab: z.string(),
   name: z.string(),
+  /** As the lab file has it: what is left out there is left out here. */
+  definition: NetworkDefinition.nullable(),
   wanted: z
     .strictObject({
       /** null where the network is bridged, as is `address`. */

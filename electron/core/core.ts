@@ -285,8 +285,29 @@ class LocalCore implements Core {
           });
           return {};
         },
+        addNic: async ({ lab, guest: name, nic, fileHash }) => {
+          await this.#lab(lab).addNic(name, nic, fileHash);
+          return {};
+        },
+        removeNic: async ({ lab, guest: name, nic, fileHash }) => {
+          await this.#lab(lab).removeNic(name, nic, fileHash);
+          return {};
+        },
       },
       network: {
+        subnets: async ({ lab }) => this.#lab(lab).subnets(),
+        create: async ({ lab, network, definition, fileHash }) => {
+          await this.#lab(lab).createNetwork(network, definition, fileHash);
+          return {};
+        },
+        change: async ({ lab, network, definition, fileHash }) => {
+          await this.#lab(lab).changeNetwork(network, definition, fileHash);
+          return {};
+        },
+        remove: async ({ lab, network, fileHash }) => {
+          await this.#lab(lab).removeNetwork(network, fileHash);
+          return {};
+        },
         setNat: ({ lab, network, nat }) => this.#lab(lab).setNat(network, nat),
       },
       forward: {

@@ -45,6 +45,7 @@ export function Header({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
       {lab.state === 'down' || lab.state === 'starting' ? null : (
         <CommandButton id="lab.down" text="Bring down" />
       )}
+      <CommandButton id="network.new" text="Add network" />
       <CommandButton id="guest.new" text="New guest" variant={down ? 'primary' : 'plain'} />
       <CommandButton id="window.inspector" variant="ghost" iconOnly />
     </header>

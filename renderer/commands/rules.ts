@@ -69,6 +69,28 @@ export function canMove(lab: Lab): Verdict {
   return lab.state === 'failed' ? `bring ${lab.name} up or down first` : `${lab.name} is ${lab.state}`;
 }
 
+/** A network is edited as long as the lab file has it. */
+export function canEditNetwork(network: Pick<Row<'networks'>, 'name' | 'definition'>): Verdict {
+  return network.definition ? true : `${network.name} is no longer in the lab file`;
+}
+
+/** A network leaves the lab file only when no guest has a NIC on it. */
+export function canRemoveNetwork(
+  network: Pick<Row<'networks'>, 'name' | 'definition'>,
+  guests: readonly Pick<Row<'guests'>, 'name' | 'nics'>[],
+): Verdict {
+  const users = guests.filter(({ nics }) => nics.some((nic) => nic.network === network.name));
+  if (users.length > 0)
+    return `${users.map(({ name }) => name).join(', ')} ${users.length === 1 ? 'has a NIC' : 'have NICs'} on it`;
+  return canEditNetwork(network);
+}
+
+/** NICs are added and removed in the lab file while the guest is off. */
+export function canChangeNics(guest: Guest): Verdict {
+  if (!guest.wanted) return `${guest.name} is no longer in the lab file`;
+  return guest.state === 'shut off' || guest.state === 'crashed' ? true : `shut ${guest.name} down first`;
+}
+
 /** NAT is switched where the kernel holds a network that has it. */
 export function canSwitchNat(network: Pick<Row<'networks'>, 'name' | 'observed'>): Verdict {
   if (!network.observed) return `${network.name} is not there; bring the lab up first`;

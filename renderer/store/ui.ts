@@ -38,6 +38,8 @@ export interface UiState extends Kept {
   palette: boolean;
   shortcuts: boolean;
   newGuest: boolean;
+  /** The form of a network is open: of a new one, or of the one with this id. */
+  networkForm: { readonly network: string | null } | null;
   confirm: Question | null;
   /** By {@link subjectKey}. */
   pending: ReadonlyMap<string, Pending>;
@@ -85,6 +87,7 @@ export const useUi = create<UiState>((set) => ({
   palette: false,
   shortcuts: false,
   newGuest: false,
+  networkForm: null,
   confirm: null,
   pending: new Map(),
   failures: new Map(),

@@ -12,10 +12,11 @@ import type {
   NetworkRow,
   StepRow,
 } from '../../electron/contract/rows.ts';
+import type { NetworkDefinition } from '../../electron/contract/lab-file.ts';
 import type { Server } from '../../electron/contract/server.ts';
 import { fakeScreen, fakeSerial } from './consoles.ts';
 import { lower } from './labs.ts';
-import { bridgeLinkRow, forwardRow, guestRow, nicState, tapLinks, type LabRows } from './rows.ts';
+import { bridgeLinkRow, forwardRow, guestRow, networkRow, nicState, tapLinks, type LabRows } from './rows.ts';
 import { FakeGauge, FakeTable } from './table.ts';
 
 /** How the fake behaves, for tests that want it slow or failing. */
@@ -224,6 +225,16 @@ export class FakeCore {
     this.labs.change(down.labs.filter((row) => row.id === labId));
   }
 
+  /** A network as it is written, made at once where the lab is up. */
+  #putNetwork(lab: string, name: string, definition: NetworkDefinition): void {
+    const { mode, subnet = '', nat } = definition;
+    const made = networkRow(lab, name, subnet, { mode, ...(nat === undefined ? {} : { nat }) });
+    const up = this.labs.get(lab)?.state === 'up';
+    this.networks.change([{ ...made, definition, observed: up ? made.observed : null }]);
+    if (up) this.links.change([bridgeLinkRow(made)]);
+    this.#countPorts();
+  }
+
   #makeServer(rows: LabRows): Server {
     const { natMs, guestMs, gaugeMs, rate } = this.#options;
     const verb = (name: string, act: (row: GuestRow) => void) => {
@@ -310,8 +321,40 @@ export class FakeCore {
           this.guests.change([], [`${lab}/${guest}`]);
           return {};
         },
+        addNic: async ({ lab, guest, nic }) => {
+          this.#note('guest.addNic', `${lab}/${guest}`);
+          const row = this.#guest(lab, guest);
+          const used = this.guests.rows().flatMap(({ nics }) => nics).length;
+          const added = nicState(row.nics.length, nic.network, `tap${used}`, nic.address ?? null);
+          this.patchGuest(row.id, { nics: [...row.nics, { ...added, tap: null, fd: null, leased: false }] });
+          return {};
+        },
+        removeNic: async ({ lab, guest, nic }) => {
+          this.#note('guest.removeNic', `${lab}/${guest} ${nic}`);
+          const row = this.#guest(lab, guest);
+          const nics = row.nics.filter(({ index }) => index !== nic);
+          this.patchGuest(row.id, { nics: nics.map((each, index) => ({ ...each, index })) });
+          return {};
+        },
       },
       network: {
+        subnets: async () => ({ free: '10.73.5.0/24', used: [{ subnet: '10.0.4.0/24', by: 'wlp3s0' }] }),
+        create: async ({ lab, network, definition }) => {
+          this.#note('network.create', `${lab}/${network}`);
+          this.#putNetwork(lab, network, definition);
+          return {};
+        },
+        change: async ({ lab, network, definition }) => {
+          this.#note('network.change', `${lab}/${network}`);
+          this.#putNetwork(lab, network, definition);
+          return {};
+        },
+        remove: async ({ lab, network }) => {
+          this.#note('network.remove', `${lab}/${network}`);
+          this.networks.change([], [`${lab}/${network}`]);
+          this.links.change([], [`${lab}/${network}`]);
+          return {};
+        },
         setNat: async ({ lab, network, nat }) => {
           this.#note('network.setNat', `${lab}/${network} ${nat ? 'on' : 'off'}`);
           await wait(natMs);

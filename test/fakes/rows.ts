@@ -67,6 +67,7 @@ export const networkRow = (
     id: `${lab}/${name}`,
     lab,
     name,
+    definition: { subnet, mode, ...(mode === 'nat' && !nat ? { nat } : {}) },
     wanted: { subnet, address: gateway(subnet), mode, uplink: null, nat, antispoof: dns, mtu: 1500 },
     observed: {
       ifindex: 2,

@@ -1,77 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from 'node:util';
-import {
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseDocument,
-  stringify,
-  type Document,
-  type Pair,
-  type YAMLMap,
-} from 'yaml';
-import type { ForwardDefinition, GuestDefinition } from '../../contract/lab-file.ts';
+import { isSeq, stringify } from 'yaml';
+import type {
+  ForwardDefinition,
+  GuestDefinition,
+  NetworkDefinition,
+  NicDefinition,
+} from '../../contract/lab-file.ts';
 import type { z } from '../../contract/zod.ts';
+import {
+  entriesAt,
+  flow,
+  parse,
+  withEntry,
+  withItem,
+  withKey,
+  withoutEntry,
+  withoutItem,
+} from './yaml-edit.ts';
 
 /** A guest as a caller writes it: what has a default may be missing. */
 export type NewGuest = z.input<typeof GuestDefinition>;
 
-/*
- * Edits of a lab file's text. Each changes the few characters that it must, so that comments, quotes and
- * layout stay; then the result is parsed and compared with what was meant. Where they differ (a layout that
- * the edit does not know: aliases, a non-empty flow map), yaml's own writer does it, which keeps comments
- * but may change white space. The text given must be a lab file without problems.
- */
+/** A network as a caller writes it. */
+export type NewNetwork = z.input<typeof NetworkDefinition>;
 
 /** Turns a network's NAT on or off. */
 export function withNat(text: string, network: string, nat: boolean): string {
-  return edited(text, ['networks', network, 'nat'], nat, (document) => {
-    const map = mapAt(document, ['networks', network]);
-    const pair = map && pairOf(map, 'nat');
-    if (!map) return undefined;
-    if (pair) return isScalar(pair.value) ? splice(text, pair.value.range, String(nat)) : undefined;
-    if (nat) return text; // the default
-    const subnet = pairOf(map, 'subnet');
-    if (!subnet || !isScalar(subnet.value) || !subnet.value.range) return undefined;
-    if (map.flow) return insert(text, subnet.value.range[1], `, nat: ${nat}`);
-    return insert(text, lineEnd(text, subnet.value.range[1]), `\n${indentOf(text, subnet)}nat: ${nat}`);
-  });
+  const path = ['networks', network];
+  // On is the default.
+  return nat && !parse(text).hasIn([...path, 'nat']) ? text : withKey(text, path, 'nat', nat);
 }
 
 /** Adds a guest behind the last one. */
 export function withGuest(text: string, name: string, guest: NewGuest): string {
-  return edited(text, ['guests', name], guest, (document) => {
-    const guests = mapAt(document, ['guests']);
-    const last = guests?.items.at(-1);
-    if (guests && last && !guests.flow) {
-      const end = rangeOf(last.value)?.[1];
-      if (end === undefined) return undefined;
-      const at = lineEnd(text, text.slice(0, end).trimEnd().length);
-      return insert(text, at, `\n${block(name, guest, indentOf(text, last))}`);
-    }
-    if (guests?.items.length === 0 && guests.range) {
-      const lines = `\n${block(name, guest, '  ')}`;
-      return `${text.slice(0, guests.range[0]).trimEnd()}${lines}${text.slice(guests.range[1])}`;
-    }
-    if (guests || !isMap(document.contents) || document.contents.flow) return undefined;
-    return `${text.trimEnd()}\nguests:\n${block(name, guest, '  ')}\n`;
-  });
+  return withEntry(text, 'guests', name, guest, (indent) => guestLines(name, guest, indent));
 }
 
-/** Takes a guest out. A comment above it stays: nobody knows whether it meant this guest alone. */
+/** Takes a guest out. */
 export function withoutGuest(text: string, name: string): string {
-  return edited(text, ['guests', name], undefined, (document) => {
-    const guests = mapAt(document, ['guests']);
-    const pair = guests && pairOf(guests, name);
-    const start = rangeOf(pair?.key)?.[0];
-    const end = rangeOf(pair?.value)?.[1];
-    if (!guests || guests.flow || guests.items.length < 2 || start === undefined || end === undefined)
-      return undefined;
-    const lineStart = text.lastIndexOf('\n', start - 1) + 1;
-    const after = lineEnd(text, text.slice(0, end).trimEnd().length) + 1;
-    return text.slice(0, lineStart) + text.slice(after);
-  });
+  return withoutEntry(text, 'guests', name);
+}
+
+/** What of a network is as without being said. */
+const unsaid: Readonly<Record<string, unknown>> = { mode: 'nat', nat: true, mtu: 1500 };
+
+/** Adds a network behind the last one. What is as without being said stays unsaid. */
+export function withNetwork(text: string, name: string, network: NewNetwork): string {
+  const short = Object.fromEntries(
+    Object.entries(network).filter(([key, value]) => value !== undefined && value !== unsaid[key]),
+  );
+  return withEntry(text, 'networks', name, short, (indent) => `${indent}${name}: ${flow(short)}`);
+}
+
+/** Makes a network what is given, key by key: what says the same already stays as it is written. */
+export function withChangedNetwork(text: string, name: string, network: NewNetwork): string {
+  const path = ['networks', name];
+  const now = entriesAt(text, path);
+  const then = new Map<string, unknown>(Object.entries(network));
+  return [...new Set([...now.keys(), ...then.keys()])].reduce((result, key) => {
+    const value = then.get(key) ?? unsaid[key];
+    if (isDeepStrictEqual(now.get(key) ?? unsaid[key], value)) return result;
+    return withKey(result, path, key, value === unsaid[key] ? undefined : value);
+  }, text);
+}
+
+/** Takes a network out. */
+export function withoutNetwork(text: string, name: string): string {
+  return withoutEntry(text, 'networks', name);
+}
+
+/** A NIC as a caller writes it. */
+export type NewNic = z.input<typeof NicDefinition>;
+
+/** Adds a NIC behind a guest's last one. */
+export function withNic(text: string, guest: string, nic: NewNic): string {
+  const path = ['guests', guest];
+  const nics = entriesAt(text, path).get('nics');
+  return Array.isArray(nics) && nics.length > 0
+    ? withItem(text, [...path, 'nics'], nic)
+    : withKey(text, path, 'nics', [nic]);
+}
+
+/**
+ * Takes a NIC out. `macs` are those of all of the guest's NICs: the ones behind it are written down, for they
+ * were made from the NICs' places.
+ */
+export function withoutNic(text: string, guest: string, index: number, macs: readonly string[]): string {
+  const path = ['guests', guest];
+  if (macs.length === 1) return withKey(text, path, 'nics', undefined);
+  const pinned = macs.reduce(
+    (result, mac, at) => (at > index ? withKey(result, [...path, 'nics', at], 'mac', mac) : result),
+    text,
+  );
+  return withoutItem(pinned, [...path, 'nics'], index);
+}
+
+/** Gives a NIC another address. */
+export function withAddress(text: string, guest: string, nic: number, address: string): string {
+  return withKey(text, ['guests', guest, 'nics', nic], 'address', address);
 }
 
 /** A forward as a caller writes it. */
@@ -84,92 +111,11 @@ export function withForwards(text: string, guest: string, forwards: readonly New
     ...(to === undefined || to === port ? {} : { to }),
     ...(address === undefined || address === '127.0.0.1' ? {} : { address }),
   }));
-  return edited(text, ['guests', guest, 'forwards'], short.length === 0 ? undefined : short, (document) => {
-    const map = mapAt(document, ['guests', guest]);
-    if (!map || map.flow || short.length === 0) return undefined;
-    const pair = pairOf(map, 'forwards');
-    if (pair)
-      return isSeq(pair.value) && pair.value.flow ? splice(text, pair.value.range, flow(short)) : undefined;
-    const last = map.items.at(-1);
-    const end = isSeq(last?.value) ? last.value.range?.[1] : rangeOf(last?.value)?.[1];
-    if (!last || end === undefined) return undefined;
-    const at = lineEnd(text, text.slice(0, end).trimEnd().length);
-    return insert(text, at, `\n${indentOf(text, last)}forwards: ${flow(short)}`);
-  });
-}
-
-/** In flow style on one line, as people write it. */
-function flow(value: unknown): string {
-  const document = parse(stringify(value));
-  if (isSeq(document.contents)) document.contents.flow = true;
-  return document.toString({ lineWidth: 0 }).trimEnd();
-}
-
-/** Tries the small change, checks it, and falls back to yaml's writer. */
-function edited(
-  text: string,
-  path: readonly string[],
-  value: unknown,
-  change: (document: Document) => string | undefined,
-): string {
-  const document = parse(text);
-  const small = change(document);
-  if (value === undefined) document.deleteIn(path);
-  else document.setIn(path, document.createNode(value));
-  if (small !== undefined) {
-    const result = parse(small);
-    if (result.errors.length === 0 && same(result.toJS(), document.toJS(), path, value)) return small;
-  }
-  return document.toString({ lineWidth: 0 });
-}
-
-/** Whether the small change says what was meant; an absent `nat` means true. */
-function same(result: unknown, meant: unknown, path: readonly string[], value: unknown): boolean {
-  if (isDeepStrictEqual(result, meant)) return true;
-  const defaulted = path.at(-1) === 'nat' && value === true;
-  if (!defaulted || typeof meant !== 'object') return false;
-  const without = parse(stringify(meant));
-  without.deleteIn(path);
-  return isDeepStrictEqual(result, without.toJS());
-}
-
-const parse = (text: string): Document =>
-  parseDocument(text, { lineCounter: new LineCounter(), prettyErrors: false, logLevel: 'error' });
-
-function mapAt(document: Document, path: readonly string[]): YAMLMap | undefined {
-  const node = document.getIn(path, true);
-  return isMap(node) ? node : undefined;
-}
-
-function pairOf(map: YAMLMap, key: string): Pair | undefined {
-  return map.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === key);
-}
-
-function rangeOf(node: unknown): readonly number[] | undefined {
-  return isMap(node) || isScalar(node) ? (node.range ?? undefined) : undefined;
-}
-
-function splice(text: string, range: readonly number[] | null | undefined, by: string): string | undefined {
-  const [start, end] = range ?? [];
-  if (start === undefined || end === undefined) return undefined;
-  return text.slice(0, start) + by + text.slice(end);
-}
-
-const insert = (text: string, at: number, what: string): string => text.slice(0, at) + what + text.slice(at);
-
-function lineEnd(text: string, from: number): number {
-  const end = text.indexOf('\n', from);
-  return end === -1 ? text.length : end;
-}
-
-/** The white space before a pair's key in its line. */
-function indentOf(text: string, pair: Pair): string {
-  const start = rangeOf(pair.key)?.[0] ?? 0;
-  return text.slice(text.lastIndexOf('\n', start - 1) + 1, start);
+  return withKey(text, ['guests', guest], 'forwards', short.length === 0 ? undefined : short);
 }
 
 /** A guest as block YAML with its NICs in flow style, as people write them. */
-function block(name: string, guest: NewGuest, indent: string): string {
+function guestLines(name: string, guest: NewGuest, indent: string): string {
   const document = parse(stringify({ [name]: guest }));
   const nics = document.getIn([name, 'nics'], true);
   if (isSeq(nics)) nics.flow = true;

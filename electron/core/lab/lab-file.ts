@@ -76,33 +76,45 @@ export function invalidFile(path: string, problems: readonly FileProblem[]): Tap
   });
 }
 
+/** LAB_FILE_INVALID for an edit whose result would be no good lab file. Its lines are those of no file. */
+function invalidEdit(path: string, problems: readonly FileProblem[]): TapyardError {
+  const lines = problems
+    .slice(0, 20)
+    .map(
+      ({ message, path: where, expected }) =>
+        `${where === '' ? '' : `${where}: `}${message}${expected === undefined ? '' : ` (expected ${expected})`}`,
+    );
+  return new TapyardError('LAB_FILE_INVALID', lines.join('\n'), {
+    hint: 'Nothing was changed.',
+    subject: path,
+  });
+}
+
 /**
  * Changes a lab file by `edit` (text to text). `hash` is what the caller has seen: LAB_FILE_CHANGED where the
  * file is another one now; without it the edit is made on whatever the file holds. The result must be a good
- * lab file (LAB_FILE_INVALID). Throws LAB_FILE_UNWRITABLE, DISK_FULL as LAB_FILE_UNWRITABLE with the cause in words.
+ * lab file (LAB_FILE_INVALID). `before` is called with it ahead of the writing; when it rejects, nothing is
+ * written. Throws LAB_FILE_UNWRITABLE, DISK_FULL as LAB_FILE_UNWRITABLE with the cause in words.
  */
 export async function editLabFile(
   path: string,
   hash: string | undefined,
   edit: (text: string, definition: LabDefinition) => string,
+  before?: (definition: LabDefinition) => Promise<void>,
 ): Promise<LoadedFile> {
   const old = await loadLabFile(path);
-  if (hash !== undefined && hash !== old.hash)
-    throw new TapyardError(
-      'LAB_FILE_CHANGED',
-      `The lab file ${path} was changed meanwhile; your edit was not made.`,
-      {
-        hint: 'Look at what it says now, then do it again.',
-        subject: path,
-      },
-    );
+  if (hash !== undefined && hash !== old.hash) throw changedMeanwhile(path);
   if (!old.reading.definition) throw invalidFile(path, old.reading.problems);
   const text = new TextDecoder().decode(old.bytes);
   const result = edit(text, old.reading.definition);
   if (result === text) return old;
   const bytes = new TextEncoder().encode(result);
   const reading = readLabFile(bytes);
-  if (!reading.definition) throw invalidFile(path, reading.problems);
+  if (!reading.definition) throw invalidEdit(path, reading.problems);
+  if (before) {
+    await before(reading.definition);
+    if ((await loadLabFile(path)).hash !== old.hash) throw changedMeanwhile(path);
+  }
   try {
     await writeFileAtomic(path, bytes);
   } catch (cause) {
@@ -117,6 +129,17 @@ export async function editLabFile(
     );
   }
   return { hash: createHash('sha256').update(bytes).digest('hex'), bytes, reading };
+}
+
+function changedMeanwhile(path: string): TapyardError {
+  return new TapyardError(
+    'LAB_FILE_CHANGED',
+    `The lab file ${path} was changed meanwhile; your edit was not made.`,
+    {
+      hint: 'Look at what it says now, then do it again.',
+      subject: path,
+    },
+  );
 }
 
 /** Calls back whenever the file may have changed; its directory is watched, for editors replace files. */

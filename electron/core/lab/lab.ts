@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { ForwardDefinition, LabDefinition } from '../../contract/lab-file.ts';
+import type { ForwardDefinition, LabDefinition, NicDefinition } from '../../contract/lab-file.ts';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { FileProblem } from '../../contract/lab-file.ts';
 import type { Scope } from '../../contract/names.ts';
@@ -14,11 +14,24 @@ import type { Table } from '../host/table.ts';
 import { inspectImage } from '../image/inspect.ts';
 import { resolveImage } from '../image/image.ts';
 import { ownDefaultDevice } from '../net/default-route.ts';
+import { freeSubnet, type UsedSubnet } from '../net/free-subnet.ts';
+import { formatSubnet, subnetOf } from '../net/ipv4.ts';
+import { hostSubnets } from '../net/used-subnets.ts';
 import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
-import { type NewGuest, withForwards, withGuest, withNat, withoutGuest } from './edit.ts';
+import {
+  type NewGuest,
+  type NewNetwork,
+  withForwards,
+  withGuest,
+  withNat,
+  withNic,
+  withoutGuest,
+  withoutNic,
+} from './edit.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import { GuestSet, guestSpec } from './guest-set.ts';
 import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
+import { changeNetwork, createNetwork, type EditGround, removeNetwork } from './network-edits.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
@@ -436,19 +449,104 @@ export class Lab {
    * called once the file is written.
    */
   async removeGuest(name: string, fileHash: string, deleteDisk: () => Promise<void>): Promise<void> {
-    const { status } = this.guest(name);
-    if (status.pid !== null || status.state === 'starting')
-      throw new TapyardError(
-        'GUEST_STATE',
-        `The guest ${name} is ${status.state}; only one that is shut off can be removed.`,
-        {
-          hint: 'Shut it down first.',
-          subject: `${this.name}/${name}`,
-        },
-      );
+    this.#refuseAlive(name, 'can be removed');
     this.#take(await editLabFile(this.file, fileHash, (text) => withoutGuest(text, name)));
     await deleteDisk();
     this.publish();
+  }
+
+  #refuseAlive(name: string, what: string): void {
+    const { status } = this.guest(name);
+    if (status.pid === null && status.state !== 'starting') return;
+    throw new TapyardError(
+      'GUEST_STATE',
+      `The guest ${name} is ${status.state}; only one that is shut off ${what}.`,
+      {
+        hint: 'Shut it down first.',
+        subject: `${this.name}/${name}`,
+      },
+    );
+  }
+
+  /** Gives a guest that is off one more NIC. Throws NO_SUCH_GUEST, GUEST_STATE, LAB_FILE_*. */
+  async addNic(guest: string, nic: NicDefinition, fileHash: string): Promise<void> {
+    this.#refuseAlive(guest, 'gets a NIC');
+    this.#take(await editLabFile(this.file, fileHash, (text) => withNic(text, guest, nic)));
+    this.publish();
+  }
+
+  /** Takes a NIC of a guest that is off away. Throws NO_SUCH_GUEST, NO_SUCH_NIC, GUEST_STATE, LAB_FILE_*. */
+  async removeNic(guest: string, index: number, fileHash: string): Promise<void> {
+    this.#refuseAlive(guest, 'gives a NIC up');
+    const macs = this.guest(guest).spec.nics.map((nic) => nic.mac);
+    if (index >= macs.length)
+      throw new TapyardError('NO_SUCH_NIC', `The guest ${guest} has no NIC eth${index}.`, {
+        hint: `It has ${macs.length}.`,
+        subject: `${this.name}/${guest}`,
+      });
+    this.#take(await editLabFile(this.file, fileHash, (text) => withoutNic(text, guest, index, macs)));
+    this.publish();
+  }
+
+  /** What subnets are in use elsewhere and by whom, and one that is free. */
+  subnets(): { free: string; used: { subnet: string; by: string }[] } {
+    const own = this.#resolved.networks.flatMap(({ name, subnet }) =>
+      subnet === null ? [] : [{ subnet: subnetOf(subnet), by: name }],
+    );
+    const names = new Set(own.map(({ by }) => by));
+    // In the host scope the lab's own bridges are among the computer's interfaces.
+    const used = this.#usedElsewhere().filter(({ by }) => !this.#running() || !names.has(by));
+    return {
+      free: freeSubnet([this.name, String(own.length)], [...used, ...own]),
+      used: used.map(({ subnet, by }) => ({ subnet: formatSubnet(subnet), by })),
+    };
+  }
+
+  /** By this computer's addresses and routes, and by other labs. */
+  #usedElsewhere(): UsedSubnet[] {
+    const others = this.#options.tables.networks.rows().filter((row) => row.lab !== this.name);
+    return [
+      ...hostSubnets(),
+      ...others.flatMap(({ id, wanted }) =>
+        typeof wanted?.subnet === 'string' ? [{ subnet: subnetOf(wanted.subnet), by: id }] : [],
+      ),
+    ];
+  }
+
+  /** Adds a network to the file, and where the lab is up to the kernel first. See {@link createNetwork}. */
+  createNetwork(name: string, network: NewNetwork, fileHash: string): Promise<void> {
+    return this.#editing((ground) => createNetwork(ground, name, network, fileHash));
+  }
+
+  /** See {@link changeNetwork}. */
+  changeNetwork(name: string, network: NewNetwork, fileHash: string): Promise<void> {
+    return this.#editing((ground) => changeNetwork(ground, name, network, fileHash));
+  }
+
+  /** See {@link removeNetwork}. */
+  async removeNetwork(name: string, fileHash: string): Promise<void> {
+    const running = [...(this.#engine.picture?.links.values() ?? [])].flatMap(({ ours }) =>
+      ours?.lab === this.name && ours.network === name && ours.guest ? [ours.guest] : [],
+    );
+    await this.#editing((ground) => removeNetwork(ground, name, running, fileHash));
+    // In the host scope the last network is all that there was.
+    if (!this.#running()) await this.#engine.release();
+  }
+
+  /** Throws LAB_BUSY, and what `edit` throws. */
+  async #editing(edit: (ground: EditGround) => Promise<LoadedFile>): Promise<void> {
+    this.#refuseBusy();
+    const up = this.#running() && this.#engine.picture !== null;
+    try {
+      this.#take(await edit({ ...this.#ground(), file: this.file, up, resolve: resolveLab }));
+      if (up) writeStepTimes(this.name, this.#records.times(this.#statuses()));
+    } catch (thrown) {
+      // Told to who asked; what is there is as it was.
+      this.#records.forgetFailures();
+      throw thrown;
+    } finally {
+      this.publish();
+    }
   }
 
   /** Writes a forward into the file, in place of one with its port. Throws NO_SUCH_GUEST, LAB_FILE_*. */
@@ -583,6 +681,7 @@ export class Lab {
       networkRows(
         this.name,
         this.#resolved.networks,
+        this.#definition.networks,
         picture,
         this.#records.failures(this.#resolved.networks),
       ),

@@ -127,6 +127,7 @@ export class LocalEngine implements Engine {
   async removeNetwork(name: string): Promise<void> {
     const { failed } = await this.#connected().request('remove_network', { lab: this.#lab, network: name });
     throwFailed(this.#lab, failed);
+    this.#event({ event: 'networks', put: [], del: [{ lab: this.#lab, name }] });
   }
 
   async setNat(name: string, nat: boolean): Promise<NetdReply<'set_nat'>> {

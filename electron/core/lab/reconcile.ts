@@ -106,6 +106,11 @@ async function runPlan(ground: Ground, job: Job, plan: readonly PlanStep[], made
   if (failed) throw TapyardError.from(failed.reason);
 }
 
+/** Makes or mends one network of a lab that is up, and tells of its steps. */
+export function makeNetwork(ground: Ground, network: ResolvedNetwork): Promise<void> {
+  return apply(ground, network, false, { opened: false, networks: [], formers: [], guests: [] });
+}
+
 async function apply(ground: Ground, network: ResolvedNetwork, isNew: boolean, made: Made): Promise<void> {
   const { name } = network;
   const ids = ['bridge', 'bridge_address', 'bridge_up', 'forwarding', 'filter', 'dns'];

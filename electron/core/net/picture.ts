@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../contract/error.ts';
+import type { LabDefinition } from '../../contract/lab-file.ts';
 import type { LinkRow, NetworkRow, Uplink } from '../../contract/rows.ts';
 import { forwards, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
 import type {
@@ -108,11 +109,12 @@ export function linkRows(lab: string, picture: Picture | null): LinkRow[] {
 
 /**
  * The lab's networks: those of the file, and those that the kernel still has without it.
- * `failures` are the errors of the last attempt to make a network, by its name.
+ * `definitions` are those of the file, `failures` the errors of the last attempt to make a network, by its name.
  */
 export function networkRows(
   lab: string,
   wanted: readonly ResolvedNetwork[],
+  definitions: LabDefinition['networks'],
   picture: Picture | null,
   failures: ReadonlyMap<string, ErrorData>,
 ): NetworkRow[] {
@@ -120,9 +122,13 @@ export function networkRows(
   const others = [...(picture?.networks.values() ?? [])].filter(
     (network) => network.lab === lab && !names.has(network.name),
   );
+  const row = (name: string, network?: ResolvedNetwork): NetworkRow => ({
+    ...networkRow(lab, name, network, picture, failures.get(name)),
+    definition: definitions[name] ?? null,
+  });
   return [
-    ...wanted.map((network) => networkRow(lab, network.name, network, picture, failures.get(network.name))),
-    ...others.map((network) => networkRow(lab, network.name, undefined, picture, failures.get(network.name))),
+    ...wanted.map((network) => row(network.name, network)),
+    ...others.map((network) => row(network.name)),
   ];
 }
 
@@ -132,7 +138,7 @@ function networkRow(
   wanted: ResolvedNetwork | undefined,
   picture: Picture | null,
   failure: ErrorData | undefined,
-): NetworkRow {
+): Omit<NetworkRow, 'definition'> {
   const network = networkIn(picture, lab, name);
   const bridge = bridgeIn(picture, lab, name);
   return {

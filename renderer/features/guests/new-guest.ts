@@ -3,7 +3,7 @@ import { GuestDefinition } from '../../../electron/contract/lab-file.ts';
 import { GuestName, Ipv4 } from '../../../electron/contract/names.ts';
 import type { z } from '../../../electron/contract/zod.ts';
 import type { Row } from '../../store/tables.ts';
-import { addressNumber, addressText, inSubnet, parseSubnet } from './ipv4.ts';
+import { addressNumber, addressText, inSubnet, parseSubnet } from '../../lib/ipv4.ts';
 
 /** What is typed into the form. */
 export interface NewGuestForm {
@@ -42,7 +42,12 @@ function taken(network: Network, guests: readonly Guest[]): ReadonlyMap<string, 
   return result;
 }
 
-function addressError(address: string, network: Network, guests: readonly Guest[]): string | undefined {
+/** What is wrong with an address for a guest of a network; undefined where nothing is. */
+export function addressError(
+  address: string,
+  network: Network,
+  guests: readonly Guest[],
+): string | undefined {
   const form = complaint(Ipv4, address);
   if (form !== undefined) return form;
   if (network.wanted?.mode === 'bridged')

@@ -6,12 +6,13 @@ import { StateIcon } from '../../lib/StateIcon.tsx';
 import { count, formatBytes, formatDuration } from '../../lib/format.ts';
 import { useNow } from '../../lib/use-now.ts';
 import { gauges } from '../../store/gauges.ts';
-import { useLinks, useNetworks, useSteps } from '../../store/select.ts';
+import { useLinks, useSteps } from '../../store/select.ts';
 import { subjectKey } from '../../store/subject.ts';
 import type { Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { Forwards } from './Forwards.tsx';
 import { Head } from './Head.tsx';
+import { Nics } from './Nics.tsx';
 import { Recipe } from './Recipe.tsx';
 import { Fact, Facts, Section } from './Section.tsx';
 import { LiveFact } from './LiveFact.tsx';
@@ -30,7 +31,6 @@ export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): Re
   const now = useNow(5000);
   const failure = useUi((ui) => ui.failures.get(key));
   const links = useLinks(guest.lab);
-  const networks = useNetworks(guest.lab);
   const steps = useSteps(guest.lab);
   const recipe = useMemo(() => stepsOfGuest(steps, guest), [steps, guest]);
   const cables = guest.nics.flatMap((nic) =>
@@ -63,44 +63,7 @@ export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): Re
         {guest.wanted ? null : <p>It is no longer in the lab file, and goes when it is shut off.</p>}
       </Head>
       {guest.pid === null ? null : <Traffic links={cables.map((link) => link.id)} />}
-      <Section title="Network">
-        {guest.nics.length === 0 ? <p>This guest has no NIC.</p> : null}
-        {guest.nics.map((nic) => {
-          const network = networks.find((other) => other.name === nic.network);
-          const tap = nic.tap ?? nic.wantedTap;
-          const link = links.find((other) => other.name === nic.tap);
-          const gateway =
-            network?.observed?.addresses.find((address) => !address.includes(':'))?.split('/')[0] ??
-            network?.wanted?.address;
-          return (
-            <Facts key={nic.index}>
-              <Fact
-                name="Cable"
-                value={`eth${nic.index} ↔ ${tap}`}
-                note={nic.tap === null ? '(not plugged)' : nic.fd === null ? undefined : `(fd ${nic.fd})`}
-              />
-              <Fact
-                name="Network"
-                value={nic.network}
-                note={link && !link.carrier ? 'no carrier' : undefined}
-              />
-              <Fact name="MAC" value={nic.mac} copy />
-              <Fact
-                name="Address"
-                value={nic.address}
-                copy
-                note={
-                  nic.addressSource === null
-                    ? undefined
-                    : `${nic.addressSource}${guest.state === 'running' && !nic.leased ? ', no lease yet' : ''}`
-                }
-              />
-              <Fact name="Gateway" value={gateway} />
-              <Fact name="Name" value={nic.address === null ? null : `${guest.name}.lab`} copy />
-            </Facts>
-          );
-        })}
-      </Section>
+      <Nics guest={guest} />
       <Forwards guest={guest} />
       <Section title="Machine">
         <Facts>

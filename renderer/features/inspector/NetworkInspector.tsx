@@ -66,11 +66,13 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
               : 'not there: only the lab file has it'
         }
       >
-        {mode === 'nat' ? (
-          <div>
+        <div className={styles.actions}>
+          {mode === 'nat' ? (
             <CommandButton id="network.nat" subject={subject} text={on ? 'Turn NAT off' : 'Turn NAT on'} />
-          </div>
-        ) : null}
+          ) : null}
+          <CommandButton id="network.edit" subject={subject} text="Edit" />
+          <CommandButton id="network.remove" subject={subject} text="Remove…" />
+        </div>
         {failure ? (
           <ErrorNote
             title={`${failure.title} failed`}

@@ -26,14 +26,14 @@ function commandsOf(subject: Subject, { tables }: CommandState): readonly string
     }
     case 'network':
     case 'nat':
-      return ['network.nat', 'guest.new'];
+      return ['network.nat', 'network.edit', 'network.remove', 'guest.new'];
     case 'link': {
       const owner = tables.links.get(subject.id)?.ours?.network;
       return owner === undefined ? [] : ['guest.new'];
     }
     case 'uplink':
     case 'lab':
-      return ['lab.up', 'lab.down', 'guest.new', 'recipe.copy'];
+      return ['lab.up', 'lab.down', 'network.new', 'guest.new', 'recipe.copy'];
   }
 }
 

@@ -10,6 +10,9 @@ interface Words {
 
 /** What the map has to say about the whole lab, null when it speaks for itself. Pure. */
 export function noticeOf(topology: Topology): Words | null {
+  const empty = topology.bridges.length === 0 && topology.guests.length === 0;
+  if (empty && (topology.state === 'up' || topology.state === 'down'))
+    return { text: 'No networks yet.', action: { command: 'network.new', label: 'Add network' } };
   switch (topology.state) {
     case 'down':
       return { text: 'This lab is down.', action: { command: 'lab.up', label: 'Bring it up' } };

@@ -23,6 +23,10 @@ export function labByName(name: string): { rows: LabRows; up: LabRows } {
     const rows = { ...seed, networks, guests: [], links: seed.links.filter((link) => link.name !== 'tap0') };
     return { rows, up: rows };
   }
+  if (name === 'nothing') {
+    const rows = { ...seedLab(), networks: [], guests: [], links: [], forwards: [] };
+    return { rows, up: rows };
+  }
   const rows = (makers[name] ?? mockLab)();
   return { rows, up: rows };
 }

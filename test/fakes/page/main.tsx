@@ -15,7 +15,7 @@ import { FakeCore } from '../fake-core.ts';
 import { labByName } from './choose.ts';
 import { troubles } from './trouble.ts';
 
-// index.html?lab=mock|seed|down|states|long|forty|huge|empty & theme=dark|light & select=guest:seed/web & gauges=all
+// index.html?lab=mock|seed|down|states|long|forty|huge|empty|nothing & theme=dark|light & select=guest:seed/web & gauges=all
 // & window for the whole window instead of the map alone
 // & quiet & natMs=600 & failing=network.setNat & trouble=crashed|gone|pasta|file|job|failed
 // & consoles (the first guest's, serial beside screen)

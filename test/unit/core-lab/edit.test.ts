@@ -4,7 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readLabFile } from '../../../electron/core/lab/definition.ts';
-import { withForwards, withGuest, withNat, withoutGuest } from '../../../electron/core/lab/edit.ts';
+import {
+  withChangedNetwork,
+  withForwards,
+  withGuest,
+  withNat,
+  withNetwork,
+  withNic,
+  withoutGuest,
+  withoutNetwork,
+  withoutNic,
+} from '../../../electron/core/lab/edit.ts';
 import { editLabFile, loadLabFile, watchLabFile } from '../../../electron/core/lab/lab-file.ts';
 import { readStore, writeStore } from '../../../electron/core/lab/store.ts';
 
@@ -93,6 +103,66 @@ describe('an edit changes only what it must', () => {
     const { definition } = readLabFile(new TextEncoder().encode(withoutGuest(seed, 'guest')));
     expect(definition).toMatchObject({ name: 'seed', guests: {} });
     expect(withoutGuest(seed, 'guest')).toContain('# my lab');
+  });
+
+  it('for a new network, and for one that goes', () => {
+    const edited = withNetwork(seed, 'br2', { subnet: '10.2.0.0/24', mode: 'isolated', mtu: 1500 });
+    expect(diff(edited)).toEqual(['+  br2: { subnet: 10.2.0.0/24, mode: isolated }']);
+    expect(edited.indexOf('br2')).toBeLessThan(edited.indexOf('guests:'));
+    expect(withoutNetwork(edited, 'br2')).toBe(seed);
+    expect(diff(withoutNetwork(seed, 'br1'))).toEqual([
+      '-  br1:',
+      '-      # office',
+      '-      subnet: 10.0.0.0/24   # wide',
+      '-      mtu: 1400',
+    ]);
+    for (const text of ['name: a\n', 'name: a\nnetworks: {}\n', '{name: a}', 'name: a\nguests: {}\n']) {
+      const network = { subnet: '10.2.0.0/24', dhcp: { from: '10.2.0.8', to: '10.2.0.9' } };
+      const { definition } = readLabFile(Buffer.from(withNetwork(text, 'br2', network)));
+      expect(definition?.networks['br2']).toEqual({ ...network, mode: 'nat' });
+      expect(
+        readLabFile(Buffer.from(withoutNetwork(withNetwork(text, 'br2', network), 'br2'))),
+      ).toMatchObject({ definition: { networks: {} } });
+    }
+  });
+
+  it('for a network that becomes another, key by key', () => {
+    expect(withChangedNetwork(seed, 'br0', { subnet: '192.168.57.0/24', mode: 'nat', mtu: 1500 })).toBe(seed);
+    expect(diff(withChangedNetwork(seed, 'br0', { subnet: '10.7.0.0/24', nat: true, mtu: 9000 }))).toEqual([
+      '-  br0: { subnet: "192.168.57.0/24", nat: true }     # the host is .1',
+      '+  br0: { subnet: 10.7.0.0/24, nat: true, mtu: 9000 }     # the host is .1',
+    ]);
+    expect(diff(withChangedNetwork(seed, 'br0', { subnet: '192.168.57.0/24', mode: 'isolated' }))).toEqual([
+      '-  br0: { subnet: "192.168.57.0/24", nat: true }     # the host is .1',
+      '+  br0: { subnet: "192.168.57.0/24", nat: true, mode: isolated }     # the host is .1',
+    ]);
+    const off = withChangedNetwork(seed, 'br1', { subnet: '10.0.0.0/24', dhcp: false });
+    expect(diff(off)).toEqual(['-      mtu: 1400', '+      dhcp: false']);
+    const range = { from: '10.0.0.8', to: '10.0.0.9' };
+    const ranged = withChangedNetwork(off, 'br1', { subnet: '10.0.0.0/24', dhcp: range });
+    expect(ranged).toContain('      dhcp: { from: 10.0.0.8, to: 10.0.0.9 }\n');
+    expect(withChangedNetwork(ranged, 'br1', { subnet: '10.0.0.0/24', dhcp: false })).toBe(off);
+    expect(ranged).toContain('# office');
+  });
+
+  it('for NICs', () => {
+    const two = withNic(seed, 'guest', { network: 'br1' });
+    expect(diff(two)).toEqual([
+      '-      nics: [{ network: br0,   address: 192.168.57.2 }]',
+      '+      nics: [{ network: br0,   address: 192.168.57.2 }, { network: br1 }]',
+    ]);
+    const macs = ['52:54:00:00:00:01', '52:54:00:00:00:02'];
+    expect(withoutNic(two, 'guest', 1, macs)).toBe(seed);
+    expect(diff(withoutNic(two, 'guest', 0, macs))).toEqual([
+      '-      nics: [{ network: br0,   address: 192.168.57.2 }]',
+      '+      nics: [{ network: br1, mac: 52:54:00:00:00:02 }]',
+    ]);
+    expect(withoutNic(seed, 'guest', 0, ['52:54:00:00:00:01'])).not.toContain('nics');
+    const block = 'name: a\nguests:\n  g:\n    image: micro\n    nics:\n      - network: br0 # first\n';
+    expect(withNic(block, 'g', { network: 'br1' })).toBe(`${block}      - { network: br1 }\n`);
+    expect(withoutNic(withNic(block, 'g', { network: 'br1' }), 'g', 1, macs)).toContain(
+      '- network: br0 # first',
+    );
   });
 
   it('with aliases falls back to what the parser knows', () => {

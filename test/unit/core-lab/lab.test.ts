@@ -141,6 +141,49 @@ describe('a lab that is down', () => {
     expect(tables.guests.get('seed/b')).toBeUndefined();
   });
 
+  it('takes a network, changes it with the addresses in it, and gives it up when nobody is on it', async () => {
+    const hash = (): string => row()?.fileHash ?? '';
+    const { free, used } = lab.subnets();
+    expect(free).toMatch(/^10\.[0-9]+\.[0-9]+\.0\/24$/);
+    expect(used).toContainEqual({ subnet: '127.0.0.0/8', by: 'lo' });
+    await expect(lab.createNetwork('br0', { subnet: free }, hash())).rejects.toMatchObject({
+      code: 'NETWORK_NAME_TAKEN',
+    });
+    const overlapping = lab.createNetwork('br1', { subnet: '192.168.57.128/25' }, hash());
+    await expect(overlapping).rejects.toMatchObject({
+      code: 'LAB_FILE_INVALID',
+      message: expect.stringContaining('networks.br1.subnet: 192.168.57.128/25 overlaps'),
+    });
+    await expect(lab.createNetwork('br1', { subnet: free }, 'stale')).rejects.toMatchObject({
+      code: 'LAB_FILE_CHANGED',
+    });
+    await lab.createNetwork('br1', { subnet: free, mode: 'isolated' }, hash());
+    expect(tables.networks.get('seed/br1')).toMatchObject({
+      definition: { subnet: free, mode: 'isolated' },
+      observed: null,
+    });
+    await lab.addNic('a', { network: 'br1' }, hash());
+    await lab.addNic('a', { network: 'br0', address: '192.168.57.9' }, hash());
+    await expect(lab.removeNetwork('br1', hash())).rejects.toMatchObject({
+      code: 'NETWORK_IN_USE',
+      message: 'The network br1 stays: a has a NIC on it.',
+    });
+    const macs = (): unknown => tables.guests.get('seed/a')?.nics.map(({ mac }) => mac);
+    const [first, , third] = tables.guests.get('seed/a')?.nics.map(({ mac }) => mac) ?? [];
+    await lab.removeNic('a', 1, hash());
+    expect(macs()).toEqual([first, third]);
+    await expect(lab.removeNic('a', 2, hash())).rejects.toMatchObject({ code: 'NO_SUCH_NIC' });
+    await lab.changeNetwork('br0', { subnet: '10.99.0.0/24', mode: 'nat' }, hash());
+    expect(tables.guests.get('seed/a')?.nics[1]).toMatchObject({ address: '10.99.0.9' });
+    expect(readFileSync(file, 'utf8')).toContain('br0: { subnet: 10.99.0.0/24 }  # mine');
+    await lab.removeNetwork('br1', hash());
+    expect(tables.networks.get('seed/br1')).toBeUndefined();
+    await expect(lab.removeNetwork('br1', hash())).rejects.toMatchObject({ code: 'NO_SUCH_NETWORK' });
+    await expect(lab.changeNetwork('br1', { subnet: free }, hash())).rejects.toMatchObject({
+      code: 'NO_SUCH_NETWORK',
+    });
+  });
+
   it('refuses what needs it up', async () => {
     await expect(lab.startGuest('a', {})).rejects.toMatchObject({ code: 'LAB_NOT_UP' });
     await expect(lab.setNat('br0', false)).rejects.toMatchObject({ code: 'LAB_NOT_UP' });

@@ -145,7 +145,7 @@ describe('the plan', () => {
     expect(kinds(picture)[0]).toBe('remove old');
     expect(kinds(picture)).toHaveLength(3);
     expect(
-      networkRows('seed', seed.networks, picture, new Map()).map((row) => [
+      networkRows('seed', seed.networks, {}, picture, new Map()).map((row) => [
         row.name,
         row.reason?.code ?? null,
       ]),

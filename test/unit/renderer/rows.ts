@@ -55,6 +55,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
   id: 'seed/br0',
   lab: 'seed',
   name: 'br0',
+  definition: { subnet: '192.168.57.0/24', mode: 'nat' },
   wanted: {
     subnet: '192.168.57.0/24',
     address: '192.168.57.1',

@@ -97,7 +97,7 @@ describe('the derived client', () => {
     const setNat = (): ReturnType<Server['network']['setNat']> =>
       // Beyond what the type can say: NaN is a number, and none that the contract lets through.
       Promise.resolve({ nat: true, changed: true, flowsRemoved: Number.NaN, ms: 1 });
-    const { client } = await joined({ ...server, network: { setNat } });
+    const { client } = await joined({ ...server, network: { ...server.network, setNat } });
     await expect(client.network.setNat({ lab: 'a', network: 'br0', nat: true })).rejects.toMatchObject({
       code: 'INTERNAL',
     });
