@@ -22,6 +22,12 @@ import {
 
 /** Calls, subscriptions and streams that one connection may have open. */
 export const openLimit = 512;
+/** Whom a call refuses the others for. */
+const onlyFor = {
+  anyone: 'for everybody',
+  user: 'for this user’s own commands and desktop window only',
+  shell: 'for the desktop window only',
+} as const;
 /** A client that says nothing is closed after this, ms. */
 const helloDeadline = 10_000;
 
@@ -248,7 +254,7 @@ class Peer {
     if (!mayUse(this.#audience, member.leaf.for)) {
       this.#error(
         id,
-        new TapyardError('NOT_ALLOWED', `${name} is not open to this kind of window.`, {
+        new TapyardError('NOT_ALLOWED', `${name} is ${onlyFor[member.leaf.for]}.`, {
           hint: 'Use the `tapyard` command in a terminal, or the desktop window.',
           subject: name,
         }),

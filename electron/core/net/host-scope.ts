@@ -81,7 +81,8 @@ export function pkexecRefusal(status: number | null, words: string): TapyardErro
 export function hostScopeDenied(dir: string, why?: string): TapyardError {
   return new TapyardError(
     'HOST_SCOPE_DENIED',
-    why ?? 'The host scope changes the network of this computer, and you may not do that yet.',
+    why ??
+      'The host scope changes the network of this computer, which needs CAP_NET_ADMIN, and you may not do that yet.',
     { hint: hostScopeHint(dir), subject: installedNetd },
   );
 }

@@ -167,7 +167,11 @@ describe('the connection', () => {
   it('lets a role lower what the transport allows, never raise it', async () => {
     const server = stubServer();
     const lowered = await joined(server, 'user', 'browser');
-    await expect(lowered.client.core.quit({})).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    await expect(lowered.client.core.quit({})).rejects.toMatchObject({
+      code: 'NOT_ALLOWED',
+      message: 'core.quit is for this user’s own commands and desktop window only.',
+      hint: expect.stringContaining('tapyard'),
+    });
     const raised = await joined(server, 'anyone', 'shell');
     await expect(raised.client.core.quit({})).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
     const user = await joined(server, 'user', 'cli');
