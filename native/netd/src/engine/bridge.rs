@@ -8,8 +8,11 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
 
-/// Free interface numbers are tried so often: each try fails only when somebody makes an
-/// interface at that very moment.
+/// Numbers for new bridges come from here, by chance. The kernel counts from 1, so that nobody else
+/// gets one of these: making and labelling travel in one message (see [`Rtnl::add_bridge`]), and
+/// where the number is somebody else's by then, the label would be as well.
+const NUMBERS: std::ops::Range<u32> = 1 << 20..1 << 28;
+/// So many are tried.
 const NUMBER_TRIES: u32 = 8;
 
 impl Engine {
@@ -67,10 +70,10 @@ impl Engine {
 
     fn add_bridge(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<u32> {
         let alias = label::bridge(self.config.identity.label_uid, lab, &spec.name);
-        let highest = self.rtnl.links(Counters::Skip)?;
-        let highest = highest.iter().map(|link| link.ifindex).max().unwrap_or(0);
-        let mut ifindex = highest + 1;
+        let mut tries = 0;
         loop {
+            tries += 1;
+            let ifindex = random_number()?;
             let bridge = NewBridge {
                 ifindex,
                 name: &spec.name,
@@ -79,16 +82,12 @@ impl Engine {
                 alias: &alias,
             };
             match self.rtnl.add_bridge(&bridge) {
-                Ok(()) => break,
-                // The number may have gone to somebody else meanwhile (pasta makes its interface
-                // when it likes), which the kernel tells with the same words as for the name.
+                Ok(()) => return Ok(ifindex),
+                // The kernel tells a number that is taken with the same words as a name.
                 Err(error)
                     if matches!(error.errno, Errno::BUSY | Errno::EXIST)
-                        && ifindex - highest < NUMBER_TRIES
-                        && self.rtnl.link_named(&spec.name)?.is_none() =>
-                {
-                    ifindex += 1;
-                }
+                        && tries < NUMBER_TRIES
+                        && self.rtnl.link_named(&spec.name)?.is_none() => {}
                 Err(error) if error.errno == Errno::EXIST => {
                     let error = Error::from(error);
                     return Err(Error::new(Code::NameTaken, error.message)
@@ -98,7 +97,6 @@ impl Engine {
                 Err(error) => return Err(Error::from(error).subject(spec.name.as_str())),
             }
         }
-        Ok(ifindex)
     }
 
     pub(super) fn taps_of(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<LinkInfo>> {
@@ -176,4 +174,11 @@ impl Engine {
         self.rtnl.delete_link(link.ifindex, name)?;
         Ok(true)
     }
+}
+
+fn random_number() -> Result<u32> {
+    let mut bytes = [0; 4];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Error::kernel("get random bytes", &e.into()))?;
+    Ok(NUMBERS.start + u32::from_ne_bytes(bytes) % (NUMBERS.end - NUMBERS.start))
 }

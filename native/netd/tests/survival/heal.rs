@@ -217,3 +217,44 @@ fn teardown_goes_on_past_what_fails_and_tells_all_of_it() {
     sh("ip link show br0; ip link show br2; ip link delete br0; ip link delete br2");
     assert_left(&lab, &before);
 }
+
+/// While others make interfaces of their own, ours get our labels and theirs do not.
+#[test]
+fn a_label_meets_no_interface_that_somebody_makes_meanwhile() {
+    if !inside("heal::a_label_meets_no_interface_that_somebody_makes_meanwhile") {
+        return;
+    }
+    let mut lab = Lab::new(Scope::Host);
+    (START.run)(&mut lab).unwrap();
+    let mut others = Command::new("sh")
+        .args([
+            "-ec",
+            "for i in $(seq 1000); do echo link add name x$i type bridge; done | ip -batch -",
+        ])
+        .spawn()
+        .unwrap();
+    let mut made = 0;
+    while others.try_wait().unwrap().is_none() {
+        let args = json!({"lab": "seed", "network": {
+            "name": "br0", "subnet": "192.168.57.0/24", "address": "192.168.57.1",
+            "mac": "52:54:00:00:00:01", "mtu": 1500, "nat": true, "domain": "lab", "dhcp": null}});
+        match lab.ask::<ApplyNetwork>(args) {
+            Ok(_) => made += 1,
+            // Interfaces come faster than they can be listed, which is told.
+            Err(error) => assert!(error.message.contains("Interrupted"), "{error}"),
+        }
+        let args = json!({"lab": "seed", "network": "br0"});
+        let (removed, _) = lab.ask::<RemoveNetwork>(args).unwrap();
+        assert_eq!(removed.failed, []);
+    }
+    assert!(made > 0);
+    let snapshot = lab.snapshot().unwrap();
+    let ours = "tapyard:0:seed:br0";
+    let labelled: Vec<_> = snapshot
+        .links
+        .iter()
+        .filter(|link| link.alias == ours)
+        .collect();
+    assert!(labelled.is_empty(), "after {made} bridges: {labelled:?}");
+    assert_eq!(shut_down(&mut lab).failed, []);
+}
