@@ -229,7 +229,7 @@ fn a_label_meets_no_interface_that_somebody_makes_meanwhile() {
     let mut others = Command::new("sh")
         .args([
             "-ec",
-            "for i in $(seq 1000); do echo link add name x$i type bridge; done | ip -batch -",
+            "for i in $(seq 300); do echo link add name x$i type bridge; done | ip -batch -",
         ])
         .spawn()
         .unwrap();
