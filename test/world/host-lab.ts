@@ -143,7 +143,7 @@ export class PortGuest {
   }
 
   /** Waits until everything gets through, as it does within a second of whatever shut it. */
-  async getsThrough(within = 10_000): Promise<void> {
+  async getsThrough(within = 30_000): Promise<void> {
     let last: unknown;
     await until(`the guest gets through`, within, async () => {
       const [out, host] = await Promise.all([this.reaches(), this.served()]);

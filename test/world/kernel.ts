@@ -11,6 +11,7 @@ const volatile = new Set([
   'handle',
   'packets',
   'bytes',
+  'expires',
   'valid_life_time',
   'preferred_life_time',
   'stats',

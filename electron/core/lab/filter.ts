@@ -66,6 +66,8 @@ const baseChains = [
   '\tchain forward {',
   '\t\ttype filter hook forward priority filter; policy accept;',
   '\t\tiifname . oifname @switched accept',
+  '\t\tiifname @bridges tcp flags syn tcp option maxseg size set rt mtu',
+  '\t\toifname @bridges tcp flags syn tcp option maxseg size set rt mtu',
   '\t\tiifname @nat_off counter drop',
   '\t\toifname @nat_off counter drop',
   '\t\tiifname vmap @out',

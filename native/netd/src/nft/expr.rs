@@ -57,6 +57,15 @@ const DATA_VERDICT: u16 = 2;
 const VERDICT_CODE: u16 = 1;
 const VERDICT_CHAIN: u16 = 2;
 
+/// `NFT_RT_TCPMSS`
+const RT_TCPMSS: u32 = 3;
+/// `NFT_BYTEORDER_HTON`
+const BYTEORDER_HTON: u32 = 1;
+/// `NFT_EXTHDR_OP_TCPOPT`
+const EXTHDR_TCP_OPTION: u32 = 1;
+/// RFC 9293: kind, length, and the size at offset 2.
+const TCP_OPTION_MSS: u8 = 2;
+
 /// Offsets of the addresses in an IPv4 header (RFC 791).
 const IPV4_SADDR: u32 = 12;
 const IPV4_DADDR: u32 = 16;
@@ -117,6 +126,12 @@ pub(crate) enum Expr {
     Fragment,
     /// Load whether what is sent to the packet's source would leave by where it came from.
     SourceRoute,
+    /// Load the largest TCP segment that fits the smaller of the ways to and from.
+    PathMss,
+    /// Put 16 bits into the network's order.
+    ToNetworkOrder,
+    /// Write 16 bits as the packet's TCP option for the largest segment, if it has one.
+    SetMss,
     /// Load the connection's state bits.
     CtState,
     /// Count packets and bytes.
@@ -244,6 +259,23 @@ impl Expr {
                     a.be32(3, FIB_SOURCE_BY_INPUT);
                 }),
             ),
+            Expr::PathMss => ("rt", Box::new(|a| _ = a.be32(1, REG_1).be32(2, RT_TCPMSS))),
+            Expr::ToNetworkOrder => (
+                "byteorder",
+                Box::new(|a| {
+                    a.be32(1, REG_1).be32(2, REG_1).be32(3, BYTEORDER_HTON);
+                    a.be32(4, 2).be32(5, 2);
+                }),
+            ),
+            Expr::SetMss => (
+                "exthdr",
+                Box::new(|a| {
+                    a.be32(7, REG_1).raw(2, &[TCP_OPTION_MSS]);
+                    a.be32(3, 2)
+                        .be32(4, 2)
+                        .be32(6, EXTHDR_TCP_OPTION);
+                }),
+            ),
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
             Expr::Counter => ("counter", Box::new(|_| ())),
             Expr::Masquerade => ("masq", Box::new(|_| ())),
@@ -325,6 +357,15 @@ impl Expr {
                     (DYNSET_ADD, Some(limit)) => over_limit(set, limit),
                     _ => None,
                 }
+            }
+            "rt" => (number(2)? == RT_TCPMSS).then_some(Expr::PathMss),
+            "byteorder" => ((number(3)?, number(4)?, number(5)?) == (BYTEORDER_HTON, 2, 2))
+                .then_some(Expr::ToNetworkOrder),
+            "exthdr" if number(7).is_some() => {
+                let kind = attr::find(data, 2)?.first().copied()?;
+                ((kind, number(3)?, number(4)?, number(6)?)
+                    == (TCP_OPTION_MSS, 2, 2, EXTHDR_TCP_OPTION))
+                    .then_some(Expr::SetMss)
             }
             "exthdr" => {
                 let kind = attr::find(data, 2)?;
@@ -478,6 +519,9 @@ mod tests {
             Expr::NotInSet("macs".into()),
             Expr::Fragment,
             Expr::SourceRoute,
+            Expr::PathMss,
+            Expr::ToNetworkOrder,
+            Expr::SetMss,
             Expr::VerdictOf("out".into()),
             Expr::Payload {
                 base: PAYLOAD_TRANSPORT,

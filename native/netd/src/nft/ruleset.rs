@@ -99,6 +99,8 @@ pub(crate) fn base_chains() -> [Chain; 4] {
     ];
     let forward = vec![
         switched,
+        clamp_mss(META_IIFNAME),
+        clamp_mss(META_OIFNAME),
         drop_of(META_IIFNAME, NAT_OFF),
         drop_of(META_OIFNAME, NAT_OFF),
         verdict_of(META_IIFNAME, OUT),
@@ -237,6 +239,29 @@ fn drop_invalid() -> Vec<Expr> {
         Expr::NotEqual(vec![0; 4]),
         Expr::Counter,
         Expr::Verdict(Verdict::Drop),
+    ]
+}
+
+/// `… @bridges tcp flags syn tcp option maxseg size set rt mtu`: whoever answers for the way (a tunnel,
+/// PPPoE) may not be heard, and then large packets vanish.
+fn clamp_mss(meta: u32) -> Vec<Expr> {
+    const FLAGS: u32 = 13;
+    const SYN: u8 = 0x02;
+    vec![
+        Expr::Meta(meta),
+        Expr::InSet(BRIDGES.into()),
+        Expr::Meta(META_L4PROTO),
+        Expr::Equal(vec![libc::IPPROTO_TCP as u8]),
+        Expr::Payload {
+            base: PAYLOAD_TRANSPORT,
+            offset: FLAGS,
+            len: 1,
+        },
+        Expr::Mask(vec![SYN]),
+        Expr::NotEqual(vec![0]),
+        Expr::PathMss,
+        Expr::ToNetworkOrder,
+        Expr::SetMss,
     ]
 }
 

@@ -14,6 +14,7 @@ const LINK: u32 = 1 << 0;
 const IPV4_IFADDR: u32 = 1 << 4;
 const IPV4_ROUTE: u32 = 1 << 6;
 const IPV6_IFADDR: u32 = 1 << 8;
+const IPV4_RULE: u32 = 1 << 7;
 const IPV4_NETCONF: u32 = 1 << 23;
 
 const RTM_NEWLINK: u16 = 16;
@@ -22,6 +23,8 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
 const RTM_NEWNETCONF: u16 = 80;
 const RTM_DELNETCONF: u16 = 81;
 
@@ -32,7 +35,7 @@ pub struct Changes {
     pub links: bool,
     /// Addresses of interfaces.
     pub addresses: bool,
-    /// IPv4 routes.
+    /// IPv4 routes, and the rules that choose among their tables.
     pub routes: bool,
     /// sysctls of net.ipv4.conf, forwarding among them.
     pub netconf: bool,
@@ -61,7 +64,7 @@ impl Monitor {
                 SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
                 None, // NETLINK_ROUTE is 0
             )?;
-            let groups = LINK | IPV4_IFADDR | IPV4_ROUTE | IPV6_IFADDR | IPV4_NETCONF;
+            let groups = LINK | IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV6_IFADDR | IPV4_NETCONF;
             bind(&fd, &SocketAddrNetlink::new(0, groups))?;
             Ok(fd)
         };
@@ -88,7 +91,9 @@ impl Monitor {
                         match part.kind {
                             RTM_NEWLINK | RTM_DELLINK => changes.links = true,
                             RTM_NEWADDR | RTM_DELADDR => changes.addresses = true,
-                            RTM_NEWROUTE | RTM_DELROUTE => changes.routes = true,
+                            RTM_NEWROUTE | RTM_DELROUTE | RTM_NEWRULE | RTM_DELRULE => {
+                                changes.routes = true;
+                            }
                             RTM_NEWNETCONF | RTM_DELNETCONF => changes.netconf = true,
                             _ => {}
                         }

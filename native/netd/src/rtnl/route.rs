@@ -6,6 +6,7 @@ use super::address::parse_ip;
 use super::socket::{Message, Rtnl, u16_at, u32_at};
 use crate::nft::attr::{find, parse};
 use ipnet::Ipv4Net;
+use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr};
 
 const RTM_NEWROUTE: u16 = 24;
@@ -72,6 +73,43 @@ impl Rtnl {
         })?;
         Ok(routes)
     }
+}
+
+/// An address of the internet, which no route but one for everything leads to.
+const ANYWHERE: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
+
+impl Rtnl {
+    /// How the kernel would send to the internet, by all its rules and tables: VPNs take the traffic
+    /// over by a rule, or by two routes for half of the addresses each. None where it would not.
+    pub fn route_out(&mut self) -> Result<Option<Route>> {
+        let mut body = vec![0; RTMSG];
+        body[0] = libc::AF_INET as u8;
+        body[1] = 32;
+        body.extend_from_slice(&8_u16.to_ne_bytes());
+        body.extend_from_slice(&RTA_DST.to_ne_bytes());
+        body.extend_from_slice(&ANYWHERE.octets());
+        let request = Message {
+            operation: "look up the way out".into(),
+            kind: RTM_GETROUTE,
+            flags: 0,
+            body,
+        };
+        let answer = match self.get(&request) {
+            Ok(answer) => answer,
+            // No route, or one that says so.
+            Err(error) if is_no_way(error.errno) => None,
+            Err(error) => return Err(error),
+        };
+        let route = answer.as_deref().and_then(parse_route);
+        Ok(route.filter(|route| route.kind == RTN_UNICAST && route.device.is_some()))
+    }
+}
+
+fn is_no_way(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS | Errno::INVAL
+    )
 }
 
 /// The default route of the main table that the kernel takes: alive, of the lowest metric.

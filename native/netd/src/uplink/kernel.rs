@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The host scope's way out: the device of the kernel's own default route.
+//! The host scope's way out: the device by which the kernel would send to the internet.
 
 use super::{Uplink, system_nameservers};
-use crate::rtnl::{AddressFamily, Monitor, Rtnl, default_route};
+use crate::rtnl::{AddressFamily, Monitor, Rtnl};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State};
 
-/// Follows the IPv4 default route of the main table with the lowest metric.
+/// Follows the kernel's IPv4 routes and rules: from cable to Wi-Fi, and into a VPN.
 #[derive(Debug)]
 pub struct KernelUplink {
     rtnl: Rtnl,
@@ -66,8 +66,7 @@ impl Uplink for KernelUplink {
 }
 
 fn look(rtnl: &mut Rtnl) -> Result<State> {
-    let routes = rtnl.routes()?;
-    let route = default_route(&routes);
+    let route = rtnl.route_out()?;
     let Some((gateway, ifindex)) = route.and_then(|r| Some((r.gateway, r.device?))) else {
         return Ok(State::none(
             Error::new(
