@@ -90,8 +90,16 @@ test.each([
   await lab.host(on);
   await becomes('198.51.100.2');
   // The largest segment that each side is told fits the tunnel.
-  const sizes = (flags: string): string =>
-    `nft 'table inet seen { chain c { type filter hook prerouting priority 0; tcp flags ${flags} tcp option maxseg size 1360 counter; tcp flags ${flags} tcp option maxseg size > 1360 counter; } }'`;
+  const sizes = (flags: string): string => `nft -f - <<END
+table inet seen {
+  chain c {
+    type filter hook prerouting priority 0
+    tcp flags ${flags} tcp option maxseg size 1360 counter
+    tcp flags ${flags} tcp option maxseg size > 1360 counter
+  }
+}
+END
+`;
   await wan(sizes('syn / syn,ack'));
   await guest.run(sizes('syn,ack / syn,ack'));
   expect(await seenFrom()).toBe('198.51.100.2');

@@ -271,9 +271,7 @@ impl Expr {
                 "exthdr",
                 Box::new(|a| {
                     a.be32(7, REG_1).raw(2, &[TCP_OPTION_MSS]);
-                    a.be32(3, 2)
-                        .be32(4, 2)
-                        .be32(6, EXTHDR_TCP_OPTION);
+                    a.be32(3, 2).be32(4, 2).be32(6, EXTHDR_TCP_OPTION);
                 }),
             ),
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
