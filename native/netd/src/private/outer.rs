@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tapyard_protocol::{Code, Error, LabName, Removed, Result};
 
 use super::channel::{Channel, timespec};
+use super::fork::reap_ended;
 use super::message::{Outside, ToInner, ToOuter};
 use super::namespaces::Namespaces;
 use super::pasta::{Wanted, plan_dns};
@@ -162,6 +163,9 @@ impl Outer {
 
     fn serve(&mut self, inner: &Channel) -> Result<()> {
         loop {
+            // What ended before it became pasta is nobody's to wait for, and keeps an anchor that
+            // ends from having ended.
+            reap_ended();
             let [host, message, anchor, pasta] = self.wait(inner)?;
             if message {
                 match inner.try_receive() {
