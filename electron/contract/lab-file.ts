@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { GuestName, Ipv4, Ipv4Cidr, LabName, MacAddress, NetworkName } from './names.ts';
+import { GuestName, Ipv4, Ipv4Cidr, Ipv6Subnet, LabName, MacAddress, NetworkName } from './names.ts';
 import { z } from './zod.ts';
 
 /** A size such as `256M` or `2G` (binary units, as QEMU's `-m`), or a whole number of bytes. */
@@ -14,8 +14,11 @@ export type NetworkMode = z.infer<typeof NetworkMode>;
 
 /** One network of the lab file: it becomes one bridge. */
 export const NetworkDefinition = z.strictObject({
-  /** IPv4 subnet; the bridge takes `address`, by default the first address in it. None where it is bridged. */
-  subnet: Ipv4Cidr.optional(),
+  /**
+   * IPv4 subnet; the bridge takes `address`, by default the first address in it. `auto`, the default: a free
+   * /24 that stays the network's. None where it is bridged.
+   */
+  subnet: Ipv4Cidr.or(z.literal('auto')).optional(),
   /** The bridge's own address: the guests' gateway and DNS server. */
   address: Ipv4.optional(),
   /**
@@ -23,6 +26,8 @@ export const NetworkDefinition = z.strictObject({
    * `bridged`: they are on the bridge `uplink` of this computer.
    */
   mode: NetworkMode.default('nat'),
+  /** `true`: a subnet of unique local addresses made from the names; or one of your own. By default none. */
+  ipv6: Ipv6Subnet.or(z.boolean()).optional(),
   /** A bridge that an administrator made, for a network with mode `bridged`. */
   uplink: NetworkName.optional(),
   /** The switch of a network with mode `nat`, by default on; in other modes there is none. */

@@ -56,6 +56,14 @@ export const Ipv4Cidr = z
     'a subnet such as 192.168.57.0/24 (prefix 8 to 30)',
   );
 
+/** A /64 of unique local addresses (RFC 4193), in the one way that it is written (RFC 5952). */
+export const Ipv6Subnet = z
+  .string()
+  .regex(
+    /^fd[0-9a-f]{2}(?::(?:0|[1-9a-f][0-9a-f]{0,3})){3}::\/64$/,
+    'a subnet such as fd12:3456:789a:1::/64 (within fd00::/8, prefix 64, four groups without leading zeros)',
+  );
+
 /** Whether the lab's network lives in a namespace of its own or on this computer (DESIGN: scopes). */
 export const Scope = z.enum(['private', 'host']);
 export type Scope = z.infer<typeof Scope>;

@@ -67,6 +67,8 @@ export const NetworkRow = z.strictObject({
       /** null where the network is bridged, as is `address`. */
       subnet: z.string().nullable(),
       address: z.string().nullable(),
+      /** CIDR; null for no IPv6. */
+      ipv6: z.string().nullable(),
       mode: NetworkMode,
       /** The bridge of a bridged network. */
       uplink: z.string().nullable(),

@@ -68,7 +68,16 @@ export const networkRow = (
     lab,
     name,
     definition: { subnet, mode, ...(mode === 'nat' && !nat ? { nat } : {}) },
-    wanted: { subnet, address: gateway(subnet), mode, uplink: null, nat, antispoof: dns, mtu: 1500 },
+    wanted: {
+      subnet,
+      address: gateway(subnet),
+      ipv6: null,
+      mode,
+      uplink: null,
+      nat,
+      antispoof: dns,
+      mtu: 1500,
+    },
     observed: {
       ifindex: 2,
       addresses: [`${gateway(subnet)}/24`],

@@ -84,10 +84,10 @@ const labs = {
   seed: readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8'),
   modes: `name: modes
 networks:
-  lan: { subnet: 10.20.0.0/24, mode: routed }
-  box: { subnet: 10.20.1.0/24, mode: isolated }
+  lan: { subnet: 10.20.0.0/24, mode: routed, ipv6: fd12:3456:789a:1::/64 }
+  box: { subnet: 10.20.1.0/24, mode: isolated, ipv6: true }
   off: { subnet: 10.20.2.0/24, nat: false }
-  out: { subnet: 10.20.3.0/24, dhcp: false }
+  out: { subnet: 10.20.3.0/24, dhcp: false, ipv6: true }
 `,
 };
 

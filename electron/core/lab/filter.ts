@@ -21,10 +21,16 @@ export function filterTable(uid: number, networks: readonly OwnNetwork[], uplink
     set('uplinks', 'ifname', uplink === null ? [] : [`"${uplink}"`]),
     set('nat_off', 'ifname', off),
     set('opened', 'ifname', []),
+    set('opened6', 'ifname', []),
     set(
       'nat_sources',
       'ipv4_addr; flags interval',
       networks.filter(({ mode }) => mode === 'nat').map((network) => network.subnet),
+    ),
+    set(
+      'nat_sources6',
+      'ipv6_addr; flags interval',
+      networks.flatMap(({ mode, ipv6 }) => (mode === 'nat' && ipv6 !== null ? [ipv6] : [])),
     ),
     map('out', networks),
     map('in', networks),
@@ -46,13 +52,17 @@ function map(name: 'out' | 'in', networks: readonly OwnNetwork[]): string {
   return `\tmap ${name} { type ifname : verdict;${filled} }`;
 }
 
-function chains({ name, mode, subnet }: OwnNetwork): string[] {
+function chains({ name, mode, subnet, ipv6 }: OwnNetwork): string[] {
   const established = 'ct state established,related accept';
+  const out6 = ipv6 === null ? [] : [`oifname @uplinks ip6 saddr ${ipv6} accept`];
+  const in6 = ipv6 === null ? [] : [`iifname @uplinks ip6 daddr ${ipv6} accept`];
   // NAT leaves an invalid packet as it is: it would carry its private source onto the wire.
   const invalid = mode === 'nat' ? ['ct state invalid counter drop'] : [];
   const out =
-    mode === 'isolated' ? [] : [...invalid, `oifname @uplinks ip saddr ${subnet} accept`, established];
-  const routed = mode === 'routed' ? [`iifname @uplinks ip daddr ${subnet} accept`] : [];
+    mode === 'isolated'
+      ? []
+      : [...invalid, `oifname @uplinks ip saddr ${subnet} accept`, ...out6, established];
+  const routed = mode === 'routed' ? [`iifname @uplinks ip daddr ${subnet} accept`, ...in6] : [];
   const into = mode === 'isolated' ? [] : [...routed, established];
   const chain = (direction: 'out' | 'in', rules: readonly string[]): string[] => [
     `\tchain ${direction}_${name} {`,
@@ -72,7 +82,8 @@ const baseChains = [
   '\t\toifname @nat_off counter drop',
   '\t\tiifname vmap @out',
   '\t\toifname vmap @in',
-  '\t\tiifname @opened counter drop',
+  '\t\tmeta nfproto ipv4 iifname @opened counter drop',
+  '\t\tmeta nfproto ipv6 iifname @opened6 counter drop',
   '\t}',
   '\tchain input {',
   '\t\ttype filter hook input priority filter; policy accept;',
@@ -84,6 +95,7 @@ const baseChains = [
   '\t\tmeta l4proto icmp accept',
   '\t\tmeta l4proto ipv6-icmp accept',
   '\t\tudp dport 67 accept',
+  '\t\tudp dport 547 accept',
   '\t\tudp dport 53 accept',
   '\t\ttcp dport 53 accept',
   '\t\tcounter drop',
@@ -91,5 +103,6 @@ const baseChains = [
   '\tchain nat_postrouting {',
   '\t\ttype nat hook postrouting priority srcnat; policy accept;',
   '\t\toifname @uplinks ip saddr @nat_sources counter masquerade',
+  '\t\toifname @uplinks ip6 saddr @nat_sources6 counter masquerade',
   '\t}',
 ];

@@ -50,8 +50,8 @@ const sets = [
   '\tmap target { type iface_index : verdict; }',
 ];
 
-const networkSets = ({ name }: OwnNetwork): string[] => [
-  `\tset prefixes_${name} { type ipv6_addr; flags interval; elements = { fe80::/64 } }`,
+const networkSets = ({ name, ipv6 }: OwnNetwork): string[] => [
+  `\tset prefixes_${name} { type ipv6_addr; flags interval; elements = { ${ipv6 === null ? '' : `${ipv6}, `}fe80::/64 } }`,
   `\tset sources_${name} { type ipv6_addr; ${firstCome} }`,
   `\tset targets_${name} { typeof @th,64,128; ${firstCome} }`,
 ];

@@ -20,9 +20,10 @@ const expectations: Readonly<Record<string, string>> = {
   name: 'a lab name such as seed',
   networks: 'networks by name, such as br0: { subnet: 192.168.57.0/24 }',
   'networks.*': 'a network such as { subnet: 192.168.57.0/24, nat: true }',
-  'networks.*.subnet': 'a subnet such as 192.168.57.0/24',
+  'networks.*.subnet': 'auto, or a subnet such as 192.168.57.0/24',
   'networks.*.address': 'an IPv4 address such as 192.168.57.1',
   'networks.*.mode': modes,
+  'networks.*.ipv6': 'true, false, or a subnet such as fd12:3456:789a:1::/64',
   'networks.*.uplink': 'the name of a bridge, such as br-lan',
   'networks.*.nat': 'true or false',
   'networks.*.mtu': 'a whole number of bytes from 576 to 65535',
@@ -78,9 +79,9 @@ function findings(issue: Issue, document: unknown, path: Path): Finding[] {
         expected: inner.message,
       }));
     case 'invalid_union': {
-      // The only union is `dhcp`: a map means a range, so its own problems say more than "no match".
-      const range = issue.errors[0];
-      if (range && isRecord(found)) return findingsOf(range, document, path);
+      // A map for `dhcp` means a range and a text for `subnet` a subnet: their own problems say more than "no match".
+      const [first] = issue.errors;
+      if (first && (isRecord(found) || typeof found === 'string')) return findingsOf(first, document, path);
       return [{ path, at: 'value', message: wrongType(found, path), ...more }];
     }
     case 'invalid_type':

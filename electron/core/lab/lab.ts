@@ -31,11 +31,12 @@ import {
 import type { Engine, GuestHandle } from './engine.ts';
 import { GuestSet, guestSpec } from './guest-set.ts';
 import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
+import { readKeptSubnets, stillFree, writeKeptSubnets } from './kept-subnets.ts';
 import { changeNetwork, createNetwork, type EditGround, removeNetwork } from './network-edits.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
-import { type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
+import { chooseSubnets, type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { guestRow, stepRows } from './rows.ts';
 import { StepRecords } from './step-records.ts';
 import { readStepTimes, removeStepTimes, writeStepTimes } from './step-times.ts';
@@ -181,8 +182,24 @@ export class Lab {
       return;
     }
     this.#definition = definition;
-    this.#resolved = resolveLab(definition);
+    this.#resolved = resolveLab(definition, this.#chooseSubnets(definition));
     this.#settleGuests();
+  }
+
+  /** The subnets that the file leaves open. Once chosen, one stays, but where somebody took it while the lab was down. */
+  #chooseSubnets(definition: LabDefinition): ReadonlyMap<string, string> {
+    const others = this.#options.tables.networks.rows().filter((row) => row.lab !== this.name);
+    const used = [
+      ...hostSubnets(),
+      ...others.flatMap(({ id, wanted }) =>
+        typeof wanted?.subnet === 'string' ? [{ subnet: subnetOf(wanted.subnet), by: id }] : [],
+      ),
+    ];
+    const kept = readKeptSubnets(this.name);
+    const free = this.#opened && !this.#running() ? stillFree(kept, used) : kept;
+    const chosen = chooseSubnets(definition, free, used);
+    if (!isDeepStrictEqual(chosen, kept)) writeKeptSubnets(this.name, chosen);
+    return chosen;
   }
 
   #settleGuests(): void {

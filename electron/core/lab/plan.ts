@@ -57,7 +57,9 @@ function holds(
     bridge !== undefined &&
     bridge.up &&
     (!isOwn(network) ||
-      (bridge.mtu === network.mtu && bridge.addresses.includes(`${network.address}/${network.prefix}`))) &&
+      (bridge.mtu === network.mtu &&
+        bridge.addresses.includes(`${network.address}/${network.prefix}`) &&
+        (now.ipv6 ?? null) === network.ipv6)) &&
     now.filter &&
     now.mode === network.mode &&
     now.forwarding === forwards(network.mode) &&

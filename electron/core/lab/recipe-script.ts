@@ -71,6 +71,9 @@ function undo({ lab, uid, uplink }: RecipeInput): string {
   return lines.join('\n');
 }
 
-/** The set `opened` remembers whether the uplink forwarded before. */
+/** The sets `opened` and `opened6` remember whether the uplink forwarded before. */
 const restoreUplink = (uid: number, uplink: string): string =>
-  `  ! nft get element inet tapyard_${uid} opened '{ "${uplink}" }' > /dev/null 2>&1 || echo 0 > /proc/sys/net/ipv4/conf/${uplink}/forwarding`;
+  [
+    `  ! nft get element inet tapyard_${uid} opened6 '{ "${uplink}" }' > /dev/null 2>&1 || echo 0 > /proc/sys/net/ipv6/conf/${uplink}/force_forwarding`,
+    `  ! nft get element inet tapyard_${uid} opened '{ "${uplink}" }' > /dev/null 2>&1 || echo 0 > /proc/sys/net/ipv4/conf/${uplink}/forwarding`,
+  ].join('\n');

@@ -5,7 +5,7 @@ import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable } from './filter.ts';
 import { guardTable, guardTap } from './guard.ts';
-import { forwards, isOwn, reachesOut } from './resolve.ts';
+import { forwards, ipv6AddressOf, isOwn, reachesOut } from './resolve.ts';
 import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
 
@@ -125,6 +125,9 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
   // With the first network, whose filter needs to know whether it was opened.
   const opens = first && uplink !== null && lab.networks.some(({ mode }) => forwards(mode));
   const cidr = `${network.address}/${network.prefix}`;
+  const own6 = ipv6AddressOf(network, network.address);
+  const cidr6 = own6 === null ? null : `${own6}/64`;
+  const opens6 = opens && lab.networks.some(({ mode, ipv6 }) => forwards(mode) && ipv6 !== null);
   const alias = `tapyard:${uid}:${lab.name}:${name}`;
   return [
     step(
@@ -140,8 +143,14 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
     step(
       'bridge_address',
       `the host is ${network.address} on ${name}`,
-      `ip addr add ${cidr} brd + dev ${name}`,
-      (held) => bridge(held)?.addresses.includes(cidr) ?? false,
+      [
+        `ip addr add ${cidr} brd + dev ${name}`,
+        // Nobody else is on a new bridge: its address need not wait for objections.
+        ...(cidr6 === null ? [] : [`ip addr add ${cidr6} dev ${name} nodad`]),
+      ].join('\n'),
+      (held) =>
+        bridge(held)?.addresses.includes(cidr) === true &&
+        (cidr6 === null || bridge(held)?.addresses.includes(cidr6) === true),
     ),
     step('bridge_up', `${name} on`, `ip link set ${name} up`, (held) => bridge(held)?.up ?? false),
     step(
@@ -149,7 +158,12 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
       leadsOut
         ? `forward between ${name} and ${uplink ?? 'the uplink'}`
         : `no forwarding between ${name} and others`,
-      [forwarding(name, leadsOut), ...(opens ? [forwardUplink(uplink)] : [])].join('\n'),
+      [
+        forwarding(name, leadsOut),
+        ...(opens ? [forwardUplink(uplink)] : []),
+        ...(leadsOut && own6 !== null ? [forwarding6(name)] : []),
+        ...(opens6 ? [forwardUplink6(uplink)] : []),
+      ].join('\n'),
       (held) =>
         observed(held)?.forwarding === leadsOut &&
         (!leadsOut || uplink === null || (held.picture?.uplink.forwarding ?? false)),
@@ -197,12 +211,23 @@ const forwardUplink = (device: string): string =>
     forwarding(device, true),
   ].join('\n');
 
+/** Linux 6.17 has the switch; without it IPv6 stays within the lab. */
+const force = (device: string): string => `/proc/sys/net/ipv6/conf/${device}/force_forwarding`;
+const forwarding6 = (device: string): string => `[ ! -e ${force(device)} ] || echo 1 > ${force(device)}`;
+const forwardUplink6 = (device: string): string =>
+  [
+    `opened6=""; [ ! -e ${force(device)} ] || [ "$(cat ${force(device)})" = 1 ] || opened6=${device}`,
+    forwarding6(device),
+  ].join('\n');
+
 function filterCommand({ uid, lab, uplink }: RecipeInput): string {
   const own = lab.networks.filter(isOwn);
   const tables = [filterTable(uid, own, uplink), guardTable(uid, own)].filter(Boolean);
   const table = `nft -f - <<'END'\n${tables.join('\n')}\nEND`;
   if (uplink === null) return table;
-  return `${table}\n[ -z "\${opened:-}" ] || nft add element inet tapyard_${uid} opened "{ \\"$opened\\" }"`;
+  const add = (set: string): string =>
+    `[ -z "\${${set}:-}" ] || nft add element inet tapyard_${uid} ${set} "{ \\"$${set}\\" }"`;
+  return [table, add('opened'), add('opened6')].join('\n');
 }
 
 /** Where the script keeps dnsmasq's files. */
@@ -223,7 +248,11 @@ function dnsmasqCommand(lab: string, network: OwnNetwork): string {
     '--except-interface=lo',
     '--bind-dynamic',
     `--dhcp-range=${dhcp.from},${dhcp.to},${netmask(network.prefix)},12h`,
-    ...dhcp.reservations.map(({ mac, address, guest }) => `--dhcp-host=${mac},${address},${guest}`),
+    ...raOptions(network),
+    ...dhcp.reservations.map(({ mac, address, guest }) => {
+      const ipv6 = ipv6AddressOf(network, address);
+      return `--dhcp-host=${mac},${address},${ipv6 === null ? '' : `[${ipv6}],`}${guest}`;
+    }),
     '--dhcp-lease-max=4096',
     '--dhcp-authoritative',
     '--no-ping',
@@ -239,6 +268,17 @@ function dnsmasqCommand(lab: string, network: OwnNetwork): string {
     `run=${recipeDirectory(lab)}; mkdir -p -m 700 "$run"`,
     [shellLines(options), ...files].join(' \\\n  '),
   ].join('\n');
+}
+
+/** Router advertisements and DHCPv6; no default route where nothing leads out. */
+function raOptions({ name, mode, ipv6 }: OwnNetwork): string[] {
+  if (ipv6 === null) return [];
+  const base = ipv6.replace('::/64', '::');
+  return [
+    '--enable-ra',
+    `--dhcp-range=${base}1:0,${base}1:ffff,slaac,ra-names,64,12h`,
+    ...(forwards(mode) ? [] : [`--ra-param=${name},0,0`]),
+  ];
 }
 
 function netmask(prefix: number): string {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
 import type { LabDefinition, NetworkDefinition, NetworkMode } from '../../contract/lab-file.ts';
-import { formatIpv4, subnetOf } from '../net/ipv4.ts';
-import { gatewayOf } from './rules.ts';
+import { formatIpv4, ipv4, subnetOf } from '../net/ipv4.ts';
+import { freeSubnet, type UsedSubnet } from '../net/free-subnet.ts';
+import { fixedSubnet, gatewayOf } from './rules.ts';
 
 /** An address that DHCP keeps for a NIC. */
 export interface Reservation {
@@ -21,6 +22,8 @@ export interface OwnNetwork {
   readonly prefix: number;
   /** The bridge's own address. */
   readonly address: string;
+  /** CIDR, a /64; null for no IPv6. */
+  readonly ipv6: string | null;
   /** The bridge's MAC address. */
   readonly mac: string;
   readonly mtu: number;
@@ -44,6 +47,7 @@ export interface BridgedNetwork {
   readonly uplink: string;
   readonly subnet: null;
   readonly address: null;
+  readonly ipv6: null;
   readonly mac: string;
   readonly mtu: number;
   readonly nat: false;
@@ -96,8 +100,38 @@ export interface ResolvedLab {
   readonly guests: readonly ResolvedGuest[];
 }
 
-/** Fills in everything that the file leaves out. Pure and deterministic: the same file gives the same lab. */
-export function resolveLab(definition: LabDefinition): ResolvedLab {
+/**
+ * The subnets of the networks whose file leaves them to Tapyard: those that are kept, and a free one for each
+ * that has none yet.
+ */
+export function chooseSubnets(
+  { name: lab, networks }: LabDefinition,
+  kept: ReadonlyMap<string, string>,
+  used: readonly UsedSubnet[],
+): ReadonlyMap<string, string> {
+  const own = Object.entries(networks).flatMap(([by, network]): UsedSubnet[] => {
+    const cidr = fixedSubnet(network) ?? kept.get(by);
+    return cidr === undefined ? [] : [{ subnet: subnetOf(cidr), by }];
+  });
+  const taken = [...used, ...own];
+  const chosen = new Map<string, string>();
+  for (const [name, network] of Object.entries(networks)) {
+    if (network.mode === 'bridged' || fixedSubnet(network) !== undefined) continue;
+    const cidr = kept.get(name) ?? freeSubnet([lab, name], taken);
+    chosen.set(name, cidr);
+    taken.push({ subnet: subnetOf(cidr), by: name });
+  }
+  return chosen;
+}
+
+/**
+ * Fills in everything that the file leaves out; `chosen` are the subnets that it does not say. Pure and
+ * deterministic: the same file gives the same lab.
+ */
+export function resolveLab(
+  definition: LabDefinition,
+  chosen = chooseSubnets(definition, new Map(), []),
+): ResolvedLab {
   const macs = new Set(
     Object.values(definition.guests).flatMap((guest) => guest.nics.flatMap((nic) => nic.mac ?? [])),
   );
@@ -121,7 +155,8 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
     };
   });
   const networks = Object.entries(definition.networks).map(([name, network]): ResolvedNetwork => {
-    const { mode, subnet = '', uplink = '', mtu = 1500 } = network;
+    const { mode, uplink = '', mtu = 1500 } = network;
+    const subnet = fixedSubnet(network) ?? chosen.get(name) ?? '';
     const mac = freeMac(macs, ['bridge', definition.name, name]);
     if (mode === 'bridged')
       return {
@@ -130,6 +165,7 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
         uplink,
         subnet: null,
         address: null,
+        ipv6: null,
         mac,
         mtu,
         nat: false,
@@ -142,6 +178,7 @@ export function resolveLab(definition: LabDefinition): ResolvedLab {
       subnet,
       prefix: subnetOf(subnet).prefix,
       address: formatIpv4(gatewayOf(subnet, network.address)),
+      ipv6: ipv6Of(definition.name, name, network.ipv6),
       mac,
       mtu,
       nat: mode === 'nat' && network.nat !== false,
@@ -159,6 +196,33 @@ export const forwards = (mode: NetworkMode): boolean => mode === 'nat' || mode =
 /** Whether a network's guests have a way out. */
 export const reachesOut = ({ mode, nat }: Pick<ResolvedNetwork, 'mode' | 'nat'>): boolean =>
   mode === 'nat' ? nat : mode !== 'isolated';
+
+/**
+ * A network's IPv6 subnet. RFC 4193 wants 40 random bits behind fd; here the lab's name gives them, so that they
+ * are always the same, and the network's name the 16 of the subnet.
+ */
+function ipv6Of(lab: string, network: string, wanted: NetworkDefinition['ipv6']): string | null {
+  if (typeof wanted === 'string') return wanted;
+  if (wanted !== true) return null;
+  const hash = (text: string): string => createHash('sha256').update(text).digest('hex');
+  const [global, subnet] = [hash(`lab ${lab}`), hash(`network ${lab}/${network}`)];
+  const groups = [
+    `fd${global.slice(0, 2)}`,
+    ...[global.slice(2, 6), global.slice(6, 10), subnet.slice(0, 4)].map((group) =>
+      Number.parseInt(group, 16).toString(16),
+    ),
+  ];
+  return `${groups.join(':')}::/64`;
+}
+
+/** The IPv6 address with the number that an IPv4 address has in its subnet; null where there is no IPv6. */
+export function ipv6AddressOf({ subnet, ipv6 }: OwnNetwork, address: string): string | null {
+  if (ipv6 === null) return null;
+  const number = ipv4(address) - subnetOf(subnet).network;
+  const low = (number % 65_536).toString(16);
+  const high = Math.floor(number / 65_536).toString(16);
+  return `${ipv6.replace('::/64', '::')}${high === '0' ? '' : `${high}:`}${low}`;
+}
 
 /** Bytes of a size such as `256M` (binary units, as QEMU's `-m`). */
 export function memoryBytes(size: string): number {

@@ -43,9 +43,10 @@ function networkFindings(definition: LabDefinition): Finding[] {
       findings.push({ path, at: 'key', message, expected: 'another name, such as br0' });
     }
     findings.push(...modeFindings(name, network));
-    if (network.mode === 'bridged' || network.subnet === undefined) continue;
-    const subnet = subnetOf(network.subnet);
-    const wrong = subnetFinding(network.subnet, subnet);
+    const cidr = fixedSubnet(network);
+    if (cidr === undefined) continue;
+    const subnet = subnetOf(cidr);
+    const wrong = subnetFinding(cidr, subnet);
     if (wrong) {
       findings.push({ path: [...path, 'subnet'], at: 'value', ...wrong });
       continue;
@@ -55,7 +56,7 @@ function networkFindings(definition: LabDefinition): Finding[] {
       findings.push({
         path: [...path, 'subnet'],
         at: 'value',
-        message: `${network.subnet} overlaps ${formatSubnet(other.subnet)} of network ${other.name}`,
+        message: `${cidr} overlaps ${formatSubnet(other.subnet)} of network ${other.name}`,
         expected: 'a subnet that no other network of the lab uses',
       });
     }
@@ -76,9 +77,9 @@ function networkFindings(definition: LabDefinition): Finding[] {
 /** Keys that do not go with a network's mode, and those that it lacks. */
 function modeFindings(name: string, network: NetworkDefinition): Finding[] {
   const path = ['networks', name];
-  const { mode, subnet, uplink } = network;
+  const { mode, uplink } = network;
   if (mode === 'bridged') {
-    const foreign = (['subnet', 'address', 'nat', 'mtu', 'dhcp', 'antispoof'] as const).filter(
+    const foreign = (['subnet', 'address', 'ipv6', 'nat', 'mtu', 'dhcp', 'antispoof'] as const).filter(
       (key) => network[key] !== undefined,
     );
     return [
@@ -86,11 +87,24 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
         const message = `"${key}" is not for a bridged network: ${name} is a bridge that is there already`;
         return { path: [...path, key], at: 'key', message, expected: `no "${key}" here` };
       }),
-      ...(uplink === undefined ? [missing(path, 'uplink', 'the name of a bridge, such as br-lan')] : []),
+      ...(uplink === undefined
+        ? [
+            {
+              path,
+              at: 'value',
+              message: `"uplink" is missing of network ${name}`,
+              expected: 'the name of a bridge, such as br-lan',
+            } as const,
+          ]
+        : []),
     ];
   }
   return [
-    ...(subnet === undefined ? [missing(path, 'subnet', 'a subnet such as 192.168.57.0/24')] : []),
+    ...(fixedSubnet(network) === undefined
+      ? (['address', 'dhcp'] as const)
+          .filter((key) => network[key] !== undefined && network[key] !== false)
+          .map((key) => needsSubnet([...path, key], 'key', `"${key}"`, name))
+      : []),
     ...(uplink === undefined
       ? []
       : [
@@ -114,11 +128,16 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
   ];
 }
 
-const missing = (path: Path, key: string, expected: string): Finding => ({
+/** The subnet that the file says; undefined where it is chosen, or where there is none. */
+export function fixedSubnet({ mode, subnet }: NetworkDefinition): string | undefined {
+  return mode === 'bridged' || subnet === 'auto' ? undefined : subnet;
+}
+
+const needsSubnet = (path: Path, at: Finding['at'], what: string, network: string): Finding => ({
   path,
-  at: 'value',
-  message: `"${key}" is missing of network ${String(path[1])}`,
-  expected,
+  at,
+  message: `${what} needs a subnet that the file says, and that of ${network} is chosen by Tapyard`,
+  expected: `a subnet for ${network}, such as 192.168.57.0/24`,
 });
 
 function subnetFinding(text: string, subnet: Subnet): { message: string; expected: string } | undefined {
@@ -261,16 +280,17 @@ function reservationFindings(
     const message = `nothing would give the guest ${address}: network ${networkName} is bridged, and who gives addresses there is not Tapyard`;
     return [{ path, at: 'value', message, expected: 'no address' }];
   }
-  if (network.subnet === undefined) return [];
-  const subnet = subnetOf(network.subnet);
+  const cidr = fixedSubnet(network);
+  if (cidr === undefined) return [needsSubnet(path, 'value', address, networkName)];
+  const subnet = subnetOf(cidr);
   // What is wrong with the subnet has been said; the addresses in it are right or wrong with it.
-  if (subnetFinding(network.subnet, subnet)) return [];
+  if (subnetFinding(cidr, subnet)) return [];
   const outside = addressFindings(path, address, subnet, networkName);
   if (outside.length > 0) return outside;
   const finding = (message: string): Finding[] => [
     { path, at: 'value', message, expected: `a free address from ${hostRange(subnet)}` },
   ];
-  if (ipv4(address) === gatewayOf(network.subnet, network.address))
+  if (ipv4(address) === gatewayOf(cidr, network.address))
     return finding(`${address} is the host's own address (the gateway) in network ${networkName}`);
   const taken = addresses.get(address);
   if (taken !== undefined) return finding(`${address} is already the address of ${taken}`);

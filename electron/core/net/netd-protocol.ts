@@ -67,6 +67,7 @@ export const NetdNetwork = z.object({
   /** null where the network is bridged, as is `address`. */
   subnet: z.string().nullable(),
   address: z.string().nullable(),
+  ipv6: z.string().optional(),
   /** The bridge of a bridged network. */
   uplink: z.string().optional(),
   mac: z.string(),
@@ -183,6 +184,7 @@ export interface NetdNetworkSpec {
   readonly mode?: NetworkMode;
   readonly subnet?: string | null;
   readonly address?: string | null;
+  readonly ipv6?: string | null;
   /** The bridge of a bridged network. */
   readonly uplink?: string | null;
   readonly mac: string;

@@ -2,6 +2,8 @@
 import type { ErrorData } from '../../contract/error.ts';
 import type { LabDefinition } from '../../contract/lab-file.ts';
 import type { LinkRow, NetworkRow, Uplink } from '../../contract/rows.ts';
+import { overlapping, type UsedSubnet } from './free-subnet.ts';
+import { formatSubnet, subnetOf } from './ipv4.ts';
 import { forwards, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
 import type {
   NetdDoor,
@@ -150,6 +152,7 @@ function networkRow(
           subnet: wanted.subnet,
           address: wanted.address,
           mode: wanted.mode,
+          ipv6: wanted.ipv6,
           uplink: wanted.uplink,
           nat: wanted.nat,
           antispoof: wanted.antispoof,
@@ -179,7 +182,7 @@ function networkRow(
               .length,
           }
         : null,
-    reason: failure ?? deviation(lab, name, wanted, network, bridge, picture !== null) ?? null,
+    reason: failure ?? deviation(lab, name, wanted, network, bridge, picture) ?? null,
   };
 }
 
@@ -192,6 +195,19 @@ const firewallName: Record<NetdDoor['firewall'], string> = {
   nftables: 'nftables',
 };
 
+const usedBy = (by: string, addresses: readonly string[]): UsedSubnet[] =>
+  addresses.flatMap((cidr) => (cidr.includes(':') ? [] : [{ subnet: subnetOf(cidr), by }]));
+
+/** What the uplink and the other interfaces of the namespace use. */
+function othersIn({ uplink, links }: Picture, bridge: NetdLink): UsedSubnet[] {
+  return [
+    ...usedBy(uplink.host_device ?? 'the uplink', uplink.addresses),
+    ...[...links.values()].flatMap((link) =>
+      link.ifindex === bridge.ifindex ? [] : usedBy(link.name, link.addresses),
+    ),
+  ];
+}
+
 /** How the kernel differs from what is wanted, the gravest first; undefined when it does not. */
 function deviation(
   lab: string,
@@ -199,7 +215,7 @@ function deviation(
   wanted: ResolvedNetwork | undefined,
   network: NetdNetwork | undefined,
   bridge: NetdLink | undefined,
-  observed: boolean,
+  picture: Picture | null,
 ): ErrorData | undefined {
   const say = (code: ErrorData['code'], message: string, hint: string): ErrorData => ({
     code,
@@ -209,7 +225,7 @@ function deviation(
   });
   const again = `Bring the lab up again to mend it: tapyard up.`;
   if (!wanted) return say('NO_SUCH_NETWORK', `Network ${name} is no longer in the lab file.`, again);
-  if (!observed)
+  if (!picture)
     return say('LAB_NOT_UP', `The lab is down, so there is no bridge ${name}.`, 'Bring the lab up.');
   if (!network) return say('NO_SUCH_NETWORK', `The bridge ${name} has not been made.`, again);
   if (!bridge) return say('NO_SUCH_NETWORK', `Somebody removed the bridge ${name}.`, again);
@@ -228,6 +244,13 @@ function deviation(
       'KERNEL',
       `The kernel ${network.forwarding ? 'forwards' : 'does not forward'} what comes from ${name}.`,
       again,
+    );
+  const other = overlapping(wanted.subnet, othersIn(picture, bridge));
+  if (other)
+    return say(
+      'SUBNET_OVERLAP',
+      `${wanted.subnet} of ${name} overlaps ${formatSubnet(other.subnet)} of ${other.by}, which is there now.`,
+      'Guests and this computer cannot tell the two apart. Give the network another subnet; with subnet: auto, bring the lab down and up.',
     );
   if (wanted.dhcp && (network.dns?.pid ?? null) === null)
     return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);

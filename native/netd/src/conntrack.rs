@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::nft::attr::{self, Attrs};
 use crate::nft::socket::{Message, NFNL_SUBSYS_CTNETLINK, Socket};
@@ -23,6 +23,8 @@ const CTA_FILTER: u16 = 25;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 /// The listing of the thread's own network namespace. Not every kernel is built with it.
@@ -33,18 +35,21 @@ const LISTING: &str = "/proc/thread-self/net/nf_conntrack";
 struct End {
     /// `CTA_TUPLE_ORIG` or `CTA_TUPLE_REPLY`.
     tuple: u16,
-    /// `CTA_IP_V4_SRC` or `CTA_IP_V4_DST`.
+    /// `CTA_IP_V4_SRC`, `CTA_IP_V6_DST` …
     side: u16,
-    address: Ipv4Addr,
+    address: IpAddr,
 }
 
-/// The IPv4 addresses of an entry.
+/// The addresses of an entry.
 type Ends = Vec<End>;
 
-/// Removes every IPv4 entry whose original or reply source or destination lies in `subnet`.
+/// Removes every entry whose original or reply source or destination lies in `subnet`.
 /// Returns how many there were.
-pub fn clear(subnet: Ipv4Net) -> Result<usize> {
+pub fn clear(subnet: IpNet) -> Result<usize> {
     let mut socket = Socket::open()?;
+    if let IpNet::V6(_) = subnet {
+        return clear6(&mut socket, subnet);
+    }
     let mut cleared = 0;
     let mut ends = BTreeSet::new();
     for entry in list(&mut socket)? {
@@ -55,13 +60,52 @@ pub fn clear(subnet: Ipv4Net) -> Result<usize> {
     }
     for end in ends {
         let operation = format!("remove the connections of {}", end.address);
-        socket.request(&request(operation, CT_DELETE, filter(end)))?;
+        let mut message = request(operation, CT_DELETE, filter(end));
+        message.family = libc::AF_INET as u8;
+        socket.request(&message)?;
     }
     Ok(cleared)
 }
 
-/// Counts the IPv4 entries that touch any of these subnets.
-pub fn count(subnets: &[Ipv4Net]) -> Result<usize> {
+/// The same of IPv6, entry by entry: the kernel compares IPv6 addresses the wrong way round in its
+/// filter, so that a filtered flush keeps what it is to remove and removes the rest of the machine's
+/// (`ctnetlink_filter_match_tuple`, seen with Linux 6.18).
+fn clear6(socket: &mut Socket, subnet: IpNet) -> Result<usize> {
+    // Most of the time there is nothing to remove, and the listing is quick.
+    let listed = list(socket)?;
+    if !listed
+        .iter()
+        .any(|entry| within(entry, &[subnet]).is_some())
+    {
+        return Ok(0);
+    }
+    let mut cleared = 0;
+    let mut dump = request("list connections".into(), CT_GET, Vec::new());
+    dump.family = libc::AF_INET6 as u8;
+    for entry in socket.dump(&dump)? {
+        let Some(tuple) = attr::find(&entry, CTA_TUPLE_ORIG) else {
+            continue;
+        };
+        let Some(end) = within(&parse_entry(&entry), &[subnet]) else {
+            continue;
+        };
+        let mut attrs = Attrs::new();
+        attrs.nested_raw(CTA_TUPLE_ORIG, tuple);
+        let operation = format!("remove a connection of {}", end.address);
+        let mut message = request(operation, CT_DELETE, attrs.into_bytes());
+        message.family = libc::AF_INET6 as u8;
+        match socket.request(&message) {
+            Ok(()) => cleared += 1,
+            // It ended by itself meanwhile.
+            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(cleared)
+}
+
+/// Counts the entries that touch any of these subnets.
+pub fn count(subnets: &[IpNet]) -> Result<usize> {
     let entries = list(&mut Socket::open()?)?;
     Ok(entries
         .iter()
@@ -92,17 +136,19 @@ fn list(socket: &mut Socket) -> Result<Vec<Ends>> {
     }
 }
 
-/// A line of the listing; none where it is not IPv4's. The original direction comes first.
+/// A line of the listing; none where it is of another family. The original direction comes first.
 fn parse_line(line: &str) -> Option<Ends> {
     let mut words = line.split_ascii_whitespace();
-    if words.next()? != "ipv4" {
-        return None;
-    }
+    let [source, destination] = match words.next()? {
+        "ipv4" => [CTA_IP_V4_SRC, CTA_IP_V4_DST],
+        "ipv6" => [CTA_IP_V6_SRC, CTA_IP_V6_DST],
+        _ => return None,
+    };
     let mut ends = Ends::with_capacity(4);
     for word in words {
         let (side, address) = match word.split_once('=') {
-            Some(("src", address)) => (CTA_IP_V4_SRC, address),
-            Some(("dst", address)) => (CTA_IP_V4_DST, address),
+            Some(("src", address)) => (source, address),
+            Some(("dst", address)) => (destination, address),
             _ => continue,
         };
         let tuple = match ends.len() {
@@ -127,34 +173,46 @@ fn parse_entry(entry: &[u8]) -> Ends {
         }
         let addresses = attr::find(value, CTA_TUPLE_IP).unwrap_or_default();
         for (side, value) in attr::parse(addresses) {
-            if let (CTA_IP_V4_SRC | CTA_IP_V4_DST, Some(address)) = (side, attr::be32(value)) {
-                ends.push(End {
-                    tuple,
-                    side,
-                    address: address.into(),
-                });
-            }
+            let address: Option<IpAddr> = match side {
+                CTA_IP_V4_SRC | CTA_IP_V4_DST => {
+                    attr::be32(value).map(|number| Ipv4Addr::from(number).into())
+                }
+                CTA_IP_V6_SRC | CTA_IP_V6_DST => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
+                _ => None,
+            };
+            ends.extend(address.map(|address| End {
+                tuple,
+                side,
+                address,
+            }));
         }
     }
     ends
 }
 
 /// The first of an entry's addresses that lies in one of the subnets.
-fn within(entry: &Ends, subnets: &[Ipv4Net]) -> Option<End> {
+fn within(entry: &Ends, subnets: &[IpNet]) -> Option<End> {
     let inside = |end: &&End| subnets.iter().any(|subnet| subnet.contains(&end.address));
     entry.iter().find(inside).copied()
 }
 
 /// The attributes of a flush of all entries with this address at this end (kernel 5.8; an older
-/// one answers EINVAL). The flags count from the lowest bit in the order of `CTA_IP_V4_…`.
+/// one answers EINVAL). The flags count from the lowest bit in the order of `CTA_IP_V4_…`, which IPv6's
+/// share.
 fn filter(end: End) -> Vec<u8> {
-    let bit = 1u32 << (end.side - CTA_IP_V4_SRC);
+    let bit = match end.side {
+        CTA_IP_V4_SRC | CTA_IP_V6_SRC => 1u32,
+        _ => 2,
+    };
     let flags = |tuple| if end.tuple == tuple { bit } else { 0 };
     let mut attrs = Attrs::new();
     attrs
         .nest(end.tuple, |tuple| {
             tuple.nest(CTA_TUPLE_IP, |ip| {
-                ip.raw(end.side, &end.address.octets());
+                match end.address {
+                    IpAddr::V4(address) => ip.raw(end.side, &address.octets()),
+                    IpAddr::V6(address) => ip.raw(end.side, &address.octets()),
+                };
             });
         })
         .nest(CTA_FILTER, |filter| {
@@ -174,7 +232,7 @@ fn request(operation: String, kind: u16, attrs: Vec<u8>) -> Message {
         operation,
         kind,
         flags: 0,
-        family: libc::AF_INET as u8,
+        family: libc::AF_UNSPEC as u8,
         attrs,
     }
 }
@@ -212,7 +270,7 @@ mod tests {
 
     #[test]
     fn both_directions_and_both_ends_count() {
-        let subnet: Ipv4Net = "192.168.57.0/24".parse().unwrap();
+        let subnet: IpNet = "192.168.57.0/24".parse().unwrap();
         for (orig, reply, expected) in [
             (
                 [LAB, WAN],
@@ -235,7 +293,13 @@ mod tests {
 
     #[test]
     fn garbage_touches_nothing() {
-        for garbage in ["", "ipv6 10 src=::1", "x", "ipv4 2 src=x dst=y"] {
+        for garbage in [
+            "",
+            "ipx 10 src=::1",
+            "ipv6 10 src=x",
+            "x",
+            "ipv4 2 src=x dst=y",
+        ] {
             assert!(parse_line(garbage).is_none(), "{garbage}");
         }
         assert!(parse_line("ipv4").unwrap().is_empty());

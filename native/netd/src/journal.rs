@@ -7,7 +7,7 @@
 //! its first line shows.
 
 use crate::doors::Place;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -72,6 +72,16 @@ pub enum Entry {
         /// The interface.
         device: String,
     },
+    /// The same for IPv6.
+    Opened6 {
+        /// The interface.
+        device: String,
+    },
+    /// The same for IPv6.
+    Closed6 {
+        /// The interface.
+        device: String,
+    },
 }
 
 /// A network of the journal.
@@ -85,14 +95,19 @@ pub struct Recorded {
     pub removing: bool,
     /// Addresses that its bridge had under earlier specs. A netd that was killed while it
     /// changed one leaves both.
-    pub formers: Vec<Ipv4Net>,
+    pub formers: Vec<IpNet>,
     /// Where it may have doors, sorted.
     pub doors: Vec<Place>,
 }
 
-/// A bridge's address with its subnet's length; none where the network is bridged.
-pub fn bridge_address(spec: &NetworkSpec) -> Option<Ipv4Net> {
-    Ipv4Net::new(spec.address?, spec.subnet?.net().prefix_len()).ok()
+/// A bridge's addresses with their subnets' lengths; none where the network is bridged.
+pub fn bridge_addresses(spec: &NetworkSpec) -> Vec<IpNet> {
+    let Some((address, subnet)) = spec.address.zip(spec.subnet) else {
+        return Vec::new();
+    };
+    let ipv4 = IpNet::new(address.into(), subnet.net().prefix_len());
+    let ipv6 = spec.ipv6_of(address).map(|own| IpNet::new(own.into(), 64));
+    ipv4.into_iter().chain(ipv6.into_iter().flatten()).collect()
 }
 
 /// What the lines amount to.
@@ -100,8 +115,10 @@ pub fn bridge_address(spec: &NetworkSpec) -> Option<Ipv4Net> {
 pub struct State {
     /// By name, which is the bridge's and so one of a kind.
     pub networks: BTreeMap<NetworkName, Recorded>,
-    /// Interfaces whose forwarding netd switched on, sorted.
+    /// Interfaces whose IPv4 forwarding netd switched on, sorted.
     pub opened: Vec<String>,
+    /// Interfaces whose IPv6 forwarding netd switched on, sorted.
+    pub opened6: Vec<String>,
 }
 
 impl State {
@@ -112,10 +129,11 @@ impl State {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
                 let (mut formers, doors) = before.map_or_else(Default::default, |mut before| {
-                    before.formers.extend(bridge_address(&before.spec));
+                    before.formers.extend(bridge_addresses(&before.spec));
                     (before.formers, before.doors)
                 });
-                formers.retain(|former| Some(*former) != bridge_address(&spec));
+                let own = bridge_addresses(&spec);
+                formers.retain(|former| !own.contains(former));
                 let recorded = Recorded {
                     lab,
                     spec,
@@ -145,12 +163,10 @@ impl State {
                     recorded.doors.insert(at, place);
                 }
             }
-            Entry::Opened { device } => {
-                if let Err(at) = self.opened.binary_search(&device) {
-                    self.opened.insert(at, device);
-                }
-            }
+            Entry::Opened { device } => insert(&mut self.opened, device),
             Entry::Closed { device } => self.opened.retain(|other| *other != device),
+            Entry::Opened6 { device } => insert(&mut self.opened6, device),
+            Entry::Closed6 { device } => self.opened6.retain(|other| *other != device),
         }
     }
 
@@ -166,6 +182,12 @@ impl State {
                 .cloned()
                 .map(|device| Entry::Opened { device }),
         );
+        entries.extend(
+            self.opened6
+                .iter()
+                .cloned()
+                .map(|device| Entry::Opened6 { device }),
+        );
         for (name, recorded) in &self.networks {
             entries.push(Entry::Network {
                 lab: recorded.lab.clone(),
@@ -180,6 +202,12 @@ impl State {
             }
         }
         entries
+    }
+}
+
+fn insert(sorted: &mut Vec<String>, device: String) {
+    if let Err(at) = sorted.binary_search(&device) {
+        sorted.insert(at, device);
     }
 }
 

@@ -42,6 +42,26 @@ pub fn disable_ipv6(name: &str) -> io::Result<()> {
     }
 }
 
+/// Whether the kernel forwards IPv6 that enters by this interface because of itself alone: its
+/// `force_forwarding` (Linux 6.17), which unlike `forwarding` leaves it a host that takes router
+/// advertisements. NotFound on older kernels.
+pub fn forwarding6(name: &str) -> io::Result<bool> {
+    let path = path("ipv6", name, "force_forwarding")?;
+    Ok(std::fs::read_to_string(path)?.trim() == "1")
+}
+
+/// Whether somebody made the machine an IPv6 router.
+pub fn is_router6() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding")
+        .is_ok_and(|text| text.trim() == "1")
+}
+
+/// Switches IPv6 forwarding of one interface.
+pub fn set_forwarding6(name: &str, on: bool) -> io::Result<()> {
+    let path = path("ipv6", name, "force_forwarding")?;
+    std::fs::write(path, if on { "1" } else { "0" })
+}
+
 fn path(family: &str, name: &str, key: &str) -> io::Result<String> {
     if name.is_empty() || name.contains('/') || matches!(name, "." | ".." | "all" | "default") {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));

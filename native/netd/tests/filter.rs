@@ -48,6 +48,7 @@ fn br0(nat: bool) -> NetworkRules<'static> {
     NetworkRules {
         bridge: "br0",
         subnet: "192.168.57.0/24".parse().unwrap(),
+        subnet6: None,
         mode: Mode::Nat,
         nat,
     }
@@ -62,6 +63,7 @@ fn numbered(i: u32, bridge: &str) -> NetworkRules<'_> {
     NetworkRules {
         bridge,
         subnet: format!("10.{i}.0.0/16").parse().unwrap(),
+        subnet6: None,
         mode: Mode::Nat,
         nat: i.is_multiple_of(2),
     }
@@ -150,6 +152,38 @@ fn the_documented_modes() {
     }
     filter.add_network(&br0(true)).unwrap();
     assert_eq!(ours(), theirs(&documented()));
+
+    // IPv6 is one rule more in each of them.
+    let subnet6 = "fd12:3456:789a:1::/64";
+    let rules = NetworkRules {
+        subnet6: Some(subnet6.parse().unwrap()),
+        ..br0(true)
+    };
+    filter.add_network(&rules).unwrap();
+    assert!(filter.read().unwrap().holds(&rules));
+    let out = "oifname @uplinks ip saddr 192.168.57.0/24 accept\n";
+    let with_ipv6 = documented()
+        .replace(
+            "type ipv6_addr; flags interval; }",
+            &format!("type ipv6_addr; flags interval; elements = {{ {subnet6} }} }}"),
+        )
+        .replace(
+            out,
+            &format!("{out}oifname @uplinks ip6 saddr {subnet6} accept\n"),
+        );
+    assert_eq!(ours(), theirs(&with_ipv6));
+    let routed = NetworkRules {
+        mode: Mode::Routed,
+        ..rules
+    };
+    filter.add_network(&routed).unwrap();
+    assert!(filter.read().unwrap().holds(&routed));
+    let listed = sh("nft list ruleset");
+    assert!(listed.contains(&format!("iifname @uplinks ip6 daddr {subnet6} accept")));
+    // Another subnet, and none, take the old one with them.
+    filter.add_network(&rules).unwrap();
+    filter.add_network(&br0(true)).unwrap();
+    assert_eq!(ours(), theirs(&documented()));
 }
 
 #[test]
@@ -161,12 +195,14 @@ fn read_back_and_mend() {
     let second = NetworkRules {
         bridge: "1.lan-b_",
         subnet: "10.32.0.0/11".parse().unwrap(),
+        subnet6: None,
         mode: Mode::Nat,
         nat: false,
     };
     let neighbour = NetworkRules {
         bridge: "b-x",
         subnet: "192.168.56.0/24".parse().unwrap(),
+        subnet6: None,
         mode: Mode::Nat,
         nat: true,
     };
@@ -335,6 +371,7 @@ fn nat_off_cuts_what_runs() {
         "icmp, tcp, udp: {}",
         sh("conntrack -L 2>/dev/null")
     );
+    let subnet: ipnet::IpNet = subnet.into();
     assert_eq!(conntrack::count(&[subnet]).unwrap(), listed());
     assert_eq!(
         conntrack::count(&["10.0.0.0/8".parse().unwrap()]).unwrap(),

@@ -400,3 +400,129 @@ fn bridged_guests_are_ports_of_the_administrators_bridge() {
     assert_eq!(client.call(&Shutdown {}, PATIENCE).unwrap().0.failed, []);
     assert_eq!(sh(picture), before);
 }
+
+#[test]
+fn ipv6_goes_out_by_the_uplink_alone_and_leaves_the_hosts_route() {
+    if !inside("ipv6_goes_out_by_the_uplink_alone_and_leaves_the_hosts_route") {
+        return;
+    }
+    let host = Host::start("ipv6");
+    let (wan, other) = (&host.wan, &host.other);
+    for (peer, device, net) in [(wan, "eth0", "2001:db8"), (other, "eth1", "2001:db8:1")] {
+        sh(&format!("ip addr add {net}::2/64 dev {device} nodad"));
+        peer.sh(&format!("ip addr add {net}::1/64 dev eth0 nodad"));
+    }
+    wan.sh("ip route add fd00::/8 via 2001:db8::2; ip route add 2001:db8:1::/64 via 2001:db8::2");
+    other.sh("ip route add default via 2001:db8:1::2");
+    // As from a router advertisement: it goes when the interface becomes a router's.
+    sh("ip -6 route add default via 2001:db8::1 dev eth0 proto ra expires 600");
+    let route = || sh("ip -6 route show default | sed 's/ expires.*//'");
+    let sysctls = "cd /proc/sys/net/ipv6/conf; for i in all default eth0 eth1; do 
+        grep . $i/forwarding $i/force_forwarding $i/accept_ra; done";
+    let before = (sh(sysctls), route());
+
+    let mut client = host.client();
+    let ipv6 = |n: u8, mode: &str| {
+        let mut spec = spec(n, mode);
+        spec["ipv6"] = format!("fd12:3456:789a:{n}::/64").into();
+        spec["dhcp"]["reservations"] = json!([
+            {"mac": "52:54:00:00:01:02", "address": format!("10.0.{n}.2"), "guest": format!("g{n}")},
+        ]);
+        spec
+    };
+    for (n, mode) in [(1, "nat"), (2, "routed"), (3, "isolated")] {
+        let network = apply(&mut client, ipv6(n, mode)).unwrap();
+        assert!(network.ipv6.is_some() && network.filter, "{mode}");
+        let own = sh(&format!("ip -6 addr show br{n}"));
+        assert!(own.contains(&format!("fd12:3456:789a:{n}::1/64")), "{own}");
+    }
+    // IPv4 alone: no IPv6 passes.
+    apply(&mut client, spec(4, "nat")).unwrap();
+    let guests: Vec<Peer> = (1..=4).map(guest).collect();
+    for (n, guest) in (1..).zip(&guests) {
+        guest.sh(&format!(
+            "ip addr add fd12:3456:789a:{n}::2/64 dev eth0 nodad
+             ip route add default via fd12:3456:789a:{n}::1 2>/dev/null || true"
+        ));
+    }
+    let [natted, routed, isolated, plain] = guests.as_slice() else {
+        unreachable!()
+    };
+    assert!(natted.pings("2001:db8::1") && natted.reaches("2001:db8::1"));
+    assert!(routed.pings("2001:db8::1") && routed.reaches("2001:db8::1"));
+    assert_eq!(
+        isolated.reached(&["2001:db8::1", "fd12:3456:789a:1::2"]),
+        NOTHING
+    );
+    assert_eq!(plain.reached(&["2001:db8::1"]), NOTHING);
+    let flows = sh("cat /proc/net/nf_conntrack");
+    let masqueraded = "dst=2001:0db8:0000:0000:0000:0000:0000:0002 ";
+    let of = |n| {
+        flows
+            .lines()
+            .filter(move |line| line.contains(&format!("789a:{n:04x}:")))
+    };
+    assert!(
+        of(1).all(|line| line.contains(masqueraded)) && of(1).count() > 0,
+        "{flows}"
+    );
+    assert!(
+        of(2).all(|line| !line.contains(masqueraded)) && of(2).count() > 0,
+        "{flows}"
+    );
+    // In: to the routed one, by the uplink; nobody else is a router's neighbour now.
+    assert!(wan.pings("fd12:3456:789a:2::2"));
+    assert_eq!(
+        wan.reached(&["fd12:3456:789a:1::2", "2001:db8:1::1"]),
+        NOTHING
+    );
+    assert_eq!(
+        other.reached(&["2001:db8::1", "fd12:3456:789a:2::2"]),
+        NOTHING
+    );
+    assert_eq!(
+        routed.reached(&["2001:db8:1::1", "fd12:3456:789a:1::2"]),
+        NOTHING
+    );
+
+    // Off is off for both, with the connections.
+    let mut set_nat = |nat: bool| {
+        let args: SetNat =
+            serde_json::from_value(json!({"lab": "seed", "network": "br1", "nat": nat})).unwrap();
+        client.call(&args, PATIENCE).unwrap().0
+    };
+    assert!(set_nat(false).flows_removed > 0);
+    let left = sh("cat /proc/net/nf_conntrack");
+    assert!(!left.contains("789a:0001:"), "{left}");
+    assert_eq!(natted.reached(&["2001:db8::1"]), NOTHING);
+    set_nat(true);
+    assert!(natted.reaches("2001:db8::1"));
+
+    // A guest that only listens: an address and a route by advertisement, names by DNS.
+    let slaac = Peer::new();
+    sh(&format!(
+        "ip link add q1 master br1 up type veth peer name eth0 netns {}",
+        slaac.pid()
+    ));
+    slaac.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=2; ip link set eth0 up");
+    let begin = std::time::Instant::now();
+    while !slaac.sh("ip -6 route show default").contains("fe80") {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "{}",
+            slaac.sh("ip -6 addr; ip -6 route")
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(
+        slaac
+            .sh("ip -6 addr show eth0")
+            .contains("fd12:3456:789a:1:")
+    );
+    let asked = slaac.sh("busybox nslookup g1.lab fd12:3456:789a:1::1");
+    assert!(asked.contains("NXDOMAIN"), "it answers by IPv6: {asked}");
+
+    assert_eq!(route(), before.1, "the host's own route");
+    assert_eq!(client.call(&Shutdown {}, PATIENCE).unwrap().0.failed, []);
+    assert_eq!((sh(sysctls), route()), before);
+}

@@ -4,10 +4,10 @@
 //! Length is looked at before anything else: qemu-bridge-helper compared a long name with its
 //! policy and the kernel then cut it to IFNAMSIZ (CVE-2019-13164).
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A string type whose values satisfy `$check`, which returns what is wrong.
 macro_rules! name {
@@ -245,6 +245,54 @@ impl fmt::Display for Subnet {
     }
 }
 
+/// An IPv6 subnet for a lab: a /64 of unique local addresses (RFC 4193, fd00::/8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Subnet6(Ipv6Net);
+
+impl Subnet6 {
+    /// The subnet as address arithmetic wants it.
+    pub fn net(self) -> Ipv6Net {
+        self.0
+    }
+
+    /// The host with this number.
+    pub fn host(self, number: u64) -> Ipv6Addr {
+        Ipv6Addr::from(u128::from(self.0.network()) | u128::from(number))
+    }
+}
+
+impl TryFrom<String> for Subnet6 {
+    type Error = String;
+
+    fn try_from(value: String) -> Result<Self, String> {
+        check_length(&value, "fd00:0000:0000:0000:0000:0000:0000:0000/64".len())?;
+        let net: Ipv6Net = value.parse().map_err(|_| {
+            format!("{value:?} is not an IPv6 subnet such as fd12:3456:789a:1::/64")
+        })?;
+        let ours = net.prefix_len() == 64 && net.trunc() == net;
+        if !ours || net.network().octets()[0] != 0xfd {
+            return Err(format!("{value} is not a /64 within fd00::/8"));
+        }
+        if net.to_string() != value {
+            return Err(format!("write {value} as {net}"));
+        }
+        Ok(Subnet6(net))
+    }
+}
+
+impl From<Subnet6> for String {
+    fn from(subnet: Subnet6) -> String {
+        subnet.to_string()
+    }
+}
+
+impl fmt::Display for Subnet6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// An integer type whose values lie in a range.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $raw:ty, $range:expr) => {
@@ -391,6 +439,23 @@ mod tests {
             "192.168.57.0/024x",
         ] {
             assert!(Subnet::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn unique_local_subnets() {
+        let subnet = Subnet6::try_from("fd12:3456:789a:1::/64".to_owned()).unwrap();
+        assert_eq!(subnet.host(2).to_string(), "fd12:3456:789a:1::2");
+        for bad in [
+            "",
+            "fd12::/48",
+            "fd12::1/64",
+            "2001:db8::/64",
+            "fc00::/64",
+            "FD12::/64",
+            "10.0.0.0/24",
+        ] {
+            assert!(Subnet6::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }
 

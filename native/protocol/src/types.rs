@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What netd tells about the kernel ("Types" in the protocol page). Everything is read back.
 
-use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Subnet, TapName};
+use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Subnet, Subnet6, TapName};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -179,6 +179,9 @@ pub struct Network {
     pub subnet: Option<Subnet>,
     /// The host's address in it, as applied.
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 subnet, as applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Subnet6>,
     /// The administrator's bridge that the guests are ports of, as applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<TapName>,

@@ -3,12 +3,12 @@
 
 use crate::{
     Code, Error, GuestName, LabName, Mac, Mode, Mtu, Network, NetworkName, Nic, Port, Scope,
-    Snapshot, Step, Subnet, TapName,
+    Snapshot, Step, Subnet, Subnet6, TapName,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The arguments of a verb know the verb's name and the type of its answer.
 pub trait Verb: Serialize {
@@ -133,6 +133,9 @@ pub struct NetworkSpec {
     /// The host's address in it: the guests' gateway and DNS server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 subnet; none for no IPv6. The bridge is the host of its own number there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Subnet6>,
     /// The administrator's bridge that a bridged network's guests become ports of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<TapName>,
@@ -192,6 +195,12 @@ pub struct Reservation {
 }
 
 impl NetworkSpec {
+    /// The IPv6 address of the host that has this IPv4 address: the same number in its subnet.
+    pub fn ipv6_of(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        let number = u32::from(address).checked_sub(self.subnet?.net().network().into())?;
+        Some(self.ipv6?.host(number.into()))
+    }
+
     /// Whether the guests have a way out as things are now.
     pub fn reaches_out(&self) -> bool {
         match self.mode {
@@ -208,12 +217,13 @@ impl NetworkSpec {
             ("network.subnet", self.subnet.is_some()),
             ("network.address", self.address.is_some()),
             ("network.dhcp", self.dhcp.is_some()),
+            ("network.ipv6", self.ipv6.is_some()),
         ] {
             if bridged && there {
                 let why = "a bridged network has no addresses of its own".to_owned();
                 return Err(bad(field, why));
             }
-            if !bridged && !there && field != "network.dhcp" {
+            if !bridged && !there && !matches!(field, "network.dhcp" | "network.ipv6") {
                 return Err(bad(field, "it is missing".to_owned()));
             }
         }

@@ -90,6 +90,7 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
           ) : (
             <Fact name="Subnet" value={wanted?.subnet} />
           )}
+          {wanted?.ipv6 ? <Fact name="IPv6 subnet" value={wanted.ipv6} copy /> : null}
           {observed ? (
             <Addresses of={observed.addresses} />
           ) : (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { labFileLimit, readLabFile } from '../../../electron/core/lab/definition.ts';
-import { reachesOut, resolveLab } from '../../../electron/core/lab/resolve.ts';
+import { ipv6AddressOf, isOwn, reachesOut, resolveLab } from '../../../electron/core/lab/resolve.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -138,6 +138,14 @@ describe('a lab file', () => {
       ],
     ],
     [
+      'addresses without a subnet',
+      withLine('subnet: 192.168.57.0/24, nat: true', 'subnet: auto, address: 10.0.0.1'),
+      [
+        '3:24 networks.br0.address: "address" needs a subnet that the file says, and that of br0 is chosen by Tapyard | a subnet for br0, such as 192.168.57.0/24',
+        '9:37 guests.guest.nics.0.address: 192.168.57.2 needs a subnet that the file says, and that of br0 is chosen by Tapyard | a subnet for br0, such as 192.168.57.0/24',
+      ],
+    ],
+    [
       'bridged with a subnet and an address',
       withLine('nat: true', 'mode: bridged'),
       [
@@ -151,6 +159,13 @@ describe('a lab file', () => {
       withLine('nat: true', 'dhcp: false, antispoof: true').replace(', address: 192.168.57.2', ''),
       [
         '3:59 networks.br0.antispoof: without DHCP nothing tells which address in network br0 is whose, so none can be guarded | false, or a network with DHCP',
+      ],
+    ],
+    [
+      'an IPv6 subnet of the internet',
+      withLine('nat: true', 'ipv6: 2001:db8::/64'),
+      [
+        '3:41 networks.br0.ipv6: "2001:db8::/64" is not valid here: a subnet such as fd12:3456:789a:1::/64 (within fd00::/8, prefix 64, four groups without leading zeros) | true, false, or a subnet such as fd12:3456:789a:1::/64',
       ],
     ],
     [
@@ -309,6 +324,25 @@ describe('a resolved lab', () => {
     expect(guarded(', dhcp: false')).toBe(false);
   });
 
+  it('has an IPv6 subnet of its own where it asks for one', () => {
+    const text = `name: x
+networks:
+  a: { subnet: 10.0.0.0/24, ipv6: true }
+  b: { subnet: 10.1.0.0/16, ipv6: true }
+  c: { subnet: 10.0.2.0/24, ipv6: fd12:3456:789a:1::/64 }
+  d: { subnet: 10.0.3.0/24, ipv6: false }
+`;
+    const [a, b, c, d] = resolve(text).networks.filter(isOwn);
+    expect(a?.ipv6).toMatch(/^fd[0-9a-f]{2}(:[0-9a-f]{1,4}){3}::\/64$/);
+    expect(resolve(text).networks[0]?.ipv6).toBe(a?.ipv6);
+    expect(b?.ipv6?.split(':').slice(0, 3)).toEqual(a?.ipv6?.split(':').slice(0, 3));
+    expect(b?.ipv6).not.toBe(a?.ipv6);
+    expect([c?.ipv6, d?.ipv6]).toEqual(['fd12:3456:789a:1::/64', null]);
+    expect(c && ipv6AddressOf(c, '10.0.2.10')).toBe('fd12:3456:789a:1::a');
+    expect(b && ipv6AddressOf(b, '10.1.2.3')).toBe(b?.ipv6?.replace('::/64', '::203'));
+    expect(d && ipv6AddressOf(d, '10.0.3.1')).toBeNull();
+  });
+
   it('has a NAT switch only where there is NAT', () => {
     const lab = resolve(`name: x
 networks:
@@ -335,6 +369,7 @@ networks:
         subnet: '192.168.57.0/24',
         prefix: 24,
         address: '192.168.57.1',
+        ipv6: null,
         mac: expect.stringMatching(/^52:54:00:/),
         mtu: 1500,
         nat: true,

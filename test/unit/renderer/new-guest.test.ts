@@ -56,6 +56,7 @@ describe('the new guest form', () => {
       wanted: {
         subnet: '10.0.0.0/29',
         address: '10.0.0.1',
+        ipv6: null,
         mode: 'nat',
         uplink: null,
         nat: true,

@@ -59,6 +59,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
   wanted: {
     subnet: '192.168.57.0/24',
     address: '192.168.57.1',
+    ipv6: null,
     mode: 'nat',
     uplink: null,
     nat: true,

@@ -42,6 +42,20 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
         dhcp.to,
         netmask(network)
     ));
+    if let Some(subnet) = network.ipv6 {
+        // Router advertisements: guests make addresses themselves, are told to ask for one as
+        // well, and are in DNS by either.
+        flag("--enable-ra".into());
+        flag(format!(
+            "--dhcp-range={},{},slaac,ra-names,64,12h",
+            subnet.host(0x1_0000),
+            subnet.host(0x1_ffff)
+        ));
+        // As with IPv4: no default route to where nothing leads out.
+        if network.mode == Mode::Isolated {
+            flag(format!("--ra-param={},0,0", network.name));
+        }
+    }
     flag(format!("--dhcp-lease-max={MAX_LEASES}"));
     // The only server on its bridge: it need not wait for another to object, nor ping first.
     flag("--dhcp-authoritative".into());
@@ -80,10 +94,13 @@ fn netmask(network: &NetworkSpec) -> Ipv4Addr {
 }
 
 /// The reservations, in --dhcp-hostsfile's form.
-pub fn hosts(dhcp: &Dhcp) -> String {
+pub fn hosts(network: &NetworkSpec, dhcp: &Dhcp) -> String {
     dhcp.reservations
         .iter()
-        .map(|r| format!("{},{},{}\n", r.mac, r.address, r.guest))
+        .map(|r| match network.ipv6_of(r.address) {
+            Some(ipv6) => format!("{},{},[{ipv6}],{}\n", r.mac, r.address, r.guest),
+            None => format!("{},{},{}\n", r.mac, r.address, r.guest),
+        })
         .collect()
 }
 
@@ -117,7 +134,16 @@ mod tests {
                 guest: "guest".parse().unwrap(),
             }],
         };
-        assert_eq!(hosts(&dhcp), "52:54:00:00:00:02,10.0.0.2,guest\n");
+        let mut network: NetworkSpec = serde_json::from_value(serde_json::json!({
+            "name": "br0", "subnet": "10.0.0.0/24", "address": "10.0.0.1", "mtu": 1500,
+            "mac": "52:54:00:00:00:01", "nat": true, "domain": "lab", "dhcp": null,
+        }))
+        .unwrap();
+        let line = "52:54:00:00:00:02,10.0.0.2,guest\n";
+        assert_eq!(hosts(&network, &dhcp), line);
+        network.ipv6 = Some("fd12:3456:789a:1::/64".to_owned().try_into().unwrap());
+        let line = "52:54:00:00:00:02,10.0.0.2,[fd12:3456:789a:1::2],guest\n";
+        assert_eq!(hosts(&network, &dhcp), line);
         let upstream = ["127.0.0.53".parse().unwrap(), "fd00::1".parse().unwrap()];
         assert_eq!(
             servers(true, &upstream),

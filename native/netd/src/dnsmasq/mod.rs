@@ -263,7 +263,7 @@ pub fn read_leases(directory: &Path) -> Vec<Lease> {
 
 /// True when one of them changed. Each is replaced at once, so a reload never sees half of it.
 fn write_files(directory: &Path, wanted: &Wanted<'_>) -> io::Result<bool> {
-    let hosts = config::hosts(wanted.dhcp);
+    let hosts = config::hosts(wanted.network, wanted.dhcp);
     let servers = config::servers(wanted.network.reaches_out(), wanted.upstream);
     let hosts_changed = replace(directory, config::HOSTS, &hosts)?;
     let servers_changed = replace(directory, config::SERVERS, &servers)?;

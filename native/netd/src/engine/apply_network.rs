@@ -3,7 +3,7 @@
 
 use super::guard::is_guarded;
 use super::supervise::Pending;
-use super::{Engine, Stopwatch};
+use super::{Engine, Stopwatch, subnets_of};
 use crate::conntrack;
 use crate::journal::{Entry, Recorded};
 use crate::rtnl::LinkInfo;
@@ -35,10 +35,10 @@ impl Engine {
         self.dirty = true;
         let made = self.make(&lab, &spec).and_then(|steps| {
             // What was masqueraded goes on so, and what was not leaves with a private source.
-            if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode)
-                && let Some(subnet) = before.spec.subnet
-            {
-                conntrack::clear(subnet.net())?;
+            if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
+                for subnet in subnets_of(&before.spec) {
+                    conntrack::clear(subnet)?;
+                }
             }
             Ok((steps, self.verify(&lab, &spec)?))
         });

@@ -2,7 +2,7 @@
 //! A network's bridge: made, adjusted, given its address, switched on, removed.
 
 use super::{Engine, label};
-use crate::journal::{Recorded, bridge_address};
+use crate::journal::{Recorded, bridge_addresses};
 use crate::rtnl::{AddressFamily, BridgeOptions, Counters, LinkChange, LinkInfo, NewBridge};
 use ipnet::IpNet;
 use rustix::io::Errno;
@@ -112,12 +112,10 @@ impl Engine {
     }
 
     pub(super) fn make_address(&mut self, ifindex: u32, spec: &NetworkSpec) -> Result<bool> {
-        let Some(wanted) = bridge_address(spec) else {
-            return Ok(false);
-        };
+        let wanted = bridge_addresses(spec);
         let there: Vec<IpNet> = self
             .rtnl
-            .addresses(AddressFamily::V4)?
+            .addresses(AddressFamily::Any)?
             .into_iter()
             .filter(|address| address.ifindex == ifindex)
             .map(|address| address.net)
@@ -125,13 +123,13 @@ impl Engine {
         let mut changed = false;
         let recorded = self.journal.state().networks.get(&spec.name);
         for former in recorded.into_iter().flat_map(|r| &r.formers) {
-            if there.contains(&(*former).into()) {
+            if there.contains(former) {
                 self.rtnl.delete_address(ifindex, *former)?;
                 changed = true;
             }
         }
-        if !there.contains(&wanted.into()) {
-            self.rtnl.add_address(ifindex, wanted)?;
+        for address in wanted.iter().filter(|address| !there.contains(address)) {
+            self.rtnl.add_address(ifindex, *address)?;
             changed = true;
         }
         Ok(changed)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `counters`: what the kernel counted.
 
-use super::Engine;
+use super::{Engine, subnets_of};
 use crate::conntrack;
 use crate::rtnl::Counters;
-use tapyard_protocol::{CountersReply, LinkCounters, Result, Subnet};
+use tapyard_protocol::{CountersReply, LinkCounters, Result};
 
 impl Engine {
     /// See the protocol page.
@@ -12,8 +12,7 @@ impl Engine {
         let links = self.rtnl.links(Counters::Read)?;
         let networks = self.journal.state().networks.values();
         let subnets: Vec<_> = networks
-            .filter_map(|network| network.spec.subnet)
-            .map(Subnet::net)
+            .flat_map(|network| subnets_of(&network.spec))
             .collect();
         let flows = match subnets.as_slice() {
             [] => 0,

@@ -9,7 +9,7 @@ use crate::journal::{Entry, Recorded};
 use crate::nft::{self, FilterState, NetworkRules};
 use crate::sysctl;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result};
+use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Subnet6};
 
 /// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
 /// observers are told how it is.
@@ -84,6 +84,46 @@ impl Engine {
                 self.journal.append(Entry::Opened { device })?;
             }
         }
+        self.plan_uplink6()
+    }
+
+    /// The same for IPv6, where the kernel can forward it for single interfaces: without that
+    /// (before 6.17) the machine would become a router, so IPv6 stays within the lab.
+    fn plan_uplink6(&mut self) -> Result<()> {
+        let mut networks = self.journal.state().networks.values();
+        let wanted = networks
+            .any(|n| n.spec.ipv6.is_some() && n.spec.mode.forwards())
+            .then(|| self.uplink.state().device)
+            .flatten();
+        let router = sysctl::is_router6();
+        for device in self.journal.state().opened6.clone() {
+            if router || Some(&device) != wanted.as_ref() {
+                self.close6(device)?;
+            }
+        }
+        if let Some(device) = wanted.filter(|_| !router) {
+            let opened = self.journal.state().opened6.contains(&device);
+            if !opened && sysctl::forwarding6(&device).is_ok_and(|on| !on) {
+                self.journal.append(Entry::Opened6 { device })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::close`].
+    pub(super) fn close6(&mut self, device: String) -> Result<()> {
+        if !sysctl::is_router6()
+            && sysctl::forwarding6(&device).unwrap_or(false)
+            && let Err(e) = sysctl::set_forwarding6(&device, false)
+        {
+            let what = format!("switch IPv6 forwarding of {device} off");
+            return Err(Error::kernel(what, &e)
+                .hint(format!(
+                    "Do it yourself: sysctl -w net.ipv6.conf.{device}.force_forwarding=0"
+                ))
+                .subject(device));
+        }
+        self.journal.note(Entry::Closed6 { device });
         Ok(())
     }
 
@@ -125,7 +165,8 @@ impl Engine {
             .collect();
         let uplinks_right = found.uplinks() == uplinks;
         let opened_right = found.opened() == state.opened;
-        if wrong.is_empty() && uplinks_right && opened_right {
+        let opened6_right = found.opened6() == state.opened6;
+        if wrong.is_empty() && uplinks_right && opened_right && opened6_right {
             return Ok(false);
         }
         self.filter.ensure()?;
@@ -134,6 +175,9 @@ impl Engine {
         }
         if !opened_right {
             self.filter.set_opened(&state.opened)?;
+        }
+        if !opened6_right {
+            self.filter.set_opened6(&state.opened6)?;
         }
         for rules in wrong {
             self.filter.add_network(&rules)?;
@@ -150,7 +194,7 @@ impl Engine {
         let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
         let bridges = ours.map(|Recorded { spec, .. }| (&*spec.name, spec.mode.forwards()));
         let opened = state.opened.iter().map(|device| (device.as_str(), true));
-        let mut changed = false;
+        let mut changed = self.hold_forwarding6()?;
         for (device, wanted) in bridges.chain(opened) {
             match sysctl::forwarding(device) {
                 Ok(on) if on == wanted => {}
@@ -167,6 +211,28 @@ impl Engine {
                     let what = format!("read forwarding of {device}");
                     return Err(Error::kernel(what, &e).subject(device));
                 }
+            }
+        }
+        Ok(changed)
+    }
+
+    fn hold_forwarding6(&self) -> Result<bool> {
+        let state = self.journal.state();
+        let networks = state.networks.values().filter(|n| !n.removing);
+        let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
+        let bridges = ours.map(|Recorded { spec, .. }| {
+            let on = spec.ipv6.is_some() && spec.mode.forwards();
+            (&*spec.name, on)
+        });
+        let opened = state.opened6.iter().map(|device| (device.as_str(), true));
+        let mut changed = false;
+        for (device, wanted) in bridges.chain(opened) {
+            // An older kernel has no such file, a bridge may be gone: neither is told here.
+            if sysctl::forwarding6(device).is_ok_and(|on| on != wanted) {
+                sysctl::set_forwarding6(device, wanted).map_err(|e| {
+                    Error::kernel(format!("switch IPv6 forwarding of {device}"), &e).subject(device)
+                })?;
+                changed = true;
             }
         }
         Ok(changed)
@@ -204,6 +270,7 @@ pub(super) fn rules_of(spec: &NetworkSpec) -> Option<NetworkRules<'_>> {
     Some(NetworkRules {
         bridge: &spec.name,
         subnet: spec.subnet?.net(),
+        subnet6: spec.ipv6.map(Subnet6::net),
         mode: spec.mode,
         nat: spec.nat,
     })

@@ -8,7 +8,7 @@ use crate::rtnl::{Counters, LinkInfo};
 use ipnet::Ipv6Net;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use tapyard_protocol::{NetworkName, NetworkSpec, Result};
+use tapyard_protocol::{NetworkName, NetworkSpec, Result, Subnet6};
 
 /// IPv6 link-local addresses (RFC 4291, 2.5.6).
 const LINK_LOCAL: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
@@ -33,8 +33,8 @@ impl Engine {
             .guarded_networks()
             .map(|spec| GuardNetwork {
                 bridge: spec.name.to_string(),
-                prefixes: Ipv6Net::new(LINK_LOCAL.0, LINK_LOCAL.1)
-                    .into_iter()
+                prefixes: (spec.ipv6.map(Subnet6::net).into_iter())
+                    .chain(Ipv6Net::new(LINK_LOCAL.0, LINK_LOCAL.1))
                     .collect(),
             })
             .collect();

@@ -32,13 +32,14 @@ use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
 use forwarding::{DOOR_REPAIRS, REPAIRS, Repairs};
 use guard::GuardedTap;
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 use supervise::Service;
 use taps::Taps;
 use tapyard_protocol::{
-    Code, Error, HelloReply, LabName, NetworkName, PROTOCOL, Result, Scope, Step,
+    Code, Error, HelloReply, LabName, NetworkName, NetworkSpec, PROTOCOL, Result, Scope, Step,
 };
 use watch::{FilterWatch, LeaseWatch};
 
@@ -363,6 +364,13 @@ impl Engine {
                 .subject(name.as_str())
             })
     }
+}
+
+/// The subnets whose connections are a network's.
+fn subnets_of(spec: &NetworkSpec) -> impl Iterator<Item = IpNet> + use<> {
+    let ipv4 = spec.subnet.map(|subnet| subnet.net().into());
+    let ipv6 = spec.ipv6.map(|subnet| subnet.net().into());
+    ipv4.into_iter().chain(ipv6)
 }
 
 /// Times steps.

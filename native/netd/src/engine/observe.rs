@@ -85,6 +85,7 @@ impl Engine {
             bridge: bridge.map(|link| link.ifindex),
             subnet: spec.subnet,
             address: spec.address,
+            ipv6: spec.ipv6,
             uplink: spec.uplink.clone(),
             mac: spec.mac,
             mtu: bridge.map_or(spec.mtu.get(), |link| link.mtu),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `remove_network`: take a network away, past every error.
 
-use super::Engine;
+use super::{Engine, subnets_of};
 use crate::conntrack;
 use crate::dnsmasq::Dnsmasq;
 use crate::journal::Entry;
@@ -43,10 +43,10 @@ impl Engine {
                 filter.map_err(Error::from),
                 Some(format!("filter of {name}")),
             );
-            out.note(
-                conntrack::clear(subnet).map(drop).map_err(Error::from),
-                None,
-            );
+        }
+        for subnet in subnets_of(&recorded.spec) {
+            let cleared = conntrack::clear(subnet);
+            out.note(cleared.map(drop).map_err(Error::from), None);
         }
         let files = self.config.directory.remove_dns(name);
         let files = files.map_err(|e| Error::kernel(format!("remove {name}'s lease files"), &e));
@@ -58,10 +58,8 @@ impl Engine {
             }
             self.journal.note(Entry::Removed { name: name.clone() });
         }
-        let state = self.journal.state();
-        if !state.networks.is_empty() && !state.opened.is_empty() && self.wanted_uplink().is_none()
-        {
-            // Those that are left need no way out.
+        if !self.journal.state().networks.is_empty() && recorded.spec.mode.forwards() {
+            // Those that are left may need no way out, or none of IPv6.
             let closed = self.plan_uplink().and_then(|()| self.hold_filter());
             out.note(closed.map(drop), None);
         }
@@ -75,7 +73,12 @@ impl Engine {
             let what = format!("forwarding of {device}");
             out.note(self.close(device), Some(what));
         }
-        if !self.journal.state().opened.is_empty() {
+        for device in self.journal.state().opened6.clone() {
+            let what = format!("IPv6 forwarding of {device}");
+            out.note(self.close6(device), Some(what));
+        }
+        let state = self.journal.state();
+        if !(state.opened.is_empty() && state.opened6.is_empty()) {
             return;
         }
         let table = format!("table inet {}", self.table);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `set_nat`: the switch. Neither forks nor syncs.
 
-use super::{Engine, Stopwatch};
+use super::{Engine, Stopwatch, subnets_of};
 use crate::conntrack;
 use crate::dnsmasq::Wanted;
 use crate::journal::Entry;
@@ -69,10 +69,10 @@ impl Engine {
             }
         };
         // The drop is in place, so no new entry can appear behind the sweep.
-        let flows = match spec.subnet {
-            Some(subnet) if !spec.nat => conntrack::clear(subnet.net())?,
-            _ => 0,
-        };
+        let mut flows = 0;
+        for subnet in subnets_of(spec).filter(|_| !spec.nat) {
+            flows += conntrack::clear(subnet)?;
+        }
         let upstream = self.uplink.dns_servers();
         if let (Some(dhcp), Some(service)) = (&spec.dhcp, self.dns.get(&spec.name))
             && let Some(dnsmasq) = service.dnsmasq()

@@ -7,7 +7,7 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::attr::{self, Attrs};
 
@@ -69,6 +69,9 @@ const TCP_OPTION_MSS: u8 = 2;
 /// Offsets of the addresses in an IPv4 header (RFC 791).
 const IPV4_SADDR: u32 = 12;
 const IPV4_DADDR: u32 = 16;
+/// Offsets of the addresses in an IPv6 header (RFC 8200).
+const IPV6_SADDR: u32 = 8;
+const IPV6_DADDR: u32 = 24;
 
 /// Writes an expression's data.
 type Fill<'a> = Box<dyn Fn(&mut Attrs) + 'a>;
@@ -441,10 +444,52 @@ pub(crate) fn destination_in(subnet: Ipv4Net) -> Vec<Expr> {
     address_in(IPV4_DADDR, subnet)
 }
 
+/// `ip6 saddr SUBNET`, a /64, in an inet table.
+pub(crate) fn source6_in(subnet: Ipv6Net) -> Vec<Expr> {
+    address6_in(IPV6_SADDR, subnet)
+}
+
+/// `ip6 daddr SUBNET`, a /64, in an inet table.
+pub(crate) fn destination6_in(subnet: Ipv6Net) -> Vec<Expr> {
+    address6_in(IPV6_DADDR, subnet)
+}
+
+fn address6_in(offset: u32, subnet: Ipv6Net) -> Vec<Expr> {
+    let network = subnet.network().octets();
+    let mut exprs = address(libc::NFPROTO_IPV6, offset, 8);
+    exprs.push(Expr::Equal(network[..8].to_vec()));
+    exprs
+}
+
+/// Loads an IPv6 packet's source address.
+pub(crate) fn source_address6() -> Vec<Expr> {
+    address(libc::NFPROTO_IPV6, IPV6_SADDR, 16)
+}
+
+/// The /64 of the first `ip6 saddr` match in a rule, the reverse of [`source6_in`].
+pub(crate) fn find_source6(exprs: &[Expr]) -> Option<Ipv6Net> {
+    let load = exprs.iter().position(|e| {
+        matches!(
+            e,
+            Expr::Payload {
+                base: PAYLOAD_NETWORK,
+                offset: IPV6_SADDR,
+                len: 8,
+            }
+        )
+    })?;
+    let Some(Expr::Equal(value)) = exprs.get(load + 1) else {
+        return None;
+    };
+    let mut octets = [0; 16];
+    octets.get_mut(..value.len())?.copy_from_slice(value);
+    Ipv6Net::new(octets.into(), 64).ok()
+}
+
 /// As nft writes it: whole bytes are compared as they are, a prefix that ends within a byte is
 /// masked.
 fn address_in(offset: u32, subnet: Ipv4Net) -> Vec<Expr> {
-    let mut exprs = address(offset, 4);
+    let mut exprs = address(libc::NFPROTO_IPV4, offset, 4);
     let prefix = subnet.prefix_len();
     let network = subnet.network().octets();
     if prefix.is_multiple_of(8) {
@@ -465,13 +510,13 @@ fn address_in(offset: u32, subnet: Ipv4Net) -> Vec<Expr> {
 
 /// Loads the first `len` bytes of an IPv4 packet's source address.
 pub(crate) fn source_address(len: u32) -> Vec<Expr> {
-    address(IPV4_SADDR, len)
+    address(libc::NFPROTO_IPV4, IPV4_SADDR, len)
 }
 
-fn address(offset: u32, len: u32) -> Vec<Expr> {
+fn address(family: i32, offset: u32, len: u32) -> Vec<Expr> {
     vec![
         Expr::Meta(META_NFPROTO),
-        Expr::Equal(vec![libc::NFPROTO_IPV4 as u8]),
+        Expr::Equal(vec![family as u8]),
         Expr::Payload {
             base: PAYLOAD_NETWORK,
             offset,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The messages of nf_tables that netd sends, and what it reads out of dumps.
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::attr::{self, Attrs};
 use super::expr::{self, Expr, Verdict};
@@ -32,6 +32,7 @@ const ELEM_INTERVAL_END: u32 = 0x1;
 const DATA_TYPE_VERDICT: u32 = 0xffff_ff00;
 /// nft's own numbers of its datatypes (`enum datatypes` of its sources); the kernel only keeps them.
 pub(crate) const NFT_TYPE_IPV4_ADDR: u32 = 7;
+pub(crate) const NFT_TYPE_IPV6_ADDR: u32 = 8;
 const NFT_TYPE_IFNAME: u32 = 41;
 /// Userdata of sets, by which nft knows the byte order to print in (libnftnl's udata.h).
 pub(crate) const UDATA_KEY_BYTEORDER: u8 = 0;
@@ -51,6 +52,8 @@ pub(crate) enum Element {
     Pair(String),
     /// A subnet, which the kernel keeps as two elements, its start and what comes after its end.
     Subnet(Ipv4Net),
+    /// The same of IPv6.
+    Subnet6(Ipv6Net),
     /// An interface name with the chain to jump to.
     Jump {
         /// The key.
@@ -299,6 +302,7 @@ impl SetKind {
                 0,
             ),
             SetKind::Subnets => (SET_INTERVAL, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
+            SetKind::Subnets6 => (SET_INTERVAL, NFT_TYPE_IPV6_ADDR, 16, BIG_ENDIAN),
             SetKind::Verdicts => (SET_MAP, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
         };
         let verdicts = self == SetKind::Verdicts;
@@ -330,6 +334,7 @@ impl Element {
                 interface: name, ..
             } => name.clone(),
             Element::Subnet(subnet) => subnet.to_string(),
+            Element::Subnet6(subnet) => subnet.to_string(),
         }
     }
 
@@ -347,6 +352,11 @@ impl Element {
             }
             Element::Subnet(subnet) => {
                 let after = u32::from(subnet.broadcast()).wrapping_add(1);
+                one(&subnet.network().octets(), false, None);
+                one(&after.to_be_bytes(), true, None);
+            }
+            Element::Subnet6(subnet) => {
+                let after = u128::from(subnet.broadcast()).wrapping_add(1);
                 one(&subnet.network().octets(), false, None);
                 one(&after.to_be_bytes(), true, None);
             }
@@ -447,6 +457,7 @@ pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
             })
             .collect(),
         SetKind::Subnets => subnets(&raw),
+        SetKind::Subnets6 => subnets6(&raw),
     };
     elements.sort_by_key(Element::key);
     elements
@@ -472,6 +483,16 @@ fn subnets(raw: &[RawElement<'_>]) -> Vec<Element> {
         .filter(|(_, end, _)| !end)
         .filter_map(|(key, ..)| subnet(number(key)?))
         .map(Element::Subnet)
+        .collect()
+}
+
+/// The /64s of a set: netd has no others there.
+fn subnets6(raw: &[RawElement<'_>]) -> Vec<Element> {
+    raw.iter()
+        .filter(|(_, end, _)| !end)
+        .filter_map(|(key, ..)| <[u8; 16]>::try_from(*key).ok())
+        .filter_map(|start| Ipv6Net::new(start.into(), 64).ok())
+        .map(Element::Subnet6)
         .collect()
 }
 

@@ -14,13 +14,14 @@ pub(crate) mod socket;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use guard::{Guard, GuardNetwork, GuardPort};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use tapyard_protocol::Mode;
 
 use expr::Expr;
 use message::{Element, Table};
 use ruleset::{
-    BRIDGES, Chain, IN, NAT_OFF, NAT_SOURCES, OPENED, OUT, SETS, SWITCHED, SetKind, UPLINKS,
+    BRIDGES, Chain, IN, NAT_OFF, NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, SETS, SWITCHED,
+    SetKind, UPLINKS,
 };
 use socket::{Message, Socket};
 
@@ -53,6 +54,8 @@ pub struct NetworkRules<'a> {
     pub bridge: &'a str,
     /// The subnet behind the bridge.
     pub subnet: Ipv4Net,
+    /// The IPv6 subnet behind it, a /64.
+    pub subnet6: Option<Ipv6Net>,
     /// What may pass between the two.
     pub mode: Mode,
     /// The switch of [`Mode::Nat`]; without meaning in other modes.
@@ -82,6 +85,9 @@ impl FilterState {
             .iter()
             .all(|(set, e)| self.has(set, e))
             && masked == self.has(NAT_SOURCES, &Element::Subnet(network.subnet))
+            && network
+                .subnet6
+                .is_none_or(|s| masked == self.has(NAT_SOURCES6, &Element::Subnet6(s)))
             && (masked || self.nat(network.bridge))
             && ruleset::network_chains(network)
                 .iter()
@@ -106,6 +112,11 @@ impl FilterState {
     /// Interfaces whose forwarding netd switched on, sorted.
     pub fn opened(&self) -> Vec<&str> {
         names(self.elements(OPENED)).collect()
+    }
+
+    /// The same for IPv6.
+    pub fn opened6(&self) -> Vec<&str> {
+        names(self.elements(OPENED6)).collect()
     }
 
     fn elements(&self, set: &str) -> &[Element] {
@@ -176,6 +187,7 @@ impl Filter {
     pub fn add_network(&mut self, network: &NetworkRules<'_>) -> Result<()> {
         let mut plan = Vec::new();
         let before = self.source_of(network.bridge)?;
+        let before6 = self.source6_of(network.bridge)?;
         for chain in ruleset::network_chains(network) {
             let rules = self.rules(Some(&chain.name))?;
             if rules_of(&rules, &chain.name) != chain.rules {
@@ -188,6 +200,12 @@ impl Filter {
         }
         for (set, element) in elements_of(network.bridge) {
             self.plan_element(set, &element, true, &mut plan)?;
+        }
+        if let Some(before) = before6.filter(|before| Some(*before) != network.subnet6) {
+            self.plan_element(NAT_SOURCES6, &Element::Subnet6(before), false, &mut plan)?;
+        }
+        if let Some(source) = network.subnet6.map(Element::Subnet6) {
+            self.plan_element(NAT_SOURCES6, &source, network.mode == Mode::Nat, &mut plan)?;
         }
         let source = Element::Subnet(network.subnet);
         self.plan_element(NAT_SOURCES, &source, network.mode == Mode::Nat, &mut plan)?;
@@ -203,6 +221,9 @@ impl Filter {
             self.plan_element(set, &element, false, &mut plan)?;
         }
         self.plan_element(NAT_SOURCES, &Element::Subnet(subnet), false, &mut plan)?;
+        if let Some(other) = self.source6_of(bridge)? {
+            self.plan_element(NAT_SOURCES6, &Element::Subnet6(other), false, &mut plan)?;
+        }
         if let Some(other) = self.source_of(bridge)?.filter(|other| *other != subnet) {
             self.plan_element(NAT_SOURCES, &Element::Subnet(other), false, &mut plan)?;
         }
@@ -238,6 +259,11 @@ impl Filter {
     /// Makes the set `uplinks` hold exactly these interfaces.
     pub fn set_uplinks(&mut self, names: &[String]) -> Result<()> {
         self.set_interfaces(UPLINKS, names)
+    }
+
+    /// Makes the set `opened6` hold exactly these interfaces.
+    pub fn set_opened6(&mut self, names: &[String]) -> Result<()> {
+        self.set_interfaces(OPENED6, names)
     }
 
     /// Makes the set `opened` hold exactly these interfaces.
@@ -309,7 +335,7 @@ impl Filter {
             | Element::Jump {
                 interface: name, ..
             } => name,
-            Element::Subnet(_) | Element::Pair(_) => {
+            Element::Subnet(_) | Element::Subnet6(_) | Element::Pair(_) => {
                 return Ok(self.elements(set, kind)?.contains(element));
             }
         };
@@ -329,6 +355,14 @@ impl Filter {
     fn elements(&mut self, set: &str, kind: SetKind) -> Result<Vec<Element>> {
         let dump = self.socket.dump(&self.table.dump_elements(set))?;
         Ok(message::decode_elements(&dump, kind))
+    }
+
+    /// The IPv6 subnet that the bridge's chain lets out now.
+    fn source6_of(&mut self, bridge: &str) -> Result<Option<Ipv6Net>> {
+        let chain = ruleset::out_chain(bridge);
+        let rules = self.rules(Some(&chain))?;
+        let mut found = rules_of(&rules, &chain).iter();
+        Ok(found.find_map(|rule| expr::find_source6(rule)))
     }
 
     /// The subnet that the bridge's chain lets out now.
@@ -396,6 +430,6 @@ fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
         | Element::Jump {
             interface: name, ..
         } => Some(name.as_str()),
-        Element::Subnet(_) => None,
+        Element::Subnet(_) | Element::Subnet6(_) => None,
     })
 }

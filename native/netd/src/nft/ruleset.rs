@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the filter says: the ruleset of `docs/netd-protocol.md`, "The filter", as data.
 
-use ipnet::Ipv4Net;
-
 use tapyard_protocol::Mode;
 
 use super::NetworkRules;
 use super::expr::{
-    Expr, META_IIFNAME, META_L4PROTO, META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_16, Verdict,
-    destination_in, source_address, source_in,
+    Expr, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_16,
+    Verdict, destination_in, destination6_in, source_address, source_address6, source_in,
+    source6_in,
 };
 
 /// Bridges of labs.
@@ -19,10 +18,14 @@ pub(crate) const SWITCHED: &str = "switched";
 pub(crate) const UPLINKS: &str = "uplinks";
 /// Bridges whose way out is shut.
 pub(crate) const NAT_OFF: &str = "nat_off";
-/// Interfaces whose forwarding netd switched on.
+/// Interfaces whose IPv4 forwarding netd switched on.
 pub(crate) const OPENED: &str = "opened";
+/// Interfaces whose IPv6 forwarding netd switched on.
+pub(crate) const OPENED6: &str = "opened6";
 /// Subnets to masquerade.
 pub(crate) const NAT_SOURCES: &str = "nat_sources";
+/// IPv6 subnets to masquerade.
+pub(crate) const NAT_SOURCES6: &str = "nat_sources6";
 /// From the bridge a packet came by to its network's chain.
 pub(crate) const OUT: &str = "out";
 /// From the bridge a packet leaves by to its network's chain.
@@ -37,18 +40,22 @@ pub(crate) enum SetKind {
     Pairs,
     /// `type ipv4_addr; flags interval`
     Subnets,
+    /// `type ipv6_addr; flags interval`
+    Subnets6,
     /// `type ifname : verdict`
     Verdicts,
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 8] = [
+pub(crate) const SETS: [(&str, SetKind); 10] = [
     (BRIDGES, SetKind::Interfaces),
     (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
     (NAT_OFF, SetKind::Interfaces),
     (OPENED, SetKind::Interfaces),
+    (OPENED6, SetKind::Interfaces),
     (NAT_SOURCES, SetKind::Subnets),
+    (NAT_SOURCES6, SetKind::Subnets6),
     (OUT, SetKind::Verdicts),
     (IN, SetKind::Verdicts),
 ];
@@ -87,6 +94,11 @@ pub(crate) fn base_chains() -> [Chain; 4] {
             Expr::Verdict(Verdict::Drop),
         ]
     };
+    let drop_of_family = |family: i32, set: &str| {
+        let mut rule = vec![Expr::Meta(META_NFPROTO), Expr::Equal(vec![family as u8])];
+        rule.extend(drop_of(META_IIFNAME, set));
+        rule
+    };
     let verdict_of = |meta, map: &str| vec![Expr::Meta(meta), Expr::VerdictOf(map.into())];
     let switched = vec![
         Expr::Meta(META_IIFNAME),
@@ -105,7 +117,8 @@ pub(crate) fn base_chains() -> [Chain; 4] {
         drop_of(META_OIFNAME, NAT_OFF),
         verdict_of(META_IIFNAME, OUT),
         verdict_of(META_OIFNAME, IN),
-        drop_of(META_IIFNAME, OPENED),
+        drop_of_family(libc::NFPROTO_IPV4, OPENED),
+        drop_of_family(libc::NFPROTO_IPV6, OPENED6),
     ];
     let input = vec![vec![
         Expr::Meta(META_IIFNAME),
@@ -121,17 +134,17 @@ pub(crate) fn base_chains() -> [Chain; 4] {
         accept_protocol(libc::IPPROTO_ICMP),
         accept_protocol(libc::IPPROTO_ICMPV6),
         accept_port(libc::IPPROTO_UDP, 67),
+        accept_port(libc::IPPROTO_UDP, 547),
         accept_port(libc::IPPROTO_UDP, 53),
         accept_port(libc::IPPROTO_TCP, 53),
         drop_rest(),
     ];
-    let mut masquerade = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
-    masquerade.extend(source_address(4));
-    masquerade.extend([
-        Expr::InSet(NAT_SOURCES.into()),
-        Expr::Counter,
-        Expr::Masquerade,
-    ]);
+    let masquerade = |source: Vec<Expr>, set: &str| {
+        let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
+        rule.extend(source);
+        rule.extend([Expr::InSet(set.into()), Expr::Counter, Expr::Masquerade]);
+        rule
+    };
     let nat = Some(Hook {
         kind: "nat",
         number: libc::NF_INET_POST_ROUTING as u32,
@@ -156,30 +169,48 @@ pub(crate) fn base_chains() -> [Chain; 4] {
         Chain {
             name: "nat_postrouting".into(),
             hook: nat,
-            rules: vec![masquerade],
+            rules: vec![
+                masquerade(source_address(4), NAT_SOURCES),
+                masquerade(source_address6(), NAT_SOURCES6),
+            ],
         },
     ]
 }
 
 /// A network's chains: what it may send on, and what may come to it.
 pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
-    let (out, into) = match network.mode {
+    let (mut out, mut into) = match network.mode {
         Mode::Nat => (
             vec![
                 drop_invalid(),
-                to_uplink(network.subnet),
+                to_uplink(source_in(network.subnet)),
                 established(),
                 drop_rest(),
             ],
             vec![established(), drop_rest()],
         ),
         Mode::Routed => (
-            vec![to_uplink(network.subnet), established(), drop_rest()],
-            vec![from_uplink(network.subnet), established(), drop_rest()],
+            vec![
+                to_uplink(source_in(network.subnet)),
+                established(),
+                drop_rest(),
+            ],
+            vec![
+                from_uplink(destination_in(network.subnet)),
+                established(),
+                drop_rest(),
+            ],
         ),
         // A bridged network has no chains: no bridge of ours carries its packets.
         Mode::Isolated | Mode::Bridged => (vec![drop_rest()], vec![drop_rest()]),
     };
+    // Behind IPv4's, ahead of "established" and the drop.
+    if let Some(subnet) = network.subnet6.filter(|_| network.mode.forwards()) {
+        out.insert(out.len() - 2, to_uplink(source6_in(subnet)));
+        if network.mode == Mode::Routed {
+            into.insert(into.len() - 2, from_uplink(destination6_in(subnet)));
+        }
+    }
     let chain = |name, rules| Chain {
         name,
         hook: None,
@@ -192,17 +223,17 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
 }
 
 /// `oifname @uplinks ip saddr SUBNET accept`
-fn to_uplink(subnet: Ipv4Net) -> Vec<Expr> {
+fn to_uplink(source: Vec<Expr>) -> Vec<Expr> {
     let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
-    rule.extend(source_in(subnet));
+    rule.extend(source);
     rule.push(Expr::Verdict(Verdict::Accept));
     rule
 }
 
 /// `iifname @uplinks ip daddr SUBNET accept`
-fn from_uplink(subnet: Ipv4Net) -> Vec<Expr> {
+fn from_uplink(destination: Vec<Expr>) -> Vec<Expr> {
     let mut rule = vec![Expr::Meta(META_IIFNAME), Expr::InSet(UPLINKS.into())];
-    rule.extend(destination_in(subnet));
+    rule.extend(destination);
     rule.push(Expr::Verdict(Verdict::Accept));
     rule
 }

@@ -4,7 +4,7 @@
 use super::Result;
 use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl, u32_at};
 use crate::nft::attr::{Attrs, find};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,6 +14,8 @@ const RTM_GETADDR: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+/// linux/if_addr.h: no duplicate address detection.
+const IFA_F_NODAD: u8 = 0x02;
 /// sizeof(struct ifaddrmsg).
 const IFADDRMSG: usize = 8;
 
@@ -57,14 +59,15 @@ impl Rtnl {
         Ok(addresses)
     }
 
-    /// Gives an interface an address, with the subnet's broadcast address. EEXIST: it has it.
-    pub fn add_address(&mut self, ifindex: u32, net: Ipv4Net) -> Result<()> {
+    /// Gives an interface an address, IPv4's with the subnet's broadcast address, IPv6's ready for
+    /// use at once (on a bridge of our own nobody else has it). EEXIST: it has it.
+    pub fn add_address(&mut self, ifindex: u32, net: IpNet) -> Result<()> {
         let message = message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, net, "give");
         self.request(&[message])
     }
 
     /// Takes an address away. One that is not there is fine.
-    pub fn delete_address(&mut self, ifindex: u32, net: Ipv4Net) -> Result<()> {
+    pub fn delete_address(&mut self, ifindex: u32, net: IpNet) -> Result<()> {
         match self.request(&[message(RTM_DELADDR, 0, ifindex, net, "take away")]) {
             Err(error) if matches!(error.errno, Errno::ADDRNOTAVAIL | Errno::NODEV) => Ok(()),
             result => result,
@@ -72,21 +75,30 @@ impl Rtnl {
     }
 }
 
-fn message(kind: u16, flags: u16, ifindex: u32, net: Ipv4Net, verb: &str) -> Message {
+fn message(kind: u16, flags: u16, ifindex: u32, net: IpNet, verb: &str) -> Message {
     let mut attrs = Attrs::new();
-    attrs
-        .raw(IFA_LOCAL, &net.addr().octets())
-        .raw(IFA_ADDRESS, &net.addr().octets())
-        .raw(IFA_BROADCAST, &net.broadcast().octets());
+    let (family, address_flags) = match net {
+        IpNet::V4(net) => {
+            attrs
+                .raw(IFA_LOCAL, &net.addr().octets())
+                .raw(IFA_ADDRESS, &net.addr().octets())
+                .raw(IFA_BROADCAST, &net.broadcast().octets());
+            (libc::AF_INET, 0)
+        }
+        IpNet::V6(net) => {
+            attrs
+                .raw(IFA_LOCAL, &net.addr().octets())
+                .raw(IFA_ADDRESS, &net.addr().octets());
+            (libc::AF_INET6, IFA_F_NODAD)
+        }
+    };
+    let mut body = header(family as u8, net.prefix_len(), ifindex);
+    body[2] = address_flags;
     Message {
         operation: format!("{verb} address {net}"),
         kind,
         flags,
-        body: [
-            header(libc::AF_INET as u8, net.prefix_len(), ifindex),
-            attrs.into_bytes(),
-        ]
-        .concat(),
+        body: [body, attrs.into_bytes()].concat(),
     }
 }
 
@@ -126,12 +138,9 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes_and_no_garbage() {
-        let net: Ipv4Net = "192.168.57.1/24".parse().unwrap();
+        let net: IpNet = "192.168.57.1/24".parse().unwrap();
         let body = message(RTM_NEWADDR, 0, 9, net, "give").body;
-        let expected = Address {
-            ifindex: 9,
-            net: net.into(),
-        };
+        let expected = Address { ifindex: 9, net };
         assert_eq!(parse_address(&body), Some(expected));
         for end in 0..body.len() {
             parse_address(&body[..end]);
