@@ -197,6 +197,8 @@ export const forwards = (mode: NetworkMode): boolean => mode === 'nat' || mode =
 export const reachesOut = ({ mode, nat }: Pick<ResolvedNetwork, 'mode' | 'nat'>): boolean =>
   mode === 'nat' ? nat : mode !== 'isolated';
 
+const hash = (text: string): string => createHash('sha256').update(text).digest('hex');
+
 /**
  * A network's IPv6 subnet. RFC 4193 wants 40 random bits behind fd; here the lab's name gives them, so that they
  * are always the same, and the network's name the 16 of the subnet.
@@ -204,7 +206,6 @@ export const reachesOut = ({ mode, nat }: Pick<ResolvedNetwork, 'mode' | 'nat'>)
 function ipv6Of(lab: string, network: string, wanted: NetworkDefinition['ipv6']): string | null {
   if (typeof wanted === 'string') return wanted;
   if (wanted !== true) return null;
-  const hash = (text: string): string => createHash('sha256').update(text).digest('hex');
   const [global, subnet] = [hash(`lab ${lab}`), hash(`network ${lab}/${network}`)];
   const groups = [
     `fd${global.slice(0, 2)}`,
