@@ -197,7 +197,7 @@ export const forwards = (mode: NetworkMode): boolean => mode === 'nat' || mode =
 export const reachesOut = ({ mode, nat }: Pick<ResolvedNetwork, 'mode' | 'nat'>): boolean =>
   mode === 'nat' ? nat : mode !== 'isolated';
 
-const hash = (text: string): string => createHash('sha256').update(text).digest('hex');
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /**
  * A network's IPv6 subnet. RFC 4193 wants 40 random bits behind fd; here the lab's name gives them, so that they
@@ -206,7 +206,7 @@ const hash = (text: string): string => createHash('sha256').update(text).digest(
 function ipv6Of(lab: string, network: string, wanted: NetworkDefinition['ipv6']): string | null {
   if (typeof wanted === 'string') return wanted;
   if (wanted !== true) return null;
-  const [global, subnet] = [hash(`lab ${lab}`), hash(`network ${lab}/${network}`)];
+  const [global, subnet] = [sha256(`lab ${lab}`), sha256(`network ${lab}/${network}`)];
   const groups = [
     `fd${global.slice(0, 2)}`,
     ...[global.slice(2, 6), global.slice(6, 10), subnet.slice(0, 4)].map((group) =>
