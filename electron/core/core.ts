@@ -185,7 +185,7 @@ class LocalCore implements Core {
       await known.reload();
       return { lab: name };
     }
-    if (known && !known.isDown)
+    if (known && (known.busy || !known.isDown))
       throw new TapyardError('LAB_NAME_TAKEN', `A lab "${name}" is up already, from ${known.file}.`, {
         hint: 'Bring it down first, or give this lab another name in its file.',
         subject: name,
@@ -193,7 +193,7 @@ class LocalCore implements Core {
     // The list says where a lab was last; one that is down may have moved, or lost its name to this file.
     await known?.close();
     for (const lab of this.#labs.values())
-      if (lab.file === file && lab.isDown) {
+      if (lab.file === file && lab.isDown && !lab.busy) {
         await lab.close();
         this.#labs.delete(lab.name);
       }

@@ -93,6 +93,30 @@ describe('forwards of the lab file', () => {
     await new Promise((resolve) => serve.once('close', resolve));
   });
 
+  test('not heard for a while, because its core stood still, it is followed again and not forgotten', async () => {
+    const serve = world.start(world.tapyardCommand(['serve']));
+    await new Promise((resolve) => serve.stdout?.once('data', resolve));
+    const before = (await rows())[0]?.pid;
+    const core = world.processes().find(({ command }) => /node.* serve$/.test(command))?.pid;
+    if (core === undefined) throw new Error('no serve runs');
+    process.kill(core, 'SIGSTOP');
+    // Each client is two changes to tell: together more than a socket holds.
+    const clients = `const { connect } = require('node:net');
+      const one = () => new Promise((done) => { const s = connect(8080, '127.0.0.1', () => s.end()); s.on('error', () => {}).on('close', done).resume(); });
+      (async () => { for (let i = 0; i < 60; i++) await Promise.all([one(), one(), one(), one(), one()]); })();`;
+    await world.must([process.execPath, '-e', clients]);
+    process.kill(core, 'SIGCONT');
+    await until('it is followed again', 20_000, async () => {
+      const [row] = await rows();
+      return row?.state === 'listening' && row.flows === 0;
+    });
+    expect((await rows())[0]?.pid).toBe(before);
+    await served('127.0.0.1:8080');
+    serve.kill('SIGTERM');
+    await new Promise((resolve) => serve.once('close', resolve));
+    expect((await rows())[0]).toMatchObject({ state: 'listening', pid: before });
+  });
+
   test('one more, for the network too, is written into the file and taken out again', async () => {
     const added = await world.tapyard(['forward', 'guest', '8081', '80', '--address', '0.0.0.0']);
     expect(added).toMatchObject({ code: 0, stdout: '0.0.0.0:8081 -> guest (192.168.57.2):80\n', stderr: '' });

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kernelState } from '../world/kernel.ts';
-import { checkout, World } from '../world/world.ts';
+import { checkout, until, World } from '../world/world.ts';
 
 /* Moving a lab with a real guest between the scopes, as root, who needs to ask nobody; and as a user who may not. */
 describe('moving a lab between the scopes', () => {
@@ -25,7 +25,10 @@ describe('moving a lab between the scopes', () => {
     const there = await world.tapyard(['scope', 'host'], as);
     expect(there, there.stderr).toMatchObject({ code: 0, stdout: 'Lab seed is in the host scope.\n' });
     expect(await world.must(['ip', '-br', 'addr', 'show', 'br0'], as)).toContain('192.168.57.1/24');
-    await world.must(['busybox', 'ping', '-c1', '-W5', '192.168.57.2'], as);
+    // The lease comes a moment before the guest has set its address.
+    await until('the guest answers this computer', 20_000, async () => {
+      return (await world.run(['busybox', 'ping', '-c1', '-W1', '192.168.57.2'], as)).code === 0;
+    });
     expect(world.leftFiles('root').some((left) => left.includes('labs/seed/netd'))).toBe(false);
     expect((await world.tapyard(['scope', 'host'], as)).stdout).toContain('is in the host scope already');
 

@@ -118,9 +118,9 @@ export class ForwardProcess {
     );
     // A spawn that fails has no pid, and says why by this event; the missing first line tells of it too.
     child.on('error', () => undefined);
-    const facts = child.pid === undefined ? undefined : lookUp(child.pid);
-    if (facts) writeState(dir, spec, facts);
     try {
+      const facts = child.pid === undefined ? undefined : lookUp(child.pid);
+      if (facts) writeState(dir, spec, facts);
       await listening(child, spec);
       if (!facts) throw overAtOnce(spec);
       const { pid, startTime } = facts;
@@ -156,6 +156,12 @@ export class ForwardProcess {
       }),
     );
     return found.flat();
+  }
+
+  /** Follows it anew after it was not heard any more; undefined where it is over or does not answer. */
+  async again(tell: (status: ForwardStatus) => void): Promise<ForwardProcess | undefined> {
+    if (!isAlive(this.id)) return undefined;
+    return await ForwardProcess.#follow(this.#dir, this.spec, this.id, tell).catch(() => undefined);
   }
 
   /** Ends it with the connections that it carries. */

@@ -57,7 +57,12 @@ export class Forward {
       clearTimeout(this.#retry);
       this.#retry = undefined;
     } else if (this.#retry) return;
-    this.#work ??= this.#settle().finally(() => (this.#work = undefined));
+    this.#work ??= this.#settle()
+      .catch((thrown: unknown) => {
+        this.#error = TapyardError.from(thrown).toData();
+        this.#later();
+      })
+      .finally(() => (this.#work = undefined));
     await this.#work;
   }
 
@@ -93,15 +98,26 @@ export class Forward {
 
   #take(process: ForwardProcess): void {
     this.#running = process;
-    void process.ended.then(() => {
-      if (this.#released || this.#running !== process) return;
-      // Somebody killed it.
-      process.forget();
-      this.#running = undefined;
-      this.#status = { flows: 0, failure: null };
-      this.#later();
-      this.#changed();
-    });
+    void process.ended.then(() => this.#lost(process)).catch(() => undefined);
+  }
+
+  /** It is over, or only not heard any more: then it is asked again, and ended where it does not answer. */
+  async #lost(process: ForwardProcess): Promise<void> {
+    if (this.#released || this.#running !== process) return;
+    const again = await process.again((status) => this.tell(status));
+    if (this.#released || this.#running !== process) {
+      again?.release();
+      return;
+    }
+    if (again) {
+      this.#take(again);
+      return;
+    }
+    this.#status = { flows: 0, failure: null };
+    this.#running = undefined;
+    await process.end();
+    this.#later();
+    this.#changed();
   }
 
   async #stop(process: ForwardProcess): Promise<void> {

@@ -81,6 +81,8 @@ export class Lab {
   #hash = '';
   #problems: readonly FileProblem[] = [];
   #busy: 'starting' | 'stopping' | undefined;
+  /** From the question for the other scope to the end of the move: nothing else may begin in between. */
+  #moving = false;
   /** What the scope was before the `up` that has been admitted and not yet begun chose another. */
   #formerScope: Scope | undefined;
   #error: ErrorData | null = null;
@@ -135,7 +137,7 @@ export class Lab {
   }
 
   get busy(): boolean {
-    return this.#busy !== undefined;
+    return this.#busy !== undefined || this.#moving;
   }
 
   /** Whether nothing of it runs. */
@@ -244,8 +246,9 @@ export class Lab {
   }
 
   #refuseBusy(): void {
-    if (this.#busy === undefined) return;
-    throw new TapyardError('LAB_BUSY', `The lab ${this.name} is ${this.#busy} already.`, {
+    if (!this.busy) return;
+    const how = this.#moving ? 'being moved to another scope' : `${this.#busy} already`;
+    throw new TapyardError('LAB_BUSY', `The lab ${this.name} is ${how}.`, {
       hint: 'Wait until that is done, or cancel it.',
       subject: this.name,
     });
@@ -262,6 +265,11 @@ export class Lab {
 
   /** See {@link bringUp}. */
   async up(job: Job, waitReachable: number): Promise<void> {
+    this.#refuseBusy();
+    await this.#up(job, waitReachable);
+  }
+
+  async #up(job: Job, waitReachable: number): Promise<void> {
     const former = this.#formerScope;
     this.#formerScope = undefined;
     await this.#working('starting', async () => {
@@ -281,6 +289,11 @@ export class Lab {
 
   /** See {@link bringDown}. */
   async down(job: Job, force: boolean): Promise<void> {
+    this.#refuseBusy();
+    await this.#down(job, force);
+  }
+
+  async #down(job: Job, force: boolean): Promise<void> {
     await this.#working('stopping', async () => {
       removeStepTimes(this.name);
       await this.#settleForwards();
@@ -295,43 +308,59 @@ export class Lab {
    * cannot be brought up there, it is brought up again where it was.
    */
   async move(job: Job, scope: Scope, waitReachable: number): Promise<void> {
-    const former = this.scope;
-    if (scope === former) return;
+    this.#refuseBusy();
+    if (scope === this.scope) return;
     if (!this.#running()) {
       this.#changeScope(scope);
       this.publish();
       return;
     }
+    this.#moving = true;
+    try {
+      await this.#move(job, scope, waitReachable);
+    } finally {
+      this.#moving = false;
+      this.publish();
+    }
+  }
+
+  async #move(job: Job, scope: Scope, waitReachable: number): Promise<void> {
+    const former = this.scope;
     job.progress(`asking for the ${scope} scope`, 0, 0);
     const next = this.#options.engine(scope);
-    const { started } = await next.open().catch((thrown: unknown) => {
-      next.close();
-      next.tidy();
-      throw thrown;
-    });
     try {
-      await this.down(job, false);
-    } catch (thrown) {
-      // A netd that nobody needs now would stay for ever.
-      if (started) await next.release().catch(() => undefined);
-      throw thrown;
+      const { started } = await next.open();
+      try {
+        // The question may have stood for minutes, and have been answered after nobody wanted it any more.
+        if (job.signal.aborted) throw stopped(this.name);
+        await this.#down(job, false);
+      } catch (thrown) {
+        // A netd that nobody needs now would stay for ever.
+        if (started) await next.release().catch(() => undefined);
+        throw thrown;
+      }
     } finally {
       next.close();
+      next.tidy();
     }
     this.#changeScope(scope);
     try {
-      await this.up(job, waitReachable);
+      await this.#up(job, waitReachable);
     } catch (thrown) {
       await this.#engine.release().catch(() => undefined);
       this.#changeScope(former);
-      // The reason is what went wrong there; that it is back here, or not, its row tells.
-      if (!job.signal.aborted) await this.up(job, waitReachable).catch(() => undefined);
+      // Back where it was, cancelled or not. The reason is what went wrong there; how it is here its row tells.
+      const back: Job = {
+        id: job.id,
+        signal: new AbortController().signal,
+        progress: (doing, done, total) => job.progress(doing, done, total),
+      };
+      await this.#up(back, waitReachable).catch(() => undefined);
       throw thrown;
     }
   }
 
   async #working(how: 'starting' | 'stopping', work: () => Promise<void>): Promise<void> {
-    this.#refuseBusy();
     this.#busy = how;
     this.#error = null;
     this.#failed = false;
@@ -611,7 +640,11 @@ export class Lab {
    * while it comes up those that are there stay.
    */
   async #settleForwards(): Promise<void> {
-    await this.#forwards.settle(this.#wantedForwards(), this.#engine.netdSocket);
+    try {
+      await this.#forwards.settle(this.#wantedForwards(), this.#engine.netdSocket);
+    } catch {
+      // What keeps netd's socket from having a path keeps the lab from coming up as well, and is told there.
+    }
   }
 
   #wantedForwards(): WantedForward[] {
@@ -726,6 +759,13 @@ export class Lab {
       table.replace([], mine);
     tables.labs.delete(this.name);
   }
+}
+
+function stopped(lab: string): TapyardError {
+  return new TapyardError('ABORTED', `The move of ${lab} was stopped before anything was changed.`, {
+    hint: 'Move it again when you want.',
+    subject: lab,
+  });
 }
 
 /** Where a forward listens, by which it is known. */

@@ -78,16 +78,17 @@ impl Watchers {
         {
             self.clients.push(client);
         }
-        let Ok(line) = serde_json::to_string(status) else {
+        let Ok(mut line) = serde_json::to_string(status) else {
             return;
         };
+        line.push('\n');
         let changed = line != self.told;
         self.told = line;
         let mut index = 0..;
         // A client that does not read is let go; it connects again and is told how things are.
         self.clients.retain_mut(|client| {
             let new = index.next().is_some_and(|index| index >= known);
-            !(new || changed) || writeln!(client, "{}", self.told).is_ok()
+            !(new || changed) || client.write_all(self.told.as_bytes()).is_ok()
         });
     }
 }
