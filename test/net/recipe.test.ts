@@ -70,8 +70,13 @@ function comparable(state: Record<string, Json>): Record<string, Json> {
       return { ...bare, addr_info: bare['addr_info'].filter((address) => !isLinkLocal(address)) };
     });
   }
+  // In the order of their numbers, and netd gives its bridges numbers of its own.
+  for (const key of ['links', 'addresses', 'routes']) result[key] = sorted(result[key]);
   return result;
 }
+
+const sorted = (list: Json = []): Json =>
+  Array.isArray(list) ? list.toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b))) : list;
 
 let world: World;
 beforeAll(() => {
