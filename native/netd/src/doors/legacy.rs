@@ -28,6 +28,8 @@ const LOCK: &str = "xtables.lock";
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Thousands of rules are a few hundred kilobytes.
 const MAX_OUTPUT: usize = 16 << 20;
+/// How often rules are taken away that somebody else puts back.
+const ROUNDS: usize = 3;
 
 /// The old iptables of this network namespace.
 #[derive(Debug)]
@@ -86,8 +88,7 @@ impl Legacy {
 
     /// Its filter table; none where there is none, or where that cannot be known.
     pub(super) fn read(&mut self) -> std::result::Result<Option<Table>, String> {
-        let names = std::fs::read_to_string(TABLES).unwrap_or_default();
-        if !names.lines().any(|name| name == "filter") {
+        if !is_there() {
             return Ok(None);
         }
         self.run(&["-S"]).map(|text| Some(parse(&text)))
@@ -111,18 +112,10 @@ impl Legacy {
 
     /// Takes a network's accepts out of a chain. True when there was one.
     pub(super) fn remove(&mut self, chain: &str, label: &str) -> std::result::Result<bool, String> {
-        let Some(table) = self.read()? else {
+        if !is_there() {
             return Ok(false);
-        };
-        let rules = table.rules.get(chain).map_or(&[][..], Vec::as_slice);
-        let ours = |rule: &Rule| rule.comment.as_deref() == Some(label);
-        let numbers = (1..).zip(rules).filter(|(_, rule)| ours(rule));
-        let numbers: Vec<String> = numbers.map(|(number, _)| number.to_string()).collect();
-        // From the last to the first, or each would move those behind it.
-        for number in numbers.iter().rev() {
-            self.run(&["-D", chain, number])?;
         }
-        Ok(!numbers.is_empty())
+        take_out(chain, label, |args| self.run(args))
     }
 
     fn run(&mut self, args: &[&str]) -> std::result::Result<String, String> {
@@ -166,6 +159,53 @@ fn rules(hook: Hook, network: &Wanted) -> Vec<Vec<String>> {
                 .collect()
         })
         .collect()
+}
+
+/// Whether this network namespace has an old filter table.
+fn is_there() -> bool {
+    let names = std::fs::read_to_string(TABLES).unwrap_or_default();
+    names.lines().any(|name| name == "filter")
+}
+
+/// Deletes the rules with this label, by their own words: a rule's number may be another rule's by
+/// the time it is named, because each run of iptables has the lock for itself.
+fn take_out(
+    chain: &str,
+    label: &str,
+    mut run: impl FnMut(&[&str]) -> std::result::Result<String, String>,
+) -> std::result::Result<bool, String> {
+    let mut any = false;
+    let mut refused = None;
+    for _ in 0..ROUNDS {
+        let found = specifications(&run(&["-S"])?, chain, label);
+        if found.is_empty() {
+            return Ok(any);
+        }
+        for rule in &found {
+            let mut args = vec!["-D", chain];
+            args.extend(rule.iter().map(String::as_str));
+            // Somebody else may have been quicker; the next look tells.
+            match run(&args) {
+                Ok(_) => any = true,
+                Err(why) => refused = Some(why),
+            }
+        }
+    }
+    match specifications(&run(&["-S"])?, chain, label).is_empty() {
+        true => Ok(any),
+        false => Err(refused.unwrap_or_else(|| format!("somebody puts them back into {chain}"))),
+    }
+}
+
+/// The words of each rule of a chain that has this label, as `iptables -S` lists them.
+fn specifications(text: &str, chain: &str, label: &str) -> Vec<Vec<String>> {
+    let all = text.lines().map(words).filter_map(|mut words| {
+        let ours = words.len() > 2 && words[0] == "-A" && words[1] == chain;
+        let rule = ours.then(|| words.split_off(2))?;
+        let comment = rule.windows(2).find(|pair| pair[0] == "--comment")?;
+        (comment[1] == label).then_some(rule)
+    });
+    all.collect()
 }
 
 /// Runs a program to its end, within [`PATIENCE`].
@@ -414,5 +454,68 @@ mod tests {
         let soon = Instant::now() + Duration::from_millis(50);
         let late = read_all(std::fs::File::from(reader), soon);
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn rules_are_deleted_by_their_words_whatever_others_insert() {
+        let ours = |port: &str| {
+            format!(
+                "-A INPUT -i br0 -p udp -m udp --dport {port} -m comment --comment \"l 1\" -j ACCEPT"
+            )
+        };
+        let foreign = "-A INPUT -s 10.9.9.9/32 -j DROP".to_owned();
+        let mut rules = vec![ours("67"), ours("53"), foreign.clone()];
+        let inserted = "-A INPUT -s 10.8.8.8/32 -j DROP".to_owned();
+        let mut ran = Vec::new();
+        let done = take_out("INPUT", "l 1", |args| {
+            ran.push(args.join(" "));
+            let listed = rules.join("\n");
+            if args[0] == "-S" {
+                // As an administrator would, after each look.
+                rules.insert(0, inserted.clone());
+                return Ok(listed);
+            }
+            let at = rules.iter().position(|rule| words(rule)[2..] == args[2..]);
+            at.map(|at| rules.remove(at))
+                .map(|_| String::new())
+                .ok_or_else(|| "Bad rule".to_owned())
+        });
+        assert_eq!(done, Ok(true));
+        assert_eq!(rules, [inserted.clone(), inserted, foreign]);
+        assert!(
+            ran.iter()
+                .all(|args| args == "-S" || args.contains("--comment l 1 "))
+        );
+    }
+
+    #[test]
+    fn rules_that_cannot_be_deleted_are_told() {
+        let line = "-A FORWARD -i br0 -m comment --comment l -j ACCEPT";
+        let stuck = take_out("FORWARD", "l", |args| match args[0] {
+            "-S" => Ok(line.to_owned()),
+            _ => Err("no lock".to_owned()),
+        });
+        assert_eq!(stuck, Err("no lock".to_owned()));
+        let mut looks = 0;
+        let gone = take_out("FORWARD", "l", |args| {
+            if args[0] != "-S" {
+                return Err("Bad rule".to_owned());
+            }
+            looks += 1;
+            Ok(if looks == 1 {
+                line.to_owned()
+            } else {
+                String::new()
+            })
+        });
+        assert_eq!(gone, Ok(false), "somebody else was quicker");
+        // Another's comment, another chain, a comment that only begins like ours.
+        for other in [
+            "-A INPUT -m comment --comment l -j ACCEPT",
+            "-A FORWARD -j DROP",
+            "-A FORWARD -m comment --comment lab -j DROP",
+        ] {
+            assert!(specifications(other, "FORWARD", "l").is_empty());
+        }
     }
 }
