@@ -101,6 +101,12 @@ export const NEEDS = [
       opensuse: 'dejavu-fonts',
     },
   },
+  {
+    debian: 'iptables',
+    why: 'the tutorial’s own rule, to measure beside',
+    program: 'iptables',
+    for: ['bench'],
+  },
   { debian: 'iperf3', why: 'the speed of forwards is measured with it', program: 'iperf3', for: ['bench'] },
   {
     debian: 'pkexec',
@@ -115,6 +121,13 @@ export const NEEDS = [
     program: 'dbus-daemon',
     for: ['test'],
     names: { fedora: 'dbus-daemon' },
+  },
+  {
+    debian: 'conntrack',
+    why: 'the tests look at connections with it',
+    program: 'conntrack',
+    for: ['test'],
+    names: { fedora: 'conntrack-tools', arch: 'conntrack-tools', opensuse: 'conntrack-tools' },
   },
   { debian: 'tcpdump', why: 'the tests look at packets with it', program: 'tcpdump', for: ['test'] },
 ];
