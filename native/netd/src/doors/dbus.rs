@@ -2,7 +2,12 @@
 //! As much of D-Bus as a client needs that calls methods with strings and is told of signals
 //! (D-Bus specification, "Message Protocol"). It never waits but to connect and where it is told to.
 
+mod frames;
+
+use frames::Frames;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -12,8 +17,8 @@ use std::time::{Duration, Instant};
 const SOCKET: &str = "/run/dbus/system_bus_socket";
 /// How long the bus may take to let us in: it answers within a millisecond.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Messages of others may be larger than anything that concerns us, but not without bound.
-const MAX_MESSAGE: usize = 1 << 20;
+/// How much is read at once, so that nobody who sends without end has all of our time.
+const READS: usize = 64;
 const HEADER: usize = 16;
 const NO_AUTO_START: u8 = 2;
 
@@ -28,6 +33,7 @@ const MEMBER: u8 = 3;
 const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
+const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
 /// A method of an object.
@@ -40,7 +46,7 @@ pub(super) struct Method<'a> {
 }
 
 /// The bus itself.
-const BUS: Method<'_> = Method {
+pub(super) const BUS: Method<'_> = Method {
     destination: "org.freedesktop.DBus",
     path: "/org/freedesktop/DBus",
     interface: "org.freedesktop.DBus",
@@ -67,16 +73,60 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Bus {
     stream: UnixStream,
-    unread: Vec<u8>,
+    frames: Frames,
     serial: u32,
+    trust: Trust,
+}
+
+/// Whose signals count. The bus lets every user send us any signal, but writes the sender's unique
+/// name on it; and it lets nobody answer whom we did not call.
+#[derive(Debug)]
+struct Trust {
+    service: &'static str,
+    /// The unique name of who has the service's name, once known.
+    owner: Option<String>,
+}
+
+impl Trust {
+    fn accepts(&mut self, sender: &str, message: &Message) -> bool {
+        match message {
+            Message::Answer { .. } => {
+                if sender.starts_with(':') {
+                    self.owner = Some(sender.to_owned());
+                }
+                true
+            }
+            Message::Signal {
+                interface,
+                member,
+                strings,
+            } if sender == BUS.destination => {
+                let [name, _, owner] = strings.as_slice() else {
+                    return false;
+                };
+                let ours = interface == BUS.interface
+                    && member == "NameOwnerChanged"
+                    && name == self.service;
+                if ours {
+                    self.owner = Some(owner.clone()).filter(|owner| !owner.is_empty());
+                }
+                ours
+            }
+            Message::Signal { .. } => self.owner.as_deref() == Some(sender),
+        }
+    }
 }
 
 impl Bus {
-    /// Connects, says who we are, and asks for these signals.
-    pub(super) fn open(matches: &[&str]) -> io::Result<Bus> {
-        let mut stream = UnixStream::connect(SOCKET)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+    /// Connects, says who we are, and asks for these signals, of the bus and of this service.
+    pub(super) fn open(service: &'static str, matches: &[&str]) -> io::Result<Bus> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // Before it connects: a bus that does not accept would keep us waiting there.
+        set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        connect(&socket, &SocketAddrUnix::new(SOCKET)?)?;
+        let mut stream = UnixStream::from(socket);
         let uid = rustix::process::geteuid().as_raw().to_string();
         let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
         stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
@@ -96,8 +146,12 @@ impl Bus {
         stream.set_nonblocking(true)?;
         let mut bus = Bus {
             stream,
-            unread: Vec::new(),
+            frames: Frames::default(),
             serial: 0,
+            trust: Trust {
+                service,
+                owner: None,
+            },
         };
         bus.call_bus("Hello", &[])?;
         for rule in matches {
@@ -124,38 +178,43 @@ impl Bus {
         self.call(Method { member, ..BUS }, args)
     }
 
-    /// All that has come, without waiting. An error where the connection is of no use any more.
+    /// What has come, without waiting. An error where the connection is of no use any more.
     pub(super) fn read(&mut self) -> io::Result<Vec<Message>> {
         let mut buffer = [0; 16 * 1024];
-        loop {
+        let mut messages = Vec::new();
+        for _ in 0..READS {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(size) => self.unread.extend_from_slice(&buffer[..size]),
+                Ok(size) => self.frames.push(&buffer[..size]),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
-        }
-        let mut messages = Vec::new();
-        while let Some(size) = size_of(&self.unread)? {
-            if self.unread.len() < size {
-                break;
+            while let Some(bytes) = self.frames.next()? {
+                // What cannot be read is no answer to us, and nobody's whom we trust.
+                if let Some((sender, message)) = decode(&bytes).flatten()
+                    && self.trust.accepts(&sender, &message)
+                {
+                    messages.push(message);
+                }
             }
-            let message: Vec<u8> = self.unread.drain(..size).collect();
-            messages.extend(decode(&message).ok_or(io::ErrorKind::InvalidData)?);
         }
         Ok(messages)
     }
 
-    /// Waits for the answer to a call, and gives it with all that came before.
-    pub(super) fn wait(&mut self, serial: u32, patience: Duration) -> io::Result<Vec<Message>> {
+    /// Waits for the answer to a call, and adds it to `all`, with all that came before.
+    pub(super) fn wait(
+        &mut self,
+        serial: u32,
+        patience: Duration,
+        all: &mut Vec<Message>,
+    ) -> io::Result<()> {
         let deadline = Instant::now() + patience;
-        let mut all = Vec::new();
         loop {
             all.extend(self.read()?);
             let answered = |message: &Message| matches!(message, Message::Answer { serial: of, .. } if *of == serial);
             if all.iter().any(answered) {
-                return Ok(all);
+                return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -226,18 +285,6 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     ))
 }
 
-/// How long the message is that begins here, once that can be told.
-fn size_of(bytes: &[u8]) -> io::Result<Option<usize>> {
-    let (Some(body), Some(fields)) = (u32_at(bytes, 4), u32_at(bytes, 12)) else {
-        return Ok(None);
-    };
-    let size = (HEADER as u64 + u64::from(fields)).next_multiple_of(8) + u64::from(body);
-    match usize::try_from(size) {
-        Ok(size) if bytes[0] == b'l' && size <= MAX_MESSAGE => Ok(Some(size)),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
-}
-
 /// Reads values one after the other.
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -281,14 +328,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Nothing inside where it is a message that does not concern us; none where it is no message.
-fn decode(message: &[u8]) -> Option<Option<Message>> {
+/// A message with its sender. Nothing inside where it is one that does not concern us; none where
+/// it is no message.
+fn decode(message: &[u8]) -> Option<Option<(String, Message)>> {
     let fields_end = HEADER + u32_at(message, 12)? as usize;
     let mut fields = Reader {
         bytes: message.get(..fields_end)?,
         at: HEADER,
     };
     let (mut interface, mut member, mut error, mut signature) = ("", "", "", "");
+    let mut sender = "";
     let mut reply_to = None;
     loop {
         fields.align(8);
@@ -306,6 +355,7 @@ fn decode(message: &[u8]) -> Option<Option<Message>> {
                     INTERFACE => interface = value,
                     MEMBER => member = value,
                     ERROR_NAME => error = value,
+                    SENDER => sender = value,
                     _ => {}
                 }
             }
@@ -331,7 +381,7 @@ fn decode(message: &[u8]) -> Option<Option<Message>> {
             result,
         })
     };
-    Some(match *message.get(1)? {
+    let message = match *message.get(1)? {
         REPLY => answer(Ok(())),
         ERROR => {
             let text = strings()?.into_iter().next().unwrap_or_default();
@@ -343,7 +393,8 @@ fn decode(message: &[u8]) -> Option<Option<Message>> {
             strings: strings()?,
         }),
         _ => None,
-    })
+    };
+    Some(message.map(|message| (sender.to_owned(), message)))
 }
 
 #[cfg(test)]
@@ -384,14 +435,20 @@ mod tests {
 
     #[test]
     fn answers_errors_and_signals() {
-        let reply = from_bus(REPLY, &[(REPLY_SERIAL, "u", "7"), (7, "s", ":1.1")], &[]);
-        assert_eq!(size_of(&reply).unwrap(), Some(reply.len()));
+        let reply = from_bus(
+            REPLY,
+            &[(REPLY_SERIAL, "u", "7"), (SENDER, "s", ":1.1")],
+            &[],
+        );
         assert_eq!(
             decode(&reply),
-            Some(Some(Message::Answer {
-                serial: 7,
-                result: Ok(())
-            }))
+            Some(Some((
+                ":1.1".into(),
+                Message::Answer {
+                    serial: 7,
+                    result: Ok(())
+                }
+            )))
         );
         let error = from_bus(
             ERROR,
@@ -404,28 +461,133 @@ mod tests {
         );
         assert_eq!(
             decode(&error),
-            Some(Some(Message::Answer {
-                serial: 8,
-                result: Err(("org.x".into(), "INVALID_ZONE: libvirt".into())),
-            }))
+            Some(Some((
+                String::new(),
+                Message::Answer {
+                    serial: 8,
+                    result: Err(("org.x".into(), "INVALID_ZONE: libvirt".into())),
+                }
+            )))
         );
         let signal = from_bus(
             SIGNAL,
             &[
                 (INTERFACE, "s", "org.i"),
                 (MEMBER, "s", "NameOwnerChanged"),
+                (SENDER, "s", ":1.9"),
                 (SIGNATURE, "g", "sss"),
             ],
             &["name", "", ":1.4"],
         );
         assert_eq!(
             decode(&signal),
-            Some(Some(Message::Signal {
-                interface: "org.i".into(),
-                member: "NameOwnerChanged".into(),
-                strings: vec!["name".into(), String::new(), ":1.4".into()],
-            }))
+            Some(Some((
+                ":1.9".into(),
+                Message::Signal {
+                    interface: "org.i".into(),
+                    member: "NameOwnerChanged".into(),
+                    strings: vec!["name".into(), String::new(), ":1.4".into()],
+                }
+            )))
         );
+    }
+
+    fn signal(interface: &str, member: &str, strings: &[&str]) -> Message {
+        Message::Signal {
+            interface: interface.to_owned(),
+            member: member.to_owned(),
+            strings: strings.iter().map(|text| (*text).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn only_the_bus_and_the_owner_are_heard() {
+        let mut trust = Trust {
+            service: "org.s",
+            owner: None,
+        };
+        let reloaded = signal("org.s", "Reloaded", &[]);
+        let changed = |owner| signal(BUS.interface, "NameOwnerChanged", &["org.s", ":1.4", owner]);
+        // Anybody may send these, but not in another's name.
+        assert!(!trust.accepts(":1.66", &reloaded));
+        assert!(!trust.accepts(":1.66", &changed(":1.66")));
+        assert!(!trust.accepts("", &reloaded));
+        let answer = Message::Answer {
+            serial: 1,
+            result: Ok(()),
+        };
+        assert!(trust.accepts(":1.4", &answer));
+        assert!(trust.accepts(":1.4", &reloaded));
+        assert!(
+            trust.accepts(BUS.destination, &answer),
+            "an error of the bus"
+        );
+        assert!(trust.accepts(":1.4", &reloaded), "the owner is still known");
+        assert!(!trust.accepts(":1.66", &reloaded));
+        assert!(trust.accepts(BUS.destination, &changed(":1.5")));
+        assert!(trust.accepts(":1.5", &reloaded));
+        assert!(!trust.accepts(":1.4", &reloaded));
+        assert!(trust.accepts(BUS.destination, &changed("")));
+        assert!(!trust.accepts("", &reloaded));
+        assert!(!trust.accepts(":1.5", &reloaded));
+        let other = signal(
+            BUS.interface,
+            "NameOwnerChanged",
+            &["org.other", "", ":1.7"],
+        );
+        assert!(!trust.accepts(BUS.destination, &other));
+        assert!(!trust.accepts(
+            BUS.destination,
+            &signal(BUS.interface, "NameAcquired", &[":1.2"])
+        ));
+    }
+
+    #[test]
+    fn hostile_messages_do_not_cost_the_connection() {
+        let (stream, mut other) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut bus = Bus {
+            stream,
+            frames: Frames::default(),
+            serial: 0,
+            trust: Trust {
+                service: "org.s",
+                owner: Some(":1.4".to_owned()),
+            },
+        };
+        let forged = [
+            (INTERFACE, "s", "org.s"),
+            (MEMBER, "s", "Reloaded"),
+            (SENDER, "s", ":1.66"),
+        ];
+        let big_endian = [
+            &[b'B', SIGNAL, 0, 1][..],
+            &4u32.to_be_bytes(),
+            &1u32.to_be_bytes(),
+            &0u32.to_be_bytes(),
+            b"body",
+        ];
+        other.write_all(&from_bus(SIGNAL, &forged, &[])).unwrap();
+        other.write_all(&big_endian.concat()).unwrap();
+        // A field of a kind that there is none of, and a body that is shorter than it says.
+        other
+            .write_all(&from_bus(SIGNAL, &[(99, "v", "")], &[]))
+            .unwrap();
+        let short = [(SENDER, "s", ":1.4"), (SIGNATURE, "g", "sss")];
+        other
+            .write_all(&from_bus(SIGNAL, &short, &["one"]))
+            .unwrap();
+        let reply = [(REPLY_SERIAL, "u", "7"), (SENDER, "s", ":1.4")];
+        other.write_all(&from_bus(REPLY, &reply, &[])).unwrap();
+        let mut all = Vec::new();
+        bus.wait(7, PATIENCE, &mut all).unwrap();
+        let answer = Message::Answer {
+            serial: 7,
+            result: Ok(()),
+        };
+        assert_eq!(all, [answer]);
+        drop(other);
+        assert!(bus.read().is_err());
     }
 
     #[test]
@@ -438,17 +600,13 @@ mod tests {
         for end in 0..whole.len() {
             // Whatever it says, it says it without reading beyond the end.
             let _ = decode(&whole[..end]);
-            let _ = size_of(&whole[..end]);
         }
         for at in 0..whole.len() {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
                 let _ = decode(&bytes);
-                let _ = size_of(&bytes);
             }
         }
-        assert!(size_of(&[0xff; 16]).is_err());
-        assert_eq!(size_of(&[b'l'; 15]).unwrap(), None);
     }
 }

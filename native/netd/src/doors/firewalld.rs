@@ -2,7 +2,7 @@
 //! A door of firewalld's: the bridge in a zone that lets through, for as long as firewalld runs and
 //! is not reloaded. It is asked over the system bus and answers when it has done it.
 
-use super::dbus::{Bus, Message, Method};
+use super::dbus::{BUS, Bus, Message, Method};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -22,6 +22,8 @@ const SIGNALS: [&str; 2] = [
 ];
 /// How long firewalld may take. A reload, which it finishes first, is a matter of a second.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nobody waits for a firewalld that did not answer, unless it is heard before.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What firewalld has been asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(super) struct Firewalld {
     asked: BTreeMap<NetworkName, Asked>,
     /// Which of [`ZONES`].
     zone: usize,
+    /// Since when it has not answered a removal, which everybody had to wait for.
+    silent: Option<Instant>,
 }
 
 impl Firewalld {
@@ -131,34 +135,77 @@ impl Firewalld {
     /// Takes the bridge out of the zone. True when it was in it.
     pub(super) fn remove(&mut self, name: &NetworkName, zone: &str) -> Result<bool> {
         self.asked.remove(name);
-        // Without firewalld nobody holds the zone.
-        let Ok(serial) = self.call("removeInterface", zone, name) else {
-            return Ok(false);
-        };
-        let Some(bus) = self.bus.as_mut() else {
-            return Ok(false);
-        };
-        let messages = match bus.wait(serial, PATIENCE) {
-            Ok(messages) => messages,
-            Err(error) => {
-                self.lost(&error);
-                return Err(not_removed(name, zone, &error.to_string()));
+        let patience = self.patience();
+        let mut done = self.try_remove(name, zone, patience);
+        // The connection may have ended since it was last used.
+        if done.as_ref().is_err_and(|error| !is_late(error)) {
+            done = self.try_remove(name, zone, patience);
+        }
+        match done {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err((error, text))) if is_gone(&error, &text) => Ok(false),
+            Ok(Err((_, text))) => Err(not_removed(name, zone, &text)),
+            // Without a bus there is no firewalld, and nobody holds the zone.
+            Err(error) if is_no_bus(&error) => Ok(false),
+            Err(error) if is_late(&error) => {
+                if !patience.is_zero() {
+                    self.silent = Some(Instant::now());
+                }
+                Err(not_removed(name, zone, "it does not answer"))
             }
+            Err(error) => Err(not_removed(name, zone, &error.to_string())),
+        }
+    }
+
+    /// How long to wait for an answer: not at all for one who has just let us wait in vain, since
+    /// all of netd waits.
+    fn patience(&mut self) -> Duration {
+        if self.silent.is_some() {
+            // It may have been heard by now.
+            self.on_readable();
+        }
+        match self.silent {
+            Some(since) if since.elapsed() < SILENCE => Duration::ZERO,
+            _ => PATIENCE,
+        }
+    }
+
+    fn try_remove(
+        &mut self,
+        name: &NetworkName,
+        zone: &str,
+        patience: Duration,
+    ) -> io::Result<std::result::Result<(), (String, String)>> {
+        if patience.is_zero() && self.bus.is_none() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let serial = self.call("removeInterface", zone, name)?;
+        let mut messages = Vec::new();
+        let waited = match self.bus.as_mut() {
+            Some(bus) => bus.wait(serial, patience, &mut messages),
+            None => Err(io::ErrorKind::NotConnected.into()),
         };
-        let mut done = Ok(false);
+        let mut answer = None;
         for message in messages {
             match message {
-                Message::Answer { serial: of, result } if of == serial => {
-                    done = match result {
-                        Ok(()) => Ok(true),
-                        Err((error, text)) if is_gone(&error, &text) => Ok(false),
-                        Err((_, text)) => Err(not_removed(name, zone, &text)),
-                    };
-                }
+                Message::Answer { serial: of, result } if of == serial => answer = Some(result),
                 other => _ = self.take(other),
             }
         }
-        done
+        match (waited, answer) {
+            (Ok(()), Some(result)) => {
+                self.silent = None;
+                Ok(result)
+            }
+            (Ok(()), None) => Err(io::ErrorKind::InvalidData.into()),
+            (Err(error), _) => {
+                // Who is late may still answer.
+                if !is_late(&error) {
+                    self.lost(&error);
+                }
+                Err(error)
+            }
+        }
     }
 
     fn call(&mut self, member: &str, zone: &str, name: &NetworkName) -> io::Result<u32> {
@@ -170,7 +217,7 @@ impl Firewalld {
         };
         let bus = match self.bus.take() {
             Some(bus) => bus,
-            None => Bus::open(&SIGNALS)?,
+            None => Bus::open(SERVICE, &SIGNALS)?,
         };
         let bus = self.bus.insert(bus);
         let called = bus.call(method, &[zone, name]);
@@ -181,6 +228,7 @@ impl Firewalld {
     }
 
     fn take(&mut self, message: Message) -> bool {
+        self.silent = None;
         match message {
             Message::Answer { serial, result } => {
                 let of = |(_, asked): &(&NetworkName, &mut Asked)| matches!(asked, Asked::Pending(of, _) if *of == serial);
@@ -207,7 +255,9 @@ impl Firewalld {
             // It forgot what it was told; whoever refused may think otherwise now.
             Message::Signal {
                 interface, member, ..
-            } if (interface == SERVICE && member == "Reloaded") || member == "NameOwnerChanged" => {
+            } if (interface == SERVICE && member == "Reloaded")
+                || (interface == BUS.interface && member == "NameOwnerChanged") =>
+            {
                 self.asked.clear();
                 self.zone = 0;
                 true
@@ -221,6 +271,24 @@ impl Firewalld {
         self.bus = None;
         self.asked.clear();
     }
+}
+
+/// Whether the time was up, also that of a socket.
+fn is_late(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+    )
+}
+
+/// Whether there is no bus, or none that lets us in.
+fn is_no_bus(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// Whether an error says that there is nothing to take away.
@@ -300,5 +368,19 @@ mod tests {
         assert!(!firewalld.give_up(now));
         assert!(firewalld.give_up(now + PATIENCE));
         assert_eq!(firewalld.progress(&name()), Progress::Refused);
+    }
+
+    #[test]
+    fn who_let_us_wait_is_not_waited_for_again_until_heard() {
+        let mut firewalld = Firewalld::default();
+        assert_eq!(firewalld.patience(), PATIENCE);
+        firewalld.silent = Some(Instant::now());
+        assert_eq!(firewalld.patience(), Duration::ZERO);
+        // Without a connection it does not even try to connect.
+        let error = firewalld.remove(&name(), "trusted").unwrap_err();
+        assert!(error.message.contains("does not answer"), "{error:?}");
+        assert!(firewalld.bus.is_none());
+        firewalld.take(answer(9, Ok(())));
+        assert_eq!(firewalld.patience(), PATIENCE);
     }
 }
