@@ -1,17 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A netd that starts where another one was killed takes over what that one made.
+//!
+//! The journal lies in the user's directory, so it is asked for as much as a request: it opens
+//! nothing that the user could not ask for now.
 
 use super::Engine;
-use crate::journal::Recorded;
-use tapyard_protocol::{Removed, Result};
+use crate::journal::{Entry, Recorded, bridge_addresses};
+use crate::rtnl::AddressFamily;
+use tapyard_protocol::{NetworkSpec, Removed, Result, Scope};
 
 impl Engine {
     /// Takes over what a netd before this one made. What fails is logged: the core sees the
-    /// difference and applies again.
+    /// difference and applies again. What may not be any more is taken down.
     pub(super) fn adopt(&mut self) {
+        self.forget_unproved();
         self.sweep_dns();
-        let networks: Vec<Recorded> = self.journal.state().networks.values().cloned().collect();
-        for recorded in networks {
+        // All are asked before any is made: whatever is made holds all that is recorded.
+        for recorded in self.recorded() {
+            if !recorded.removing
+                && let Err(error) = self.check_recorded(&recorded)
+            {
+                let name = recorded.spec.name;
+                eprintln!("adopt {name}: {error}");
+                self.journal.note(Entry::Removing { name });
+            }
+        }
+        for recorded in self.recorded() {
             let name = &recorded.spec.name;
             if let Err(error) = self.adopt_dns(name) {
                 eprintln!("adopt {name}: {error}");
@@ -20,12 +34,14 @@ impl Engine {
                 for error in self.take_down(name).failed {
                     eprintln!("remove {name}: {error}");
                 }
-            } else if let Err(error) = self.readopt(&recorded) {
+            } else if let Err(error) = self.make(&recorded.lab, &recorded.spec) {
                 eprintln!("adopt {name}: {error}");
             }
         }
         self.after_reply();
-        if self.journal.state().networks.is_empty() && !self.journal.state().opened.is_empty() {
+        let state = self.journal.state();
+        let opened = !state.opened.is_empty() || !state.opened6.is_empty();
+        if state.networks.is_empty() && opened {
             let mut out = Removed::default();
             self.close_all(&mut out);
             for error in out.failed {
@@ -34,9 +50,52 @@ impl Engine {
         }
     }
 
-    fn readopt(&mut self, recorded: &Recorded) -> Result<()> {
-        self.check_name(&recorded.lab, &recorded.spec, Some(recorded))?;
-        self.make(&recorded.lab, &recorded.spec)?;
-        Ok(())
+    fn recorded(&self) -> Vec<Recorded> {
+        self.journal.state().networks.values().cloned().collect()
+    }
+
+    /// What `apply_network` asks, but that its own bridge may have its subnet already.
+    fn check_recorded(&mut self, recorded: &Recorded) -> Result<()> {
+        let Recorded { lab, spec, .. } = recorded;
+        spec.check()?;
+        self.check_mode(spec)?;
+        self.check_uplink(spec)?;
+        self.check_name(lab, spec, Some(recorded))?;
+        if self.has_address(spec)? {
+            return Ok(());
+        }
+        self.check_subnet(spec)
+    }
+
+    fn has_address(&mut self, spec: &NetworkSpec) -> Result<bool> {
+        let wanted = bridge_addresses(spec);
+        let (Some(wanted), Some(link)) = (wanted.first(), self.rtnl.link_named(&spec.name)?) else {
+            return Ok(false);
+        };
+        let addresses = self.rtnl.addresses(AddressFamily::V4)?;
+        Ok(addresses
+            .iter()
+            .any(|address| address.ifindex == link.ifindex && address.net == *wanted))
+    }
+
+    /// In the host scope a user's word that netd switched an interface's forwarding on counts
+    /// only where the filter says so too, which the user cannot write: netd switches it off again.
+    fn forget_unproved(&mut self) {
+        let identity = &self.config.identity;
+        if identity.scope == Scope::Private || identity.label_uid == 0 {
+            return;
+        }
+        let filter = self.read_filter();
+        let state = self.journal.state();
+        let opened = state.opened.iter();
+        let opened = opened.filter(|device| !filter.opened().contains(&device.as_str()));
+        let opened = opened.cloned().map(|device| Entry::Closed { device });
+        let opened6 = state.opened6.iter();
+        let opened6 = opened6.filter(|device| !filter.opened6().contains(&device.as_str()));
+        let opened6 = opened6.cloned().map(|device| Entry::Closed6 { device });
+        for unproved in opened.chain(opened6).collect::<Vec<_>>() {
+            eprintln!("the filter does not say that netd made an interface forward: {unproved:?}");
+            self.journal.note(unproved);
+        }
     }
 }

@@ -14,6 +14,8 @@ impl Engine {
     pub fn open_tap(&mut self, args: &OpenTap) -> Result<(OpenTapReply, OwnedFd)> {
         self.check_lab(&args.lab)?;
         let spec = self.settled(&args.lab, &args.network)?.spec.clone();
+        // The leave for a bridge holds as long as its line in netd.conf.
+        self.check_uplink(&spec)?;
         let mut watch = Stopwatch::start();
         let bridge = self
             .rtnl

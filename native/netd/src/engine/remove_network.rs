@@ -33,6 +33,7 @@ impl Engine {
             Mode::Bridged => self.release_ports(&recorded).map(|()| false),
             _ => self.remove_bridge(&recorded),
         };
+        let gone = deleted.is_ok();
         out.note_if(deleted, || format!("bridge {name}"));
         let doors = self.remove_doors(&recorded);
         out.note_if(doors, || format!("doors of {name} in other firewalls"));
@@ -44,9 +45,12 @@ impl Engine {
                 Some(format!("filter of {name}")),
             );
         }
-        for subnet in subnets_of(&recorded.spec) {
-            let cleared = conntrack::clear(subnet);
-            out.note(cleared.map(drop).map_err(Error::from), None);
+        // A subnet that something else has now is not the network's to clear.
+        if gone && self.check_subnet(&recorded.spec).is_ok() {
+            for subnet in subnets_of(&recorded.spec) {
+                let cleared = conntrack::clear(subnet);
+                out.note(cleared.map(drop).map_err(Error::from), None);
+            }
         }
         let files = self.config.directory.remove_dns(name);
         let files = files.map_err(|e| Error::kernel(format!("remove {name}'s lease files"), &e));
