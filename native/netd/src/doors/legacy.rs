@@ -28,6 +28,8 @@ const LOCK: &str = "xtables.lock";
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Thousands of rules are a few hundred kilobytes.
 const MAX_OUTPUT: usize = 16 << 20;
+/// What the program says when another has the lock.
+const HELD: &str = "holding the xtables lock";
 /// How often rules are taken away that somebody else puts back.
 const ROUNDS: usize = 3;
 
@@ -35,15 +37,19 @@ const ROUNDS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Legacy {
     watch: OwnedFd,
-    /// How often we had the lock since events were last taken.
-    ours: usize,
+    /// The rules when somebody was last told of a change. What netd writes itself is told once too:
+    /// the kernel makes one event of two that follow each other, so they say nothing of whose.
+    told: Option<String>,
+    /// Somebody kept the lock from us, so that what the rules said could not be done.
+    missed: bool,
 }
 
 impl Legacy {
     pub(super) fn open() -> io::Result<Legacy> {
         let legacy = Legacy {
             watch: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
-            ours: 0,
+            told: None,
+            missed: false,
         };
         // Without the folder there is nobody to lock.
         let _ = add_watch(&legacy.watch, LOCK_FOLDER, WatchFlags::CREATE);
@@ -65,9 +71,30 @@ impl Legacy {
         self.watch.as_fd()
     }
 
-    /// Takes what is there. Whether somebody else had the lock as well as we.
+    /// Takes what is there. Whether the rules are others than when this was last true,
+    /// or can be had again.
     pub(super) fn on_readable(&mut self) -> bool {
-        let mut closed = 0;
+        if !self.drain() {
+            return false;
+        }
+        let text = match self.list() {
+            Ok(text) => text,
+            // Who keeps the lock from us lets it go, and that is an event again.
+            Err(_) => {
+                self.drain();
+                return false;
+            }
+        };
+        // Our own look.
+        self.drain();
+        let changed = text != self.told;
+        self.told = text;
+        changed | std::mem::take(&mut self.missed)
+    }
+
+    /// Whether there was an event of the lock.
+    fn drain(&mut self) -> bool {
+        let mut any = false;
         let mut appeared = false;
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.watch, &mut buffer);
@@ -77,21 +104,25 @@ impl Legacy {
                     .file_name()
                     .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
             } else {
-                closed += 1;
+                any = true;
             }
         }
         if appeared {
             self.watch_lock();
         }
-        appeared || closed > std::mem::take(&mut self.ours)
+        any || appeared
     }
 
     /// Its filter table; none where there is none, or where that cannot be known.
     pub(super) fn read(&mut self) -> std::result::Result<Option<Table>, String> {
-        if !is_there() {
-            return Ok(None);
+        Ok(self.list()?.as_deref().map(parse))
+    }
+
+    fn list(&mut self) -> std::result::Result<Option<String>, String> {
+        match is_there() {
+            true => self.run(&["-S"]).map(Some),
+            false => Ok(None),
         }
-        self.run(&["-S"]).map(|text| Some(parse(&text)))
     }
 
     /// Puts a network's accepts at the head of a chain.
@@ -122,10 +153,11 @@ impl Legacy {
         let Some(program) = programs::find(PROGRAM) else {
             return Err(format!("{PROGRAM} is not installed"));
         };
-        self.ours += 1;
         let mut command = Command::new(program);
         command.args(["-w", "2"]).args(args).env_clear();
-        run(command).map_err(|e| format!("{PROGRAM} {}: {e}", args.join(" ")))
+        let done = run(command).map_err(|e| format!("{PROGRAM} {}: {e}", args.join(" ")));
+        self.missed |= done.as_ref().is_err_and(|why| why.contains(HELD));
+        done
     }
 }
 
@@ -517,5 +549,25 @@ mod tests {
         ] {
             assert!(specifications(other, "FORWARD", "l").is_empty());
         }
+    }
+
+    #[test]
+    fn events_are_not_counted() {
+        let mut legacy = Legacy {
+            watch: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap(),
+            told: None,
+            missed: false,
+        };
+        assert!(!legacy.drain());
+        let file = std::env::temp_dir().join(format!("tapyard-lock-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        add_watch(&legacy.watch, &file, WatchFlags::CLOSE_NOWRITE).unwrap();
+        // Ours and, right behind it, another's: the kernel makes one event of them.
+        for _ in 0..2 {
+            drop(std::fs::File::open(&file).unwrap());
+        }
+        assert!(legacy.drain());
+        assert!(!legacy.drain());
+        std::fs::remove_file(&file).unwrap();
     }
 }
