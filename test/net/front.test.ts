@@ -254,4 +254,33 @@ describe('the front', () => {
       expect(done).toMatchObject({ code: 0, stdout: '0\n', stderr: '' });
     });
   });
+
+  it('does nothing twice: where a core that was asked does not answer, it says so', async () => {
+    let calls = 0;
+    const failing = createServer((peer) => {
+      const say = (message: unknown): void => {
+        const text = JSON.stringify(message);
+        const frame = Buffer.alloc(5 + text.length);
+        frame.writeUInt32BE(text.length, 1);
+        frame.write(text, 5);
+        peer.write(frame);
+      };
+      peer
+        .on('error', () => undefined)
+        .on('data', (data) => {
+          if (!data.includes('"call"')) return say({ t: 'hello', contract });
+          calls += 1;
+          if (calls === 2) say({ t: 'error', id: 1, error: { code: 'INTERNAL', message: '' } });
+          peer.end();
+        });
+    });
+    await new Promise<void>((resolve) => failing.listen(socket, resolve));
+    for (const expected of [1, 2]) {
+      const end = await byFrontAlone(['reset', 'guest']);
+      expect(end).toMatchObject({ code: 1, stdout: '' });
+      expect(end.stderr).toMatch(/it may have been done\. \[CORE_UNREACHABLE\]\n.*tapyard ls/);
+      expect(calls).toBe(expected);
+    }
+    failing.close();
+  });
 });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The front of the `tapyard` command. Node takes longer to start than most commands to be done,
 //! so this asks the core that runs, if one does, to do the command in its own process
-//! (`command.run` of the contract). It knows no command, no option and no text of them: in every
-//! other case it becomes Node with the same words, and there is one implementation of each.
+//! (`command.run` of the contract). It knows no command, no option and no text of them: where the
+//! core has done nothing it becomes Node with the same words, and there is one implementation of each.
 
 mod build;
 mod core_socket;
@@ -14,6 +14,7 @@ use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use wire::NoAnswer;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().skip(1).collect();
@@ -27,26 +28,35 @@ fn main() -> ExitCode {
     // Ctrl+C needs no care: it ends this process, and the core aborts the calls of a connection
     // that goes.
     match ask_core(&build, &words) {
-        Some(answer) => output::write(&answer),
-        None => become_node(&build, &words),
+        Ok(answer) => output::write(&answer),
+        Err(NoAnswer::NotDone) => become_node(&build, &words),
+        Err(NoAnswer::MayBeDone) => {
+            eprintln!(
+                "tapyard: Tapyard’s core was asked and did not answer; it may have been done. \
+                 [CORE_UNREACHABLE]\n  Look with: tapyard ls"
+            );
+            ExitCode::from(1)
+        }
     }
 }
 
-/// What the core answered; none where it did not do the command, or its answer did not come
-/// (it ended meanwhile: Node then says so, or does it in a core of its own).
-fn ask_core(build: &Build, words: &[OsString]) -> Option<wire::Answer> {
-    let words: Vec<&str> = words
-        .iter()
-        .map(|word| word.to_str())
-        .collect::<Option<_>>()?;
-    let cwd = env::current_dir().ok()?;
-    let socket = core_socket::find(env::var_os("XDG_RUNTIME_DIR"))?;
-    let request = wire::Request {
-        build: build.id.as_deref()?,
-        words: &words,
-        cwd: cwd.to_str()?,
+/// What the core answered. Where nobody can be asked, nothing is done.
+fn ask_core(build: &Build, words: &[OsString]) -> Result<wire::Answer, NoAnswer> {
+    let ask = || {
+        let words: Vec<&str> = words
+            .iter()
+            .map(|word| word.to_str())
+            .collect::<Option<_>>()?;
+        let cwd = env::current_dir().ok()?;
+        let socket = core_socket::find(env::var_os("XDG_RUNTIME_DIR"))?;
+        let request = wire::Request {
+            build: build.id.as_deref()?,
+            words: &words,
+            cwd: cwd.to_str()?,
+        };
+        Some(wire::ask(&socket, build.contract.as_deref()?, &request))
     };
-    wire::ask(&socket, build.contract.as_deref()?, &request).ok()
+    ask().unwrap_or(Err(NoAnswer::NotDone))
 }
 
 fn become_node(build: &Build, words: &[OsString]) -> ExitCode {

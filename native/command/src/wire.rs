@@ -35,8 +35,28 @@ pub struct Answer {
     pub err: String,
 }
 
-/// Has the core at `path` do a command. An error where it did not, or did not answer.
-pub fn ask(path: &Path, contract: &str, request: &Request) -> Result<Answer> {
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Nothing was done: nobody was asked, or the core said so.
+    NotDone,
+    /// It was asked, and may have done it.
+    MayBeDone,
+}
+
+/// Has the core at `path` do a command.
+pub fn ask(
+    path: &Path,
+    contract: &str,
+    request: &Request,
+) -> std::result::Result<Answer, NoAnswer> {
+    let mut core = asked(path, contract, request).map_err(|_| NoAnswer::NotDone)?;
+    let answer = receive(&mut core).map_err(|_| NoAnswer::MayBeDone)?;
+    read(answer)
+}
+
+/// The core, once the whole call is on its way.
+fn asked(path: &Path, contract: &str, request: &Request) -> Result<UnixStream> {
     let mut core = connected(path)?;
     send(
         &mut core,
@@ -47,15 +67,25 @@ pub fn ask(path: &Path, contract: &str, request: &Request) -> Result<Answer> {
         return Err(ErrorKind::ConnectionRefused.into());
     }
     core.set_read_timeout(Some(ANSWER_DEADLINE))?;
+    // A core that has not all of it does nothing.
     send(
         &mut core,
         &json!({ "t": "call", "id": CALL, "leaf": "command.run", "in": request }),
     )?;
-    let mut answer = receive(&mut core)?;
-    if answer["t"] != "ok" || answer["id"] != CALL {
-        return Err(ErrorKind::Other.into());
+    Ok(core)
+}
+
+fn read(mut answer: Value) -> std::result::Result<Answer, NoAnswer> {
+    if answer["id"] != CALL {
+        return Err(NoAnswer::MayBeDone);
     }
-    Ok(Answer::deserialize(answer["out"].take())?)
+    match (answer["t"].as_str(), answer["error"]["code"].as_str()) {
+        (Some("ok"), _) => {
+            Answer::deserialize(answer["out"].take()).map_err(|_| NoAnswer::MayBeDone)
+        }
+        (Some("error"), Some("CONTRACT_MISMATCH" | "USAGE")) => Err(NoAnswer::NotDone),
+        _ => Err(NoAnswer::MayBeDone),
+    }
 }
 
 /// The deadline is set before it connects: that waits too, where too many wait to be accepted.
@@ -119,6 +149,28 @@ mod tests {
             b"\x00\x00\x00\x00\x02x}",
         ] {
             assert!(receive(&mut &*wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn node_is_for_what_was_not_done() {
+        let error = |code: &str| json!({ "t": "error", "id": CALL, "error": { "code": code } });
+        let done = json!({ "t": "ok", "id": CALL, "out": { "status": 3, "out": "", "err": "" } });
+        assert_eq!(read(done).map(|answer| answer.status), Ok(3));
+        for code in ["CONTRACT_MISMATCH", "USAGE"] {
+            assert_eq!(read(error(code)).err(), Some(NoAnswer::NotDone), "{code}");
+        }
+        for other in [
+            error("INTERNAL"),
+            json!({ "t": "ok", "id": CALL, "out": {} }),
+            json!({ "t": "ok", "id": 2 }),
+            json!(7),
+        ] {
+            assert_eq!(
+                read(other.clone()).err(),
+                Some(NoAnswer::MayBeDone),
+                "{other}"
+            );
         }
     }
 }

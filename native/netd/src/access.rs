@@ -7,7 +7,7 @@
 //! allow-bridge @lab br-test
 //! ```
 
-use crate::confine;
+use crate::{accounts, confine};
 use std::io;
 use std::path::Path;
 use tapyard_protocol::{Code, Error, Result};
@@ -90,35 +90,15 @@ fn allows(text: &str, who: &Who, bridge: &str) -> std::result::Result<bool, usiz
 impl Who {
     /// The user, with the groups of this process, which are theirs.
     fn of(uid: u32) -> Who {
-        let mut groups = vec![rustix::process::getgid().as_raw().to_string()];
+        let mut gids = vec![rustix::process::getgid().as_raw()];
         let more = rustix::process::getgroups().unwrap_or_default();
-        groups.extend(more.iter().map(|group| group.as_raw().to_string()));
+        gids.extend(more.iter().map(|group| group.as_raw()));
         let mut users = vec![uid.to_string()];
-        add_names("/etc/passwd", &mut users);
-        add_names("/etc/group", &mut groups);
+        users.extend(accounts::user_names(uid));
+        let mut groups: Vec<String> = gids.iter().map(u32::to_string).collect();
+        groups.extend(accounts::group_names(&gids));
         Who { users, groups }
     }
-}
-
-/// Adds the names that a file of the form `name:x:number:…` has for the numbers.
-fn add_names(path: &str, numbers: &mut Vec<String>) {
-    let text = std::fs::read(path).unwrap_or_default();
-    let names = names_of(&String::from_utf8_lossy(&text), numbers);
-    numbers.extend(names);
-}
-
-fn names_of(text: &str, numbers: &[String]) -> Vec<String> {
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let number = fields.nth(1)?;
-            numbers
-                .iter()
-                .any(|own| own == number)
-                .then(|| name.to_owned())
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -157,11 +137,5 @@ mod tests {
         ] {
             assert_eq!(allows(text, &who, "x"), Err(line), "{text}");
         }
-    }
-
-    #[test]
-    fn names() {
-        let text = "root:x:0:0::/:/bin/sh\nada:x:1000:1000::/:/bin/sh\nbroken\n:x:1000:\n";
-        assert_eq!(names_of(text, &["1000".into()]), ["ada", ""]);
     }
 }

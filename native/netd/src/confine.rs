@@ -8,7 +8,7 @@ mod caller;
 mod path;
 mod seccomp;
 
-pub use caller::become_caller;
+pub use caller::{Caller, become_caller};
 pub use path::{check as check_path, check_root_owned};
 use seccomp::{forbid_always, forbid_namespaces};
 

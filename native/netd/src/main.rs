@@ -19,20 +19,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Who called sudo(8) or pkexec(1). Read before the environment goes, and believed of root only.
-fn caller() -> Option<u32> {
-    ["SUDO_UID", "PKEXEC_UID"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok()?.parse().ok())
-}
-
 fn start() -> Result<()> {
-    let caller = caller();
+    let caller = confine::Caller::find();
     confine::begin()?;
     let args = args::parse(std::env::args_os().skip(1))?;
     match args.place {
         Where::Host if may_change_networks() => {
-            confine::check_path(caller)?;
+            confine::check_path(caller.map(confine::Caller::uid))?;
             confine::become_caller(caller, &args.directory)?;
         }
         Where::Host => {}
