@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
@@ -213,6 +213,42 @@ test('started by root for a user, through sudo or pkexec, netd becomes the userâ
     await start(`/usr/bin/env SUDO_UID=0 PKEXEC_UID=0 ${netd}`, ['--scope', 'host'], { as: 'user' }),
   ).toMatchObject({ error: { code: 'NO_PRIVILEGE' } });
   expect(await kernelState(world)).toEqual(before);
+});
+
+test('lent, netd has the groups of the user by the systemâ€™s files, not that of the directory', async () => {
+  const lent = await copy('grouped', 0o755, false);
+  const file = path.join(world.dir, 'etc', 'group');
+  const groups = readFileSync(file, 'utf8');
+  writeFileSync(file, `${groups}lab:x:4242:bob,tester\nother:x:4243:bob\n`);
+  const dir = `${world.runtimeDir('user')}/grouped`;
+  await world.must(['install', '-d', '-m', '700', '-o', String(world.uid), '-g', '4243', dir], {
+    as: 'root',
+  });
+  const child = world.start(['env', `SUDO_UID=${world.uid}`, lent, '--scope', 'host', '--dir', dir], {
+    as: 'root',
+  });
+  const line = await new Promise<string>((resolve) => {
+    child.stdout?.setEncoding('utf8').once('data', resolve);
+  });
+  writeFileSync(file, groups);
+  const said = Said.parse(JSON.parse(line));
+  if ('error' in said) throw new Error(JSON.stringify(said.error));
+  const ids = Array.from({ length: 4 }, () => String(world.uid)).join('\t');
+  expect(status(said['pid'])).toMatchObject({
+    Uid: ids,
+    Gid: ids,
+    Groups: expect.stringMatching(/^4242\s*$/),
+  });
+  const client = await NetdClient.connect(said['socket']);
+  await client.request('shutdown', {});
+  client.close();
+});
+
+test('through pkexec a user gets a netd in a directory of their own, and none that stays root', async () => {
+  const asked = `/usr/bin/env -u SUDO_UID PKEXEC_UID=${world.uid} ${await copy('asked', 0o755, false)}`;
+  expect(await start(asked, ['--scope', 'host'], { as: 'root' })).toMatchObject({
+    error: { code: 'BAD_DIRECTORY' },
+  });
 });
 
 test('netd with privilege refuses a path that others can write', async () => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! netd: see `docs/netd-protocol.md`.
 mod access;
+mod accounts;
 pub mod announce;
 pub mod args;
 pub mod confine;
