@@ -110,8 +110,8 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       ['tapyard up', 'The lab of ./tapyard.yaml.'],
       [
-        'sudo tapyard up seed.yaml --scope host',
-        'Its bridge on this computer. The lab is then root’s: sudo tapyard ls.',
+        'tapyard up seed.yaml --scope host',
+        'Its bridge on this computer; what that needs is asked for, or printed as commands.',
       ],
     ],
     load: async () => (await import('./run/up.ts')).run,
@@ -133,7 +133,7 @@ export const commands: readonly CommandSpec[] = [
     summary: 'Move a lab to its own namespaces, or onto this computer',
     description: [
       'private: in namespaces of the lab’s own, without any privilege. host: its bridges on this computer, so that this computer and, where wanted, the LAN reach the guests.',
-      'What the host scope needs is asked for first: nothing, where your group may run the installed network helper; else your password, by polkit. Refused, nothing has changed. Then the guests are shut down, and the lab comes up in the other scope. Disks and the lab file stay.',
+      'What the host scope needs is asked for first: nothing, where your group may run the installed network helper; else your password, by polkit. Refused, nothing has changed. Then the guests are shut down, and the lab comes up in the other scope. Disks and the lab file stay. A lab that is down is only set to it: its next up asks.',
     ],
     options: [lab],
     examples: [['tapyard scope host', 'Onto this computer.']],

@@ -39,7 +39,7 @@ describe('moving a lab between the scopes', () => {
     expect(await world.tapyard(['down', '--force'], as)).toMatchObject({ code: 0 });
 
     const down = await world.tapyard(['scope', 'host'], as);
-    expect(down.stdout).toBe('Lab seed is down; it comes up in the host scope.\n');
+    expect(down.stdout).toBe('Lab seed is down; from its next up on it is in the host scope.\n');
     expect(await kernelState(world)).toEqual(before);
     expect(world.processes()).toEqual([]);
   });

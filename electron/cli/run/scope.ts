@@ -30,7 +30,7 @@ export const run: Run = (invocation) =>
     const state = (await row())?.state;
     terminal.out(
       state === 'down'
-        ? `Lab ${lab} is down; it comes up in the ${scope} scope.\n`
+        ? `Lab ${lab} is down; from its next up on it is in the ${scope} scope.\n`
         : `Lab ${lab} is in the ${scope} scope.\n`,
     );
     return 0;

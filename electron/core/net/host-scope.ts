@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs';
 import { TapyardError } from '../../contract/error.ts';
+import { shellWord } from '../lab/shell-quote.ts';
 import { findProgram, installedDirectory, installedNetd, isProgram, ownProgram } from '../host/programs.ts';
 
 /** Our polkit policy, without which pkexec would ask for a program that it has never heard of. */
@@ -96,9 +97,10 @@ function hostScopeHint(dir: string): string {
     own = 'tapyard-netd';
   }
   return [
-    'The private scope needs no privilege: --scope private. For the host scope let one group run the network helper:',
+    'The private scope needs no privilege: --scope private; a lab that was set to the host scope goes back with: tapyard scope private.',
+    'For the host scope let one group run the network helper:',
     'sudo groupadd -f tapyard',
-    `sudo install -D -o root -g tapyard -m 0750 ${own} ${installedNetd}`,
+    `sudo install -D -o root -g tapyard -m 0750 ${shellWord(own)} ${installedNetd}`,
     `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installedNetd}`,
     'sudo usermod -aG tapyard "$USER"   # then log in again',
     'Or start it once, until the lab is down; it becomes yours and keeps three capabilities:',
@@ -107,6 +109,7 @@ function hostScopeHint(dir: string): string {
 }
 
 /** One command, which leaves the core and QEMU to the user. */
-function onceHint(netd: string, dir = '"$XDG_RUNTIME_DIR/tapyard/netd-host"'): string {
-  return `mkdir -p -m 0700 ${dir} && sudo -b ${netd} --scope host --dir ${dir}`;
+function onceHint(netd: string, dir?: string): string {
+  const where = dir === undefined ? '"$XDG_RUNTIME_DIR/tapyard/netd-host"' : shellWord(dir);
+  return `mkdir -p -m 0700 ${where} && sudo -b ${shellWord(netd)} --scope host --dir ${where}`;
 }

@@ -44,5 +44,6 @@ describe('the ways to the host scope', () => {
     expect(hint).toContain('sudo -b');
     expect(hint).toContain('--scope host --dir /run/user/1000/tapyard/netd-host');
     expect(hint).toContain('--scope private');
+    expect(hostScopeDenied('/tmp/new comer/netd-host').hint).toContain("--dir '/tmp/new comer/netd-host'");
   });
 });
