@@ -301,9 +301,9 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The errno of an NLMSG_ERROR; 0 acknowledges.
+    /// The errno of an NLMSG_ERROR; 0 acknowledges. The least number has no opposite and is no errno.
     fn errno(&self) -> Option<i32> {
-        Some(-i32::from_ne_bytes(self.body.get(0..4)?.try_into().ok()?))
+        i32::from_ne_bytes(self.body.get(0..4)?.try_into().ok()?).checked_neg()
     }
 }
 
