@@ -29,7 +29,6 @@ pub struct Lab {
     directory: PathBuf,
     scope: Scope,
     netd: Child,
-    paused: bool,
     pub client: Client,
 }
 
@@ -48,7 +47,6 @@ impl Lab {
             directory,
             scope,
             netd,
-            paused: false,
             client,
         }
     }
@@ -61,9 +59,8 @@ impl Lab {
     }
 
     /// It mends nothing from now on.
-    pub fn pause_netd(&mut self) {
+    pub fn pause_netd(&self) {
         sh(&format!("kill -STOP {}", self.netd.id()));
-        self.paused = true;
     }
 
     /// 10.N.0.0/24 with the host at .1, a range from .100 on, and what is reserved.
@@ -108,9 +105,11 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if !self.paused {
-            let _ = self.client.call(&Shutdown {}, PATIENCE);
-        }
+        // One that stands still ends nothing, and its dnsmasq would stay.
+        let _ = Command::new("kill")
+            .args(["-CONT", &self.netd.id().to_string()])
+            .status();
+        let _ = self.client.call(&Shutdown {}, PATIENCE);
         let _ = self.netd.kill();
         let _ = self.netd.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
