@@ -28,8 +28,7 @@ test('a down and the other lab’s up at the same time', async () => {
   const one = file('one', 'br1', 61);
   const two = file('two', 'br2', 62);
   // One core for all of it, as a window would be.
-  const serve = world.start(world.tapyardCommand(['serve']), root);
-  await new Promise((resolve) => serve.stdout?.once('data', resolve));
+  const serve = await world.serve(root);
   for (let round = 0; round < 6; round++) {
     expect(await world.tapyard(['up', one, '--scope', 'host'], root)).toMatchObject({ code: 0 });
     const down = world.tapyard(['down', '--lab', 'one'], root);

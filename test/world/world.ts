@@ -224,6 +224,13 @@ export class World {
     return this.run(this.tapyardCommand(args), options);
   }
 
+  /** Starts `tapyard serve` and answers it once it has printed its address. */
+  async serve(options: RunOptions = {}): Promise<ChildProcess> {
+    const serve = this.start(this.tapyardCommand(['serve']), options);
+    await said(serve, 'tapyard serve');
+    return serve;
+  }
+
   tapyardCommand(args: readonly string[]): string[] {
     return [`${checkoutInside}/${frontInCheckout}`, ...args];
   }
@@ -329,6 +336,25 @@ export function finish(child: ChildProcess, name: string, options: RunOptions = 
       resolve({ code, signal, stdout, stderr });
     });
   });
+}
+
+/** Waits until a child that goes on has said its first words, and answers them; throws if it ends or is silent. */
+export async function said(child: ChildProcess, name: string, deadline = 20_000): Promise<string> {
+  let first = '';
+  let complaint = '';
+  let over = false;
+  child.stdout?.once('data', (chunk: Buffer | string) => (first = chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer | string) => (complaint += chunk.toString()));
+  child.once('close', () => (over = true));
+  await until(`${name} says something`, deadline, () => first !== '' || over);
+  if (first === '') throw new Error(`${name} ended without a word\n${complaint}`);
+  return first;
+}
+
+/** Asks a child to end and waits until it has. */
+export async function ended(child: ChildProcess, name: string, deadline = 20_000): Promise<void> {
+  child.kill('SIGTERM');
+  await until(`${name} ends`, deadline, () => child.exitCode !== null || child.signalCode !== null);
 }
 
 /** Waits until `probe` answers something other than undefined or false; throws `what` after `deadline` ms. */

@@ -102,6 +102,28 @@ export async function editLabFile(
   edit: (text: string, definition: LabDefinition) => string,
   before?: (definition: LabDefinition) => Promise<void>,
 ): Promise<LoadedFile> {
+  const turn = (turns.get(path) ?? Promise.resolve()).then(() => editInTurn(path, hash, edit, before));
+  const over = turn.then(
+    () => undefined,
+    () => undefined,
+  );
+  turns.set(path, over);
+  try {
+    return await turn;
+  } finally {
+    if (turns.get(path) === over) turns.delete(path);
+  }
+}
+
+/** The last edit of each file that is under way: two at once would each write without what the other did. */
+const turns = new Map<string, Promise<void>>();
+
+async function editInTurn(
+  path: string,
+  hash: string | undefined,
+  edit: (text: string, definition: LabDefinition) => string,
+  before?: (definition: LabDefinition) => Promise<void>,
+): Promise<LoadedFile> {
   const old = await loadLabFile(path);
   if (hash !== undefined && hash !== old.hash) throw changedMeanwhile(path);
   if (!old.reading.definition) throw invalidFile(path, old.reading.problems);

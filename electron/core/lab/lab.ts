@@ -76,6 +76,8 @@ export class Lab {
   #engine: Engine;
   #engineSubscription: Subscription;
   #watcher: { close(): void } | undefined;
+  /** How often a reading of the file was taken. */
+  #taken = 0;
   #definition: LabDefinition;
   #resolved: ResolvedLab;
   #hash = '';
@@ -162,7 +164,13 @@ export class Lab {
   async reload(): Promise<void> {
     if (this.#closed) return;
     try {
-      this.#take(await loadLabFile(this.file));
+      // An edit that ended meanwhile knows better than what was read before it.
+      let taken, loaded;
+      do {
+        taken = this.#taken;
+        loaded = await loadLabFile(this.file);
+      } while (taken !== this.#taken);
+      this.#take(loaded);
     } catch (thrown) {
       const { message, hint } = TapyardError.from(thrown);
       this.#problems = [
@@ -173,6 +181,7 @@ export class Lab {
   }
 
   #take(loaded: LoadedFile): void {
+    this.#taken++;
     this.#hash = loaded.hash;
     const { definition, problems } = loaded.reading;
     this.#problems = problems;

@@ -196,6 +196,18 @@ describe('the file', () => {
     expect((await loadLabFile(path)).hash).toBe(after.hash);
   });
 
+  it('has each of the edits that were asked for at once', async () => {
+    const path = join(dir, 'at-once.yaml');
+    writeFileSync(path, seed);
+    const names = ['x', 'y', 'z'];
+    await Promise.all(
+      names.map((name) => editLabFile(path, undefined, (text) => withGuest(text, name, { image: 'micro' }))),
+    );
+    expect(Object.keys((await loadLabFile(path)).reading.definition?.guests ?? {})).toEqual(
+      expect.arrayContaining(names),
+    );
+  });
+
   it('that is not a file is refused at once', async () => {
     await expect(loadLabFile(join(dir, 'none.yaml'))).rejects.toMatchObject({ code: 'LAB_FILE_MISSING' });
     await expect(loadLabFile(dir)).rejects.toMatchObject({ code: 'LAB_FILE_UNREADABLE' });

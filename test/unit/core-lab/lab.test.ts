@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TapyardError } from '../../../electron/contract/error.ts';
 import type {
   ForwardRow,
@@ -14,8 +14,23 @@ import type {
 } from '../../../electron/contract/rows.ts';
 import { Table } from '../../../electron/core/host/table.ts';
 import { Jobs } from '../../../electron/core/host/jobs.ts';
+import type * as labFile from '../../../electron/core/lab/lab-file.ts';
 import { Lab } from '../../../electron/core/lab/lab.ts';
 import { LocalEngine } from '../../../electron/core/lab/local-engine.ts';
+
+/** What a reading of the lab file waits for after it has read, as on a disk that is slow. */
+let slowDisk: Promise<void> | undefined;
+vi.mock('../../../electron/core/lab/lab-file.ts', async (original) => {
+  const real = await original<typeof labFile>();
+  return {
+    ...real,
+    loadLabFile: async (path: string) => {
+      const loaded = await real.loadLabFile(path);
+      await slowDisk;
+      return loaded;
+    },
+  };
+});
 
 /** An engine of the host scope for a user who may not have it. */
 class DeniedEngine extends LocalEngine {
@@ -139,6 +154,18 @@ describe('a lab that is down', () => {
     await lab.removeGuest('b', row()?.fileHash ?? '', async () => void deleted++);
     expect([deleted, readFileSync(file, 'utf8')]).toEqual([1, seed]);
     expect(tables.guests.get('seed/b')).toBeUndefined();
+  });
+
+  it('keeps a new guest although an older reading of the file ends after it', async () => {
+    let end = (): void => {};
+    slowDisk = new Promise((resolve) => (end = resolve));
+    const reload = lab.reload();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    slowDisk = undefined;
+    await lab.createGuest('b', { image: 'micro' }, row()?.fileHash ?? '');
+    end();
+    await reload;
+    expect(tables.guests.rows().map((guest) => guest.name)).toEqual(['a', 'b']);
   });
 
   it('takes a network, changes it with the addresses in it, and gives it up when nobody is on it', async () => {
