@@ -55,6 +55,15 @@ export const DoorRow = z.strictObject({
 });
 export type DoorRow = z.infer<typeof DoorRow>;
 
+/** Whether this computer's systemd-resolved asks a network's DNS server for the guests' names. */
+export const HostNamesRow = z.strictObject({
+  state: z.enum(['set', 'asking', 'refused']),
+  /** What to type where the helper may not, and why it may not. */
+  command: z.string().nullable(),
+  reason: z.string().nullable(),
+});
+export type HostNamesRow = z.infer<typeof HostNamesRow>;
+
 /** One network of a lab, wanted and observed. */
 export const NetworkRow = z.strictObject({
   id: z.string(),
@@ -95,6 +104,8 @@ export const NetworkRow = z.strictObject({
       doors: z.array(DoorRow),
       /** null when dnsmasq does not run. */
       dns: z.strictObject({ pid: z.number().nullable(), from: z.string(), to: z.string() }).nullable(),
+      /** null where systemd-resolved does not run, or the computer has no route to the guests. */
+      hostNames: HostNamesRow.nullable(),
       /** Number of ports of the bridge. */
       ports: z.number(),
     })

@@ -23,7 +23,7 @@ import { CHECKOUT } from './steps.mjs';
  * who runs the tests does not want ufw on this machine, nor Docker started.
  * Their packages are unpacked into a directory that only the tests look into.
  */
-const FIREWALLS = ['ufw', 'firewalld', 'docker.io', 'iptables', 'dbus-daemon', 'polkitd'];
+const FIREWALLS = ['ufw', 'firewalld', 'docker.io', 'iptables', 'dbus-daemon', 'polkitd', 'systemd-resolved'];
 
 /** Where the packages are unpacked, as the tests know it too. */
 const ROOT = join(CHECKOUT, '.cache/firewalls');

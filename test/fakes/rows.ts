@@ -92,6 +92,7 @@ export const networkRow = (
       dns: dns
         ? { pid: 4711, from: subnet.replace(/0\/24$/, '128'), to: subnet.replace(/0\/24$/, '254') }
         : null,
+      hostNames: null,
       ports,
     },
     reason: null,

@@ -15,6 +15,8 @@ for file in passwd group resolv.conf; do
   [ -e "$etc/$file" ] && mount --bind "$etc/$file" "$(readlink -f "/etc/$file")"
 done
 mount -t sysfs none /sys 2>/dev/null || true
+# Nor the machine's own system bus, with its firewalld and its resolver.
+[ -d /run/dbus ] && mount -t tmpfs -o mode=755 none /run/dbus
 mount -t tmpfs -o mode=755 none /mnt
 mkdir /mnt/tapyard
 mount --bind "$checkout" /mnt/tapyard

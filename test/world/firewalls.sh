@@ -18,7 +18,13 @@ for dir in usr etc var; do
 done
 mount -t tmpfs -o mode=755 none /run
 mount -t cgroup2 none /sys/fs/cgroup
-mkdir -p /run/dbus /run/lock /var/lib/docker
+mkdir -p /run/dbus /run/lock /run/systemd /var/lib/docker
+# As systemd-resolved's own postinst does, and a server that it asks for everything else.
+grep -q ^systemd-resolve: /etc/passwd ||
+  echo 'systemd-resolve:x:64001:64001::/:/usr/sbin/nologin' >> /etc/passwd
+grep -q ^systemd-resolve: /etc/group || echo 'systemd-resolve:x:64001:' >> /etc/group
+mkdir -p /etc/systemd/resolved.conf.d
+printf '[Resolve]\nDNS=203.0.113.1\nFallbackDNS=\nLLMNR=no\n' > /etc/systemd/resolved.conf.d/test.conf
 for name in iptables ip6tables; do
   for part in '' -save -restore; do ln -sf "$name-$iptables$part" "/usr/sbin/$name$part"; done
 done

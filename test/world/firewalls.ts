@@ -93,6 +93,22 @@ export class Firewalls {
     return this.daemon('firewalld --nofork --nopid', 'firewall-cmd --state');
   }
 
+  /** systemd-resolved, which needs the bus. */
+  resolved(): Promise<() => Promise<void>> {
+    return this.daemon('/lib/systemd/systemd-resolved', 'resolvectl status');
+  }
+
+  /** polkit, which needs the bus, with this rule of the administrator's. */
+  async polkit(rule: string): Promise<() => Promise<void>> {
+    await this.sh(
+      `mkdir -p /etc/polkit-1/rules.d; printf '%s\\n' '${rule}' > /etc/polkit-1/rules.d/10-test.rules`,
+    );
+    return this.daemon(
+      '$(ls /usr/lib/polkit-1/polkitd /usr/libexec/polkitd 2>/dev/null | head -n 1) --no-debug',
+      'busctl --system status org.freedesktop.PolicyKit1',
+    );
+  }
+
   /** All rules of all back ends, without what counts packets, and which tables the old iptables has. */
   async rules(): Promise<{ nft: Json; legacy: string[] }> {
     const legacy = await this.sh(`cat /proc/net/ip_tables_names /proc/net/ip6_tables_names

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import type { NetdNetwork } from '../../electron/core/net/netd-protocol.ts';
-import { checkoutInside, type Finished, until, wanAddress, type World } from './world.ts';
+import { checkoutInside, type Finished, until, wanAddress, type Who, type World } from './world.ts';
 
 /** Runs a command as root on the world's host; a world with other firewalls has a way of its own. */
 export type OnHost = (command: readonly string[]) => string[];
@@ -35,9 +35,17 @@ export class HostLab {
     this.client = client;
   }
 
-  static async start(world: World, onHost: OnHost = (command) => [...command]): Promise<HostLab> {
-    const dir = `${world.runtimeDir('root')}/netd`;
-    const script = `mkdir -p -m 700 ${dir} && exec ${netd} --scope host --dir ${dir}`;
+  /** `as` user: root starts netd for the world's ordinary user, whose it becomes with three capabilities. */
+  static async start(
+    world: World,
+    onHost: OnHost = (command) => [...command],
+    as: Who = 'root',
+  ): Promise<HostLab> {
+    const dir = `${world.runtimeDir(as)}/netd`;
+    const lent = `install -m 755 ${netd} /run/tapyard-netd; chown ${world.uid} ${dir}
+      exec env SUDO_UID=${world.uid} /run/tapyard-netd`;
+    const script = `set -e; mkdir -p -m 700 ${dir}
+      ${as === 'user' ? lent : `exec ${netd}`} --scope host --dir ${dir}`;
     const child = world.start(onHost(['sh', '-c', script]), { as: 'root' });
     let said = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));

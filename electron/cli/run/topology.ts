@@ -75,7 +75,9 @@ function networkNode(network: NetworkRow, topology: Topology): Node {
   const bridge =
     observed === null
       ? `${network.name} (${reason})`
-      : `${bridgeName(network)}  ${observed.addresses.join(' ')}  ${observed.up ? 'up' : 'down'}  mtu ${observed.mtu}`;
+      : `${bridgeName(network)}  ${observed.addresses.join(' ')}  ${observed.up ? 'up' : 'down'}  mtu ${observed.mtu}${
+          observed.hostNames?.state === 'set' ? '  *.lab resolves here' : ''
+        }`;
   return {
     text: `${way}${observed === null ? ' (wanted)' : ''}  ${subnet}`.trimEnd(),
     below: [{ text: bridge, below: portNodes(network, topology) }],

@@ -3,6 +3,7 @@ import type { CheckResult } from '../../contract/rows.ts';
 import { type Check, failed, words } from './check.ts';
 import { diskSpace } from './disk-space.ts';
 import { dnsmasq } from './dnsmasq.ts';
+import { hostNames } from './host-names.ts';
 import { kvm } from './kvm.ts';
 import { netd } from './netd.ts';
 import { pasta } from './pasta.ts';
@@ -25,6 +26,7 @@ const checks: readonly Check[] = [
   pasta,
   ping,
   resolver,
+  hostNames,
   qemuImg,
   diskSpace,
 ];

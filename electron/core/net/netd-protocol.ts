@@ -57,6 +57,15 @@ export const NetdDoor = z.object({
 });
 export type NetdDoor = z.infer<typeof NetdDoor>;
 
+/** Whether the host's systemd-resolved asks a network's DNS server for the guests' names. */
+export const NetdHostNames = z.object({
+  state: z.enum(['set', 'asking', 'refused']),
+  /** What the user can do where netd could not, and why it could not. */
+  command: z.string().nullable(),
+  reason: z.string().nullable(),
+});
+export type NetdHostNames = z.infer<typeof NetdHostNames>;
+
 /** One network as the kernel has it. */
 export const NetdNetwork = z.object({
   lab: LabName,
@@ -79,6 +88,8 @@ export const NetdNetwork = z.object({
   forwarding: z.boolean(),
   doors: z.array(NetdDoor),
   dns: z.object({ pid: count.nullable(), from: z.string(), to: z.string() }).nullable(),
+  /** Names of its guests on the host; left out where systemd-resolved does not run or has no route. */
+  host_names: NetdHostNames.optional(),
   /** `expires` in seconds since 1970, 0 never. */
   leases: z.array(
     z.object({ mac: z.string(), address: z.string(), hostname: z.string(), expires: z.number() }),

@@ -178,6 +178,7 @@ function networkRow(
               command,
             })),
             dns: network.dns,
+            hostNames: network.host_names ?? null,
             ports: [...(picture?.links.values() ?? [])].filter((link) => link.master === bridge.ifindex)
               .length,
           }

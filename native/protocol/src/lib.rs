@@ -19,8 +19,8 @@ pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
 pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
 pub use types::{
-    Dns, Door, DoorState, Firewall, Lease, Link, Mode, Network, NetworkRef, Owner, Provider, Scope,
-    Snapshot, Step, Uplink,
+    Dns, Door, DoorState, Firewall, HostNames, HostNamesState, Lease, Link, Mode, Network,
+    NetworkRef, Owner, Provider, Scope, Snapshot, Step, Uplink,
 };
 pub use verbs::{
     ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Dial, DialReply,

@@ -165,6 +165,30 @@ pub struct Door {
     pub reason: Option<String>,
 }
 
+/// Whether the host asks a network's DNS server for the guests' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostNamesState {
+    /// systemd-resolved was told so.
+    Set,
+    /// It was asked, and has not answered yet.
+    Asking,
+    /// It does not do it.
+    Refused,
+}
+
+/// Names of guests on the host, by systemd-resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostNames {
+    /// How it stands.
+    pub state: HostNamesState,
+    /// What the user can do where netd could not.
+    pub command: Option<String>,
+    /// Why netd could not.
+    pub reason: Option<String>,
+}
+
 /// A network as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,6 +227,9 @@ pub struct Network {
     pub doors: Vec<Door>,
     /// Its DHCP and DNS server; null where none is wanted.
     pub dns: Option<Dns>,
+    /// Names of its guests on the host; none where systemd-resolved does not run or has no route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_names: Option<HostNames>,
     /// From dnsmasq's lease file.
     pub leases: Vec<Lease>,
 }

@@ -10,6 +10,7 @@ import { subjectKey, type Subject } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { Head } from './Head.tsx';
+import { HostNames } from './HostNames.tsx';
 import styles from './NetworkInspector.module.css';
 import { Recipe } from './Recipe.tsx';
 import { Addresses, Fact, Facts, Section } from './Section.tsx';
@@ -103,6 +104,7 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
             value={observed?.dns ? `${observed.dns.from} – ${observed.dns.to}` : observed ? 'off' : null}
             note={observed?.dns?.pid ? `dnsmasq ${observed.dns.pid}` : undefined}
           />
+          <HostNames network={network} />
           <Fact name="Mode" value={mode} words />
           {mode === 'nat' ? <Fact name="NAT" value={observed ? (on ? 'on' : 'off') : null} words /> : null}
           <Fact name="Anti-spoofing" value={observed ? (observed.antispoof ? 'on' : 'off') : null} words />

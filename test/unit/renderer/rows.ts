@@ -78,6 +78,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
     forwarding: true,
     doors: [],
     dns: { pid: 12, from: '192.168.57.128', to: '192.168.57.254' },
+    hostNames: null,
     ports: 1,
   },
   reason: null,

@@ -2,6 +2,7 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from 'vitest';
 import { coalesce, spokenChanges } from '../../../renderer/app/LiveRegion.tsx';
+import { hostNamesWords } from '../../../renderer/features/inspector/HostNames.tsx';
 import '../../../renderer/commands/table.ts';
 import { commandState } from '../../../renderer/commands/run.ts';
 import {
@@ -165,4 +166,16 @@ describe('what is spoken', () => {
     expect(coalesce(['a', 'b', 'a'])).toBe('a. b');
     expect(coalesce(['a', 'b', 'c', 'd', 'e', 'f', 'g'])).toBe('a. b. c, and 4 more changes');
   });
+});
+
+it('whether this computer resolves the guests’ names, and how', () => {
+  const names = (state: 'set' | 'asking' | 'refused', reason: string | null = null): string => {
+    const { value, note } = hostNamesWords('host', { state, command: null, reason });
+    return `${value} ${note}`;
+  };
+  expect(names('set')).toBe('guest.lab by systemd-resolved');
+  expect(names('asking')).toContain('asking…');
+  expect(names('refused', 'Link br0 is managed.')).toBe('none systemd-resolved: Link br0 is managed.');
+  expect(hostNamesWords('host', null).note).toContain('systemd-resolved does not run');
+  expect(hostNamesWords('private', null).note).toContain('no route into a private lab');
 });

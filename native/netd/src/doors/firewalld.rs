@@ -2,7 +2,7 @@
 //! A door of firewalld's: the bridge in a zone that lets through, for as long as firewalld runs and
 //! is not reloaded. It is asked over the system bus and answers when it has done it.
 
-use super::dbus::{BUS, Bus, Message, Method};
+use crate::dbus::{Arguments, BUS, Bus, Message, Method};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -142,7 +142,7 @@ impl Firewalld {
             done = self.try_remove(name, zone, patience);
         }
         match done {
-            Ok(Ok(())) => Ok(true),
+            Ok(Ok(_)) => Ok(true),
             Ok(Err((error, text))) if is_gone(&error, &text) => Ok(false),
             Ok(Err((_, text))) => Err(not_removed(name, zone, &text)),
             // Without a bus there is no firewalld, and nobody holds the zone.
@@ -175,7 +175,7 @@ impl Firewalld {
         name: &NetworkName,
         zone: &str,
         patience: Duration,
-    ) -> io::Result<std::result::Result<(), (String, String)>> {
+    ) -> io::Result<std::result::Result<Vec<u8>, (String, String)>> {
         if patience.is_zero() && self.bus.is_none() {
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -214,13 +214,14 @@ impl Firewalld {
             path: "/org/fedoraproject/FirewallD1",
             interface: "org.fedoraproject.FirewallD1.zone",
             member,
+            may_start: false,
         };
         let bus = match self.bus.take() {
             Some(bus) => bus,
             None => Bus::open(SERVICE, &SIGNALS)?,
         };
         let bus = self.bus.insert(bus);
-        let called = bus.call(method, &[zone, name]);
+        let called = bus.call(method, &Arguments::strings(&[zone, name]));
         if called.is_err() {
             self.bus = None;
         }
@@ -236,7 +237,7 @@ impl Firewalld {
                     return false;
                 };
                 match result {
-                    Ok(()) => *asked = Asked::Given,
+                    Ok(_) => *asked = Asked::Given,
                     Err((_, text)) if text.contains("ALREADY") => *asked = Asked::Given,
                     Err((_, text))
                         if text.contains("INVALID_ZONE") && self.zone + 1 < ZONES.len() =>
@@ -324,7 +325,7 @@ mod tests {
         "br0".parse().unwrap()
     }
 
-    fn answer(serial: u32, result: std::result::Result<(), (String, String)>) -> Message {
+    fn answer(serial: u32, result: std::result::Result<Vec<u8>, (String, String)>) -> Message {
         Message::Answer { serial, result }
     }
 
@@ -336,7 +337,7 @@ mod tests {
         let refused = |text: &str| Err(("org.x".to_owned(), text.to_owned()));
         firewalld.asked.insert(name(), Asked::Pending(3, now));
         assert_eq!(firewalld.progress(&name()), Progress::Opening);
-        assert!(!firewalld.take(answer(4, Ok(()))));
+        assert!(!firewalld.take(answer(4, Ok(Vec::new()))));
         assert!(firewalld.take(answer(3, refused("INVALID_ZONE: libvirt"))));
         assert_eq!(firewalld.progress(&name()), Progress::Ask("trusted"));
         firewalld.asked.insert(name(), Asked::Pending(5, now));
@@ -380,7 +381,7 @@ mod tests {
         let error = firewalld.remove(&name(), "trusted").unwrap_err();
         assert!(error.message.contains("does not answer"), "{error:?}");
         assert!(firewalld.bus.is_none());
-        firewalld.take(answer(9, Ok(())));
+        firewalld.take(answer(9, Ok(Vec::new())));
         assert_eq!(firewalld.patience(), PATIENCE);
     }
 }

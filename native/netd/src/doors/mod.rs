@@ -5,7 +5,6 @@
 //! that would drop gets an accept of its own. What may pass is decided by our own table, which
 //! sees every packet as well; a door takes away no drop but the other firewall's own.
 
-mod dbus;
 mod firewalld;
 mod judge;
 mod legacy;

@@ -91,6 +91,7 @@ impl Engine {
         dns.changed = self.finish_dns(&spec.name, pending)?;
         dns.ms += watch.ms();
         steps.push(dns);
+        self.nameless.insert(spec.name.clone());
         Ok(steps)
     }
 

@@ -12,6 +12,7 @@ mod doors;
 mod forwarding;
 mod guard;
 mod label;
+mod names;
 mod observe;
 mod open_tap;
 mod remove_network;
@@ -28,6 +29,7 @@ use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::journal::{Journal, Recorded};
 use crate::nft::{Filter, Guard};
+use crate::resolved::Resolved;
 use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
 use forwarding::{DOOR_REPAIRS, REPAIRS, Repairs};
@@ -96,6 +98,9 @@ pub struct Engine {
     dns: BTreeMap<NetworkName, Service>,
     /// Those whose files were written since they last read them.
     reload: BTreeSet<NetworkName>,
+    resolved: Resolved,
+    /// Those whose names on the host may have to be set.
+    nameless: BTreeSet<NetworkName>,
     taps: Taps,
     repairs: Repairs,
     /// Who loads a firewall anew does it in many steps, and each may shut a door.
@@ -121,6 +126,8 @@ pub enum Source {
     Leases,
     /// Other firewalls.
     Doors,
+    /// systemd-resolved.
+    Names,
     /// The way out.
     Uplink,
     /// A network's dnsmasq.
@@ -158,6 +165,8 @@ impl Engine {
             },
             dns: BTreeMap::new(),
             reload: BTreeSet::new(),
+            resolved: Resolved::default(),
+            nameless: BTreeSet::new(),
             taps: Taps::new(),
             repairs: Repairs::at_most(REPAIRS),
             door_repairs: Repairs::at_most(DOOR_REPAIRS),
@@ -198,6 +207,7 @@ impl Engine {
                 dnsmasq.reload();
             }
         }
+        self.hold_names();
     }
 
     /// What to poll for reading.
@@ -208,6 +218,7 @@ impl Engine {
             (Source::Leases, self.leases.fd()),
         ];
         sources.extend(self.doors.fds().map(|fd| (Source::Doors, fd)));
+        sources.extend(self.resolved.fds().map(|fd| (Source::Names, fd)));
         sources.extend(self.uplink.fd().map(|fd| (Source::Uplink, fd)));
         let dns = self.dns_fds();
         sources.extend(dns.map(|(name, fd)| (Source::Dns(name.clone()), fd)));
@@ -249,6 +260,7 @@ impl Engine {
                     self.dirty = true;
                 }
             }
+            Source::Names => self.dirty |= self.resolved.on_readable(),
             Source::Uplink => {
                 if self.uplink.on_readable() {
                     self.dirty = true;
@@ -268,12 +280,15 @@ impl Engine {
     /// When [`Engine::on_deadline`] has something to do by itself.
     pub fn deadline(&self) -> Option<Instant> {
         let retries = self.dns_retry().into_iter().chain(self.repair_at);
-        retries.chain(self.doors.deadline()).min()
+        let others = self.doors.deadline().into_iter();
+        let others = others.chain(self.resolved.deadline());
+        retries.chain(others).min()
     }
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Instant) {
         self.dirty |= self.restart_dns(now);
+        self.dirty |= self.resolved.on_deadline(now);
         if self.doors.give_up(now) {
             self.filter_doubtful = true;
             self.dirty = true;

@@ -101,6 +101,7 @@ impl Engine {
                 from: dhcp.from,
                 to: dhcp.to,
             }),
+            host_names: bridge.and_then(|link| self.resolved.of(&spec.name, link.ifindex)),
             doors: self.doors_of(&spec.name),
             leases: match spec.dhcp {
                 Some(_) => read_leases(&directory),

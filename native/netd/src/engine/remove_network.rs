@@ -27,6 +27,7 @@ impl Engine {
         };
         self.dirty = true;
         self.journal.note(Entry::Removing { name: name.clone() });
+        self.nameless.insert(name.clone());
         let ended = self.end_dns(name);
         out.note_if(ended, || format!("dnsmasq of {name}"));
         let deleted = match recorded.spec.mode {

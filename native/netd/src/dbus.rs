@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! As much of D-Bus as a client needs that calls methods with strings and is told of signals
+//! As much of D-Bus as a client needs that calls methods and is told of signals
 //! (D-Bus specification, "Message Protocol"). It never waits but to connect and where it is told to.
 
+mod arguments;
 mod frames;
+
+pub(crate) use arguments::Arguments;
 
 use frames::Frames;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,28 +41,31 @@ const SIGNATURE: u8 = 8;
 
 /// A method of an object.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Method<'a> {
-    pub(super) destination: &'a str,
-    pub(super) path: &'a str,
-    pub(super) interface: &'a str,
-    pub(super) member: &'a str,
+pub(crate) struct Method<'a> {
+    pub(crate) destination: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) interface: &'a str,
+    pub(crate) member: &'a str,
+    /// The bus may start the service for it.
+    pub(crate) may_start: bool,
 }
 
 /// The bus itself.
-pub(super) const BUS: Method<'_> = Method {
+pub(crate) const BUS: Method<'_> = Method {
     destination: "org.freedesktop.DBus",
     path: "/org/freedesktop/DBus",
     interface: "org.freedesktop.DBus",
     member: "",
+    may_start: false,
 };
 
 /// What the bus has for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
-    /// The answer to a call, or why there is none: the error's name and text.
+pub(crate) enum Message {
+    /// The answer to a call, which is its body, or why there is none: the error's name and text.
     Answer {
         serial: u32,
-        result: std::result::Result<(), (String, String)>,
+        result: std::result::Result<Vec<u8>, (String, String)>,
     },
     /// Interface and member, with the strings that its body begins with.
     Signal {
@@ -71,10 +77,12 @@ pub(super) enum Message {
 
 /// A connection to the system bus.
 #[derive(Debug)]
-pub(super) struct Bus {
+pub(crate) struct Bus {
     stream: UnixStream,
     frames: Frames,
     serial: u32,
+    /// The call that the bus answers with our own name.
+    hello: u32,
     trust: Trust,
 }
 
@@ -119,7 +127,7 @@ impl Trust {
 
 impl Bus {
     /// Connects, says who we are, and asks for these signals, of the bus and of this service.
-    pub(super) fn open(service: &'static str, matches: &[&str]) -> io::Result<Bus> {
+    pub(crate) fn open(service: &'static str, matches: &[&str]) -> io::Result<Bus> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         // Before it connects: a bus that does not accept would keep us waiting there.
@@ -148,12 +156,13 @@ impl Bus {
             stream,
             frames: Frames::default(),
             serial: 0,
+            hello: 0,
             trust: Trust {
                 service,
                 owner: None,
             },
         };
-        bus.call_bus("Hello", &[])?;
+        bus.hello = bus.call_bus("Hello", &[])?;
         for rule in matches {
             bus.call_bus("AddMatch", &[rule])?;
         }
@@ -161,12 +170,17 @@ impl Bus {
     }
 
     /// Readable when there is something for [`Bus::read`].
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 
+    /// The serial of the answer that begins with our own name on the bus.
+    pub(crate) fn hello(&self) -> u32 {
+        self.hello
+    }
+
     /// Calls a method; its answer comes with the serial that this returns.
-    pub(super) fn call(&mut self, method: Method<'_>, args: &[&str]) -> io::Result<u32> {
+    pub(crate) fn call(&mut self, method: Method<'_>, args: &Arguments) -> io::Result<u32> {
         self.serial += 1;
         let bytes = encode(self.serial, method, args);
         // A request is a few hundred bytes: a bus whose buffer has no room for it is stuck.
@@ -174,12 +188,13 @@ impl Bus {
         Ok(self.serial)
     }
 
-    fn call_bus(&mut self, member: &'static str, args: &[&str]) -> io::Result<u32> {
-        self.call(Method { member, ..BUS }, args)
+    /// Calls a method of the bus itself.
+    pub(crate) fn call_bus(&mut self, member: &'static str, args: &[&str]) -> io::Result<u32> {
+        self.call(Method { member, ..BUS }, &Arguments::strings(args))
     }
 
     /// What has come, without waiting. An error where the connection is of no use any more.
-    pub(super) fn read(&mut self) -> io::Result<Vec<Message>> {
+    pub(crate) fn read(&mut self) -> io::Result<Vec<Message>> {
         let mut buffer = [0; 16 * 1024];
         let mut messages = Vec::new();
         for _ in 0..READS {
@@ -203,7 +218,7 @@ impl Bus {
     }
 
     /// Waits for the answer to a call, and adds it to `all`, with all that came before.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         serial: u32,
         patience: Duration,
@@ -235,11 +250,8 @@ impl Bus {
     }
 }
 
-fn encode(serial: u32, method: Method<'_>, args: &[&str]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for arg in args {
-        put_string(&mut body, arg);
-    }
+fn encode(serial: u32, method: Method<'_>, args: &Arguments) -> Vec<u8> {
+    let body = args.body();
     let mut fields = Vec::new();
     for (code, kind, value) in [
         (PATH, "o", method.path),
@@ -250,19 +262,20 @@ fn encode(serial: u32, method: Method<'_>, args: &[&str]) -> Vec<u8> {
         put_field(&mut fields, code, kind);
         put_string(&mut fields, value);
     }
-    if !args.is_empty() {
+    if !args.signature().is_empty() {
         put_field(&mut fields, SIGNATURE, "g");
-        fields.push(args.len() as u8);
-        fields.resize(fields.len() + args.len(), b's');
+        fields.push(args.signature().len() as u8);
+        fields.extend_from_slice(args.signature().as_bytes());
         fields.push(0);
     }
-    let mut bytes = vec![b'l', CALL, NO_AUTO_START, 1];
+    let flags = if method.may_start { 0 } else { NO_AUTO_START };
+    let mut bytes = vec![b'l', CALL, flags, 1];
     for number in [body.len() as u32, serial, fields.len() as u32] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     bytes.extend_from_slice(&fields);
     bytes.resize(bytes.len().next_multiple_of(8), 0);
-    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(body);
     bytes
 }
 
@@ -328,6 +341,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The string that the body of an answer begins with.
+pub(crate) fn first_string(body: &[u8]) -> Option<String> {
+    let mut body = Reader { bytes: body, at: 0 };
+    body.string().map(str::to_owned)
+}
+
 /// A message with its sender. Nothing inside where it is one that does not concern us; none where
 /// it is no message.
 fn decode(message: &[u8]) -> Option<Option<(String, Message)>> {
@@ -362,13 +381,10 @@ fn decode(message: &[u8]) -> Option<Option<(String, Message)>> {
             _ => return None,
         }
     }
+    let body = message.get(fields_end.next_multiple_of(8)..);
+    let body = body.unwrap_or_default();
     let strings = || {
-        let mut body = Reader {
-            bytes: message
-                .get(fields_end.next_multiple_of(8)..)
-                .unwrap_or_default(),
-            at: 0,
-        };
+        let mut body = Reader { bytes: body, at: 0 };
         let count = signature.bytes().take_while(|kind| *kind == b's').count();
         let found: Option<Vec<String>> = (0..count)
             .map(|_| body.string().map(str::to_owned))
@@ -382,7 +398,7 @@ fn decode(message: &[u8]) -> Option<Option<(String, Message)>> {
         })
     };
     let message = match *message.get(1)? {
-        REPLY => answer(Ok(())),
+        REPLY => answer(Ok(body.to_vec())),
         ERROR => {
             let text = strings()?.into_iter().next().unwrap_or_default();
             answer(Err((error.to_owned(), text)))
@@ -446,7 +462,7 @@ mod tests {
                 ":1.1".into(),
                 Message::Answer {
                     serial: 7,
-                    result: Ok(())
+                    result: Ok(Vec::new())
                 }
             )))
         );
@@ -514,7 +530,7 @@ mod tests {
         assert!(!trust.accepts("", &reloaded));
         let answer = Message::Answer {
             serial: 1,
-            result: Ok(()),
+            result: Ok(Vec::new()),
         };
         assert!(trust.accepts(":1.4", &answer));
         assert!(trust.accepts(":1.4", &reloaded));
@@ -550,6 +566,7 @@ mod tests {
             stream,
             frames: Frames::default(),
             serial: 0,
+            hello: 0,
             trust: Trust {
                 service: "org.s",
                 owner: Some(":1.4".to_owned()),
@@ -583,7 +600,7 @@ mod tests {
         bus.wait(7, PATIENCE, &mut all).unwrap();
         let answer = Message::Answer {
             serial: 7,
-            result: Ok(()),
+            result: Ok(Vec::new()),
         };
         assert_eq!(all, [answer]);
         drop(other);
