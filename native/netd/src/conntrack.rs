@@ -43,96 +43,112 @@ struct End {
 /// The addresses of an entry.
 type Ends = Vec<End>;
 
-/// Removes every entry whose original or reply source or destination lies in `subnet`.
-/// Returns how many there were.
-pub fn clear(subnet: IpNet) -> Result<usize> {
-    let mut socket = Socket::open()?;
-    if let IpNet::V6(_) = subnet {
-        return clear6(&mut socket, subnet);
+/// The socket that it is asked by. Closing a netfilter socket waits until nf_tables has thrown away
+/// what was deleted last, some ten milliseconds, so there is one for netd's life.
+#[derive(Debug)]
+pub struct Conntrack {
+    socket: Socket,
+}
+
+impl Conntrack {
+    /// Opens the netlink socket in the calling thread's network namespace.
+    pub fn open() -> Result<Conntrack> {
+        let socket = Socket::open()?;
+        Ok(Conntrack { socket })
     }
-    let mut cleared = 0;
-    let mut ends = BTreeSet::new();
-    for entry in list(&mut socket)? {
-        if let Some(end) = within(&entry, &[subnet]) {
-            ends.insert(end);
-            cleared += 1;
+
+    /// Removes every entry whose original or reply source or destination lies in `subnet`.
+    /// Returns how many there were.
+    pub fn clear(&mut self, subnet: IpNet) -> Result<usize> {
+        if let IpNet::V6(_) = subnet {
+            return self.clear6(subnet);
         }
-    }
-    for end in ends {
-        let operation = format!("remove the connections of {}", end.address);
-        let mut message = request(operation, CT_DELETE, filter(end));
-        message.family = libc::AF_INET as u8;
-        socket.request(&message)?;
-    }
-    Ok(cleared)
-}
-
-/// The same of IPv6, entry by entry: the kernel compares IPv6 addresses the wrong way round in its
-/// filter, so that a filtered flush keeps what it is to remove and removes the rest of the machine's
-/// (`ctnetlink_filter_match_tuple`, seen with Linux 6.18).
-fn clear6(socket: &mut Socket, subnet: IpNet) -> Result<usize> {
-    // Most of the time there is nothing to remove, and the listing is quick.
-    let listed = list(socket)?;
-    if !listed
-        .iter()
-        .any(|entry| within(entry, &[subnet]).is_some())
-    {
-        return Ok(0);
-    }
-    let mut cleared = 0;
-    let mut dump = request("list connections".into(), CT_GET, Vec::new());
-    dump.family = libc::AF_INET6 as u8;
-    for entry in socket.dump(&dump)? {
-        let Some(tuple) = attr::find(&entry, CTA_TUPLE_ORIG) else {
-            continue;
-        };
-        let Some(end) = within(&parse_entry(&entry), &[subnet]) else {
-            continue;
-        };
-        let mut attrs = Attrs::new();
-        attrs.nested_raw(CTA_TUPLE_ORIG, tuple);
-        let operation = format!("remove a connection of {}", end.address);
-        let mut message = request(operation, CT_DELETE, attrs.into_bytes());
-        message.family = libc::AF_INET6 as u8;
-        match socket.request(&message) {
-            Ok(()) => cleared += 1,
-            // It ended by itself meanwhile.
-            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(error) => return Err(error),
+        let mut cleared = 0;
+        let mut ends = BTreeSet::new();
+        for entry in self.list()? {
+            if let Some(end) = within(&entry, &[subnet]) {
+                ends.insert(end);
+                cleared += 1;
+            }
         }
+        for end in ends {
+            let operation = format!("remove the connections of {}", end.address);
+            let mut message = request(operation, CT_DELETE, filter(end));
+            message.family = libc::AF_INET as u8;
+            self.socket.request(&message)?;
+        }
+        Ok(cleared)
     }
-    Ok(cleared)
-}
 
-/// Counts the entries that touch any of these subnets.
-pub fn count(subnets: &[IpNet]) -> Result<usize> {
-    let entries = list(&mut Socket::open()?)?;
-    Ok(entries
-        .iter()
-        .filter(|entry| within(entry, subnets).is_some())
-        .count())
-}
-
-/// The entries of the namespace, by the quickest way that this kernel has.
-fn list(socket: &mut Socket) -> Result<Vec<Ends>> {
-    match std::fs::read(LISTING) {
-        Ok(text) => Ok(String::from_utf8_lossy(&text)
-            .lines()
-            .filter_map(parse_line)
-            .collect()),
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-            ) =>
+    /// The same of IPv6, entry by entry: the kernel compares IPv6 addresses the wrong way round in
+    /// its filter, so that a filtered flush keeps what it is to remove and removes the rest of the
+    /// machine's (`ctnetlink_filter_match_tuple`, seen with Linux 6.18).
+    fn clear6(&mut self, subnet: IpNet) -> Result<usize> {
+        // Most of the time there is nothing to remove, and the listing is quick.
+        let listed = self.list()?;
+        if !listed
+            .iter()
+            .any(|entry| within(entry, &[subnet]).is_some())
         {
-            let dump = request("list connections".into(), CT_GET, Vec::new());
-            Ok(socket.dump(&dump)?.iter().map(|e| parse_entry(e)).collect())
+            return Ok(0);
         }
-        Err(source) => Err(Error::Kernel {
-            operation: "list connections".into(),
-            source,
-        }),
+        let mut cleared = 0;
+        let mut dump = request("list connections".into(), CT_GET, Vec::new());
+        dump.family = libc::AF_INET6 as u8;
+        for entry in self.socket.dump(&dump)? {
+            let Some(tuple) = attr::find(&entry, CTA_TUPLE_ORIG) else {
+                continue;
+            };
+            let Some(end) = within(&parse_entry(&entry), &[subnet]) else {
+                continue;
+            };
+            let mut attrs = Attrs::new();
+            attrs.nested_raw(CTA_TUPLE_ORIG, tuple);
+            let operation = format!("remove a connection of {}", end.address);
+            let mut message = request(operation, CT_DELETE, attrs.into_bytes());
+            message.family = libc::AF_INET6 as u8;
+            match self.socket.request(&message) {
+                Ok(()) => cleared += 1,
+                // It ended by itself meanwhile.
+                Err(Error::Kernel { source, .. })
+                    if source.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(cleared)
+    }
+
+    /// Counts the entries that touch any of these subnets.
+    pub fn count(&mut self, subnets: &[IpNet]) -> Result<usize> {
+        let entries = self.list()?;
+        Ok(entries
+            .iter()
+            .filter(|entry| within(entry, subnets).is_some())
+            .count())
+    }
+
+    /// The entries of the namespace, by the quickest way that this kernel has.
+    fn list(&mut self) -> Result<Vec<Ends>> {
+        match std::fs::read(LISTING) {
+            Ok(text) => Ok(String::from_utf8_lossy(&text)
+                .lines()
+                .filter_map(parse_line)
+                .collect()),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                let dump = request("list connections".into(), CT_GET, Vec::new());
+                let entries = self.socket.dump(&dump)?;
+                Ok(entries.iter().map(|e| parse_entry(e)).collect())
+            }
+            Err(source) => Err(Error::Kernel {
+                operation: "list connections".into(),
+                source,
+            }),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod kernel;
 
 use kernel::{inside, normalised, run, sh};
 use serde_json::Value;
-use tapyard_netd::conntrack;
+use tapyard_netd::conntrack::Conntrack;
 use tapyard_netd::nft::{Filter, FilterState, NetworkRules};
 use tapyard_protocol::Mode;
 
@@ -372,17 +372,18 @@ fn nat_off_cuts_what_runs() {
         sh("conntrack -L 2>/dev/null")
     );
     let subnet: ipnet::IpNet = subnet.into();
-    assert_eq!(conntrack::count(&[subnet]).unwrap(), listed());
+    let mut conntrack = Conntrack::open().unwrap();
+    assert_eq!(conntrack.count(&[subnet]).unwrap(), listed());
     assert_eq!(
-        conntrack::count(&["10.0.0.0/8".parse().unwrap()]).unwrap(),
+        conntrack.count(&["10.0.0.0/8".parse().unwrap()]).unwrap(),
         0
     );
-    assert_eq!(conntrack::clear("10.0.0.0/8".parse().unwrap()).unwrap(), 0);
+    assert_eq!(conntrack.clear("10.0.0.0/8".parse().unwrap()).unwrap(), 0);
 
     assert!(filter.set_nat("br0", false).unwrap());
     let before = listed();
-    assert_eq!(conntrack::clear(subnet).unwrap(), before);
-    assert_eq!((listed(), conntrack::count(&[subnet]).unwrap()), (0, 0));
+    assert_eq!(conntrack.clear(subnet).unwrap(), before);
+    assert_eq!((listed(), conntrack.count(&[subnet]).unwrap()), (0, 0));
     assert!(!pings("203.0.113.1"), "nat off is a drop");
     assert!(pings("192.168.57.1"), "the host still answers");
     assert!(filter.set_nat("br0", true).unwrap());

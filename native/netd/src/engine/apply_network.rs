@@ -4,7 +4,6 @@
 use super::guard::is_guarded;
 use super::supervise::Pending;
 use super::{Engine, Stopwatch, subnets_of};
-use crate::conntrack;
 use crate::journal::{Entry, Recorded};
 use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
@@ -37,7 +36,7 @@ impl Engine {
             // What was masqueraded goes on so, and what was not leaves with a private source.
             if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
                 for subnet in subnets_of(&before.spec) {
-                    conntrack::clear(subnet)?;
+                    self.conntrack.clear(subnet)?;
                 }
             }
             Ok((steps, self.verify(&lab, &spec)?))

@@ -2,7 +2,6 @@
 //! `counters`: what the kernel counted.
 
 use super::{Engine, subnets_of};
-use crate::conntrack;
 use crate::rtnl::Counters;
 use tapyard_protocol::{CountersReply, LinkCounters, Result};
 
@@ -16,7 +15,7 @@ impl Engine {
             .collect();
         let flows = match subnets.as_slice() {
             [] => 0,
-            subnets => conntrack::count(subnets)?,
+            subnets => self.conntrack.count(subnets)?,
         };
         let links = links
             .into_iter()

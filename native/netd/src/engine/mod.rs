@@ -25,6 +25,7 @@ mod watch;
 pub use dial::Dialling;
 pub use observe::changes;
 
+use crate::conntrack::Conntrack;
 use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::journal::{Journal, Recorded};
@@ -91,6 +92,7 @@ pub struct Engine {
     doors: Doors,
     filter_watch: FilterWatch,
     guard: Guard,
+    conntrack: Conntrack,
     /// The taps that the guard was told of last.
     guarded: Vec<GuardedTap>,
     leases: LeaseWatch,
@@ -153,6 +155,7 @@ impl Engine {
             monitor: Monitor::open()?,
             filter: Filter::open(&table)?,
             guard: Guard::open(&table)?,
+            conntrack: Conntrack::open()?,
             guarded: Vec::new(),
             doors: Doors::open()?,
             table,

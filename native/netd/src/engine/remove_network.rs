@@ -2,7 +2,6 @@
 //! `remove_network`: take a network away, past every error.
 
 use super::{Engine, subnets_of};
-use crate::conntrack;
 use crate::dnsmasq::Dnsmasq;
 use crate::journal::Entry;
 use tapyard_protocol::{Error, Mode, NetworkName, RemoveNetwork, Removed, Result, Subnet};
@@ -49,7 +48,7 @@ impl Engine {
         // A subnet that something else has now is not the network's to clear.
         if gone && self.check_subnet(&recorded.spec).is_ok() {
             for subnet in subnets_of(&recorded.spec) {
-                let cleared = conntrack::clear(subnet);
+                let cleared = self.conntrack.clear(subnet);
                 out.note(cleared.map(drop).map_err(Error::from), None);
             }
         }
@@ -86,9 +85,10 @@ impl Engine {
         if !(state.opened.is_empty() && state.opened6.is_empty()) {
             return;
         }
-        let table = format!("table inet {}", self.table);
         let deleted = self.filter.delete();
-        out.note(deleted.map_err(Error::from), Some(table));
+        out.note_if(deleted.map_err(Error::from), || {
+            format!("table inet {}", self.table)
+        });
         let deleted = self.guard.delete();
         out.note(deleted.map(drop).map_err(Error::from), None);
     }

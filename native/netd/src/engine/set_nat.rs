@@ -2,7 +2,6 @@
 //! `set_nat`: the switch. Neither forks nor syncs.
 
 use super::{Engine, Stopwatch, subnets_of};
-use crate::conntrack;
 use crate::dnsmasq::Wanted;
 use crate::journal::Entry;
 use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, SetNat, SetNatReply};
@@ -71,7 +70,7 @@ impl Engine {
         // The drop is in place, so no new entry can appear behind the sweep.
         let mut flows = 0;
         for subnet in subnets_of(spec).filter(|_| !spec.nat) {
-            flows += conntrack::clear(subnet)?;
+            flows += self.conntrack.clear(subnet)?;
         }
         let upstream = self.uplink.dns_servers();
         if let (Some(dhcp), Some(service)) = (&spec.dhcp, self.dns.get(&spec.name))

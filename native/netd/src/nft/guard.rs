@@ -18,7 +18,7 @@ use super::guard_ruleset::{
 use super::message::{BRIDGE, Table, encode_element, raw_elements};
 use super::ruleset::Chain;
 use super::socket::{Message, Socket};
-use super::{Error, Result, plan_rules, read_chains, read_rules, rules_of};
+use super::{Error, Result, delete_table, plan_rules, read_chains, read_rules, rules_of};
 
 /// Elements in one message: its length is a number of 16 bits.
 const AT_ONCE: usize = 500;
@@ -121,12 +121,7 @@ impl Guard {
 
     /// Removes the whole table; fine if it is not there. True when it was.
     pub fn delete(&mut self) -> Result<bool> {
-        match self.socket.commit(&[self.table.delete()]) {
-            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(false)
-            }
-            done => done.map(|()| true),
-        }
+        delete_table(&mut self.socket, &self.table)
     }
 
     fn hold_once(&mut self, networks: &[GuardNetwork], ports: &[GuardPort]) -> Result<bool> {

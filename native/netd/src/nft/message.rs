@@ -12,6 +12,7 @@ use super::socket::{Message, NFNL_SUBSYS_NFTABLES, NLM_F_APPEND, NLM_F_CREATE};
 pub(crate) const INET: (u8, &str) = (1, "inet");
 pub(crate) const BRIDGE: (u8, &str) = (7, "bridge");
 const NEWTABLE: u16 = 0;
+const GETTABLE: u16 = 1;
 const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
 const GETCHAIN: u16 = 4;
@@ -121,6 +122,11 @@ impl Table {
                 a.be32(2, 0); // flags
             },
         )
+    }
+
+    pub(crate) fn get(&self) -> Message {
+        let operation = format!("look for table {} {}", self.family.1, self.name);
+        self.message(operation, GETTABLE, 0, |_| ())
     }
 
     pub(crate) fn delete(&self) -> Message {

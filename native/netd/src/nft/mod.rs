@@ -271,14 +271,9 @@ impl Filter {
         self.set_interfaces(OPENED, names)
     }
 
-    /// Removes the whole table; fine if it is not there.
-    pub fn delete(&mut self) -> Result<()> {
-        match self.socket.commit(&[self.table.delete()]) {
-            Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(())
-            }
-            done => done,
-        }
+    /// Removes the whole table; fine if it is not there. True when it was.
+    pub fn delete(&mut self) -> Result<bool> {
+        delete_table(&mut self.socket, &self.table)
     }
 
     /// Reads the table back; an absent table is an empty state.
@@ -388,6 +383,21 @@ fn elements_of(bridge: &str) -> [(&'static str, Element); 4] {
 
 /// Rules by chain.
 type Rules = BTreeMap<String, Vec<Vec<Expr>>>;
+
+/// Looks before it deletes: a transaction that the kernel refuses waits until no processor runs the
+/// old rules any more (RCU), which takes longer than all the rest of a network.
+fn delete_table(socket: &mut Socket, table: &Table) -> Result<bool> {
+    if socket.get(&table.get())?.is_none() {
+        return Ok(false);
+    }
+    match socket.commit(&[table.delete()]) {
+        // Somebody was quicker.
+        Err(Error::Kernel { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
+            Ok(false)
+        }
+        done => done.map(|()| true),
+    }
+}
 
 fn read_chains(socket: &mut Socket, table: &Table) -> Result<BTreeSet<String>> {
     let dump = socket.dump(&table.dump_chains())?;
