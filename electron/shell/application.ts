@@ -65,6 +65,8 @@ function endInOrder(seat: CoreSeat): void {
       app.quit();
     };
     setTimeout(finish, closeDeadline);
-    seat.close().then(finish, finish);
+    // In a turn of its own: until this event is over Electron is quitting, and ignores that it is asked to.
+    const later = (): void => void setImmediate(finish);
+    seat.close().then(later, later);
   });
 }

@@ -129,6 +129,14 @@ export const NEEDS = [
     for: ['test'],
     names: { fedora: 'conntrack-tools', arch: 'conntrack-tools', opensuse: 'conntrack-tools' },
   },
+  {
+    debian: 'xvfb',
+    why: 'a display for the window under test',
+    program: 'Xvfb',
+    for: ['test'],
+    names: { fedora: 'xorg-x11-server-Xvfb', arch: 'xorg-server-xvfb', opensuse: 'xorg-x11-server-Xvfb' },
+  },
+  { debian: 'libxss1', why: 'the Electron under test is linked with it', for: ['test'] },
   { debian: 'tcpdump', why: 'the tests look at packets with it', program: 'tcpdump', for: ['test'] },
 ];
 

@@ -4,6 +4,7 @@ import { duration, lastLines, StepError } from '../lib/step.mjs';
 import { packagesStep } from './debian.mjs';
 import { electronStep } from './electron.mjs';
 import { firewallsStep } from './firewalls.mjs';
+import { oldElectronStep } from './old-electron.mjs';
 import { coreStep, microStep, npmStep, rendererStep, rustStep } from './steps.mjs';
 
 /** What a checkout can be made ready for. */
@@ -26,7 +27,7 @@ export async function setUp({ purpose, dryRun = false, goOn = false }) {
   const rust = rustStep();
   const foundations = [packagesStep(purpose, () => !('done' in rust.plan())), npmStep()];
   const builds = [rust, microStep(), coreStep(), rendererStep()];
-  const extras = { start: [electronStep()], test: [firewallsStep()], bench: [] }[purpose];
+  const extras = { start: [electronStep()], test: [firewallsStep(), oldElectronStep()], bench: [] }[purpose];
   const began = performance.now();
   let ready = true;
   try {
