@@ -264,6 +264,25 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./run/recipe.ts')).run,
   },
   {
+    name: 'log',
+    arguments: ['[LAB]'],
+    summary: 'What the network helper did: when, for whom, and the equivalent command',
+    description: [
+      'Shows the last 300 acts for the lab, the oldest first: each change to bridges, addresses, taps, forwarding, the filter, DHCP and DNS, other firewalls and the way out, and each request that was refused, with the rule that said no. Who asked stands with it, or why the helper did it by itself: a firewall that was loaded anew, a way out that moved, a helper that took over from one that was killed.',
+      'LAB is chosen as with --lab of other commands when it is left out. The log is kept when the lab goes down. With --json an array of {id, lab, order, time, network, by: {uid, user, pid, program, client}, cause, what, command, error}; time is in milliseconds since 1970, and either by or cause is null. With --follow as well, one such object on each line.',
+    ],
+    options: [
+      { name: 'follow', short: 'f', text: 'Go on until Ctrl+C with what the helper does next.' },
+      json,
+    ],
+    examples: [
+      ['tapyard log', 'What was done so far.'],
+      ['tapyard log -f', 'Beside another terminal in which you try things.'],
+      ["tapyard log --json | jq -r '.[].command // empty'", 'The commands alone.'],
+    ],
+    load: async () => (await import('./run/log.ts')).run,
+  },
+  {
     name: 'check',
     arguments: [],
     summary: 'What this computer can do, and the fix for what it cannot',

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { ActRow } from './act.ts';
 import { ForwardDefinition, GuestDefinition, NetworkDefinition, NicDefinition, Port } from './lab-file.ts';
 import { bytes, call, gauge, job, table } from './leaf.ts';
 import { GuestName, Ipv4, LabName, NetworkName, Scope } from './names.ts';
@@ -379,6 +380,8 @@ export const contract = {
     guests: table(GuestRow),
     forwards: table(ForwardRow),
     steps: table(StepRow),
+    /** What the network helper did, the last 300 acts of each lab. */
+    acts: table(ActRow),
     jobs: table(JobRow),
   },
   gauges: {

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import type { AbortLike } from '../contract/client.ts';
+import type { ActRow } from '../contract/act.ts';
 import { TapyardError } from '../contract/error.ts';
 import type {
   ForwardRow,
@@ -79,6 +80,7 @@ class LocalCore implements Core {
     guests: new Table<GuestRow>(),
     forwards: new Table<ForwardRow>(),
     steps: new Table<StepRow>(),
+    acts: new Table<ActRow>(),
   };
   /** Labs are opened one after the other, so that two windows do not open one twice. */
   #opening: Promise<unknown> = Promise.resolve();
@@ -146,7 +148,7 @@ class LocalCore implements Core {
       {
         ...known,
         tables: this.#tables,
-        engine: (scope) => new LocalEngine(known.name, scope),
+        engine: (scope, acts) => new LocalEngine(known.name, scope, acts),
         scopeChanged: () => this.#store(),
       },
       loaded,

@@ -6,13 +6,13 @@ import type { contract } from '../../electron/contract/contract.ts';
 
 type TableLeaves = (typeof contract)['tables'];
 
-/** Name of a table of the contract. */
-export type TableName = keyof TableLeaves;
+/** Name of a table that the window always follows: all but the log, which is followed while it is looked at. */
+export type TableName = Exclude<keyof TableLeaves, 'acts'>;
 
 /** The row of a table. */
 export type Row<Name extends TableName> = z.output<TableLeaves[Name]['row']>;
 
-/** Every table of the contract, by id. The maps are replaced, never changed: a reference tells a change. */
+/** Those tables, by id. The maps are replaced, never changed: a reference tells a change. */
 export type Tables = { readonly [Name in TableName]: ReadonlyMap<string, Row<Name>> };
 
 const names = [

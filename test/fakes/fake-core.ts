@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { connect } from '../../electron/contract/connect.ts';
+import type { ActRow } from '../../electron/contract/act.ts';
 import type { Channel, Connection } from '../../electron/contract/client.ts';
 import { serveChannel } from '../../electron/contract/dispatch.ts';
 import { TapyardError } from '../../electron/contract/error.ts';
@@ -60,6 +61,7 @@ export class FakeCore {
   readonly guests: FakeTable<GuestRow>;
   readonly forwards: FakeTable<ForwardRow>;
   readonly jobs = new FakeTable<JobRow>();
+  readonly acts = new FakeTable<ActRow>();
   readonly steps: FakeTable<StepRow>;
   /** Every call that came, as "leaf subject". */
   readonly calls: string[] = [];
@@ -412,6 +414,7 @@ export class FakeCore {
         forwards: this.forwards,
         steps: this.steps,
         jobs: this.jobs,
+        acts: this.acts,
       },
       gauges: {
         rates: new FakeGauge(

@@ -6,6 +6,7 @@ import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { FileProblem } from '../../contract/lab-file.ts';
 import type { Scope } from '../../contract/names.ts';
 import type { ForwardRow, GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../contract/rows.ts';
+import type { ActRow } from '../../contract/act.ts';
 import type { Subscription } from '../../contract/client.ts';
 import { ForwardSet, type WantedForward } from '../forward/forward-set.ts';
 import type { Job } from '../host/jobs.ts';
@@ -28,6 +29,7 @@ import {
   withoutGuest,
   withoutNic,
 } from './edit.ts';
+import { ActLog } from './act-log.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import { GuestSet, guestSpec } from './guest-set.ts';
 import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
@@ -49,6 +51,7 @@ export interface LabTables {
   readonly guests: Table<GuestRow>;
   readonly forwards: Table<ForwardRow>;
   readonly steps: Table<StepRow>;
+  readonly acts: Table<ActRow>;
 }
 
 /** What a lab is made from. */
@@ -59,7 +62,7 @@ export interface LabOptions {
   readonly scope: Scope;
   readonly tables: LabTables;
   /** Makes the engine for a scope. */
-  readonly engine: (scope: Scope) => Engine;
+  readonly engine: (scope: Scope, acts: ActLog) => Engine;
   /** The scope was chosen anew and should be remembered. */
   readonly scopeChanged: () => void;
 }
@@ -73,6 +76,7 @@ export class Lab {
   readonly #forwards: ForwardSet;
   readonly #applied = new Map<string, ResolvedNetwork>();
   readonly #records: StepRecords;
+  readonly #acts: ActLog;
   #engine: Engine;
   #engineSubscription: Subscription;
   #watcher: { close(): void } | undefined;
@@ -102,7 +106,8 @@ export class Lab {
     this.#forwards = new ForwardSet(options.name, () => this.#changed());
     this.#definition = { name: options.name, networks: {}, guests: {} };
     this.#resolved = resolveLab(this.#definition);
-    this.#engine = options.engine(options.scope);
+    this.#acts = new ActLog(options.name, options.tables.acts, () => this.#filterCommand());
+    this.#engine = options.engine(options.scope, this.#acts);
     this.#engineSubscription = this.#engine.onChange(() => this.#changed());
   }
 
@@ -248,7 +253,7 @@ export class Lab {
   #changeScope(scope: Scope): void {
     this.#engineSubscription.close();
     this.#engine.close();
-    this.#engine = this.#options.engine(scope);
+    this.#engine = this.#options.engine(scope, this.#acts);
     this.#engineSubscription = this.#engine.onChange(() => this.#changed());
     this.#settleGuests();
     this.#options.scopeChanged();
@@ -336,7 +341,7 @@ export class Lab {
   async #move(job: Job, scope: Scope, waitReachable: number): Promise<void> {
     const former = this.scope;
     job.progress(`asking for the ${scope} scope`, 0, 0);
-    const next = this.#options.engine(scope);
+    const next = this.#options.engine(scope, this.#acts);
     try {
       const { started } = await next.open();
       try {
@@ -676,6 +681,12 @@ export class Lab {
     return recipeScript(this.#recipeInput());
   }
 
+  /** The recipe tells both tables once, with the first network. */
+  #filterCommand(): string | null {
+    const steps = recipeOf(this.#recipeInput());
+    return steps.find(({ id }) => id.endsWith('/filter'))?.command ?? null;
+  }
+
   #recipeInput(): RecipeInput {
     const argv = new Map<string, readonly string[]>();
     for (const [name, { status }] of this.guests) if (status.argv) argv.set(name, status.argv);
@@ -766,6 +777,7 @@ export class Lab {
     const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
     for (const table of [tables.guests, tables.forwards, tables.networks, tables.links, tables.steps])
       table.replace([], mine);
+    this.#acts.close();
     tables.labs.delete(this.name);
   }
 }

@@ -15,6 +15,7 @@ import type { NetdClient } from '../net/netd-client.ts';
 import { connectNetd, ensureNetd, netdDir, netdLeftSomething, netdSocket } from '../net/netd-process.ts';
 import type { NetdEvent, NetdReply } from '../net/netd-protocol.ts';
 import { networkIn, type Picture, pictureOf, withEvent } from '../net/picture.ts';
+import type { ActLog } from './act-log.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import type { ResolvedNetwork } from './resolve.ts';
 import { SharedNetd } from './shared-netd.ts';
@@ -33,6 +34,7 @@ type Failures = NetdReply<'shutdown'>['failed'];
 export class LocalEngine implements Engine {
   readonly scope: Scope;
   readonly #lab: string;
+  readonly #acts: Pick<ActLog, 'take'>;
   readonly #listeners = new Set<() => void>();
   #client: NetdClient | undefined;
   #opening: Promise<{ started: boolean }> | undefined;
@@ -42,9 +44,11 @@ export class LocalEngine implements Engine {
   #shared: SharedNetd | undefined;
   #closed = false;
 
-  constructor(lab: string, scope: Scope) {
+  /** @param acts is told what netd did, as often as netd tells it */
+  constructor(lab: string, scope: Scope, acts: Pick<ActLog, 'take'>) {
     this.#lab = lab;
     this.scope = scope;
+    this.#acts = acts;
   }
 
   get picture(): Picture | null {
@@ -173,6 +177,7 @@ export class LocalEngine implements Engine {
       if (lab !== this.#lab) continue;
       failed.push(...(await client.request('remove_network', { lab, network: name })).failed);
     }
+    await this.#readActs(client);
     client.close();
     return failed;
   }
@@ -210,13 +215,27 @@ export class LocalEngine implements Engine {
       throw error;
     }
     for (const event of early) picture = withEvent(picture, event);
-    client.onEvent = (event) => this.#event(event);
+    client.onEvent = (event) => {
+      if (event.event === 'acts') this.#acts.take(event.acts, client.hello.instance);
+      else this.#event(event);
+    };
+    await this.#readActs(client);
     this.#client = client;
     this.#netd.connected(client);
     this.#picture = picture;
     this.#failure = null;
     void client.closed.then((reason) => this.#lost(client, reason));
     this.#tell();
+  }
+
+  /** All that netd remembers: it may have worked while no core looked on. */
+  async #readActs(client: NetdClient): Promise<void> {
+    try {
+      const { acts } = await client.request('acts', {});
+      this.#acts.take(acts, client.hello.instance);
+    } catch {
+      // One that is older, or goes just now: what is missing is a record.
+    }
   }
 
   /** Waits until `seen`, at most {@link eventDeadline}: then the rows tell what is not as it should be. */

@@ -15,17 +15,13 @@ const deadlines: Readonly<Record<NetdVerb, number>> = {
   set_nat: 10_000,
   observe: 10_000,
   counters: 5_000,
+  acts: 5_000,
   shutdown: 30_000,
 };
 
 interface Waiting {
   readonly settle: (result: { ok: unknown } | { error: TapyardError }) => void;
 }
-
-/** What to do about refusals that netd makes before it knows who asks for what. */
-const hints: Readonly<Record<string, string>> = {
-  NOT_ALLOWED: 'Only its owner and root may talk to it: run Tapyard as the user who brought the lab up.',
-};
 
 /** A connection to netd. Every failure is a {@link TapyardError}; nothing waits without a deadline. */
 export class NetdClient {
@@ -168,8 +164,7 @@ export class NetdClient {
       return;
     }
     if ('error' in line) {
-      const hint = line.error.hint ?? hints[line.error.code];
-      const error = TapyardError.fromData(hint === undefined ? line.error : { ...line.error, hint });
+      const error = TapyardError.fromData(line.error);
       if (line.id === null) this.#end(error);
       else this.#settle(line.id, { error });
     } else this.#settle(line.id, { ok: line.ok });

@@ -3,6 +3,7 @@ import { ErrorData } from '../../contract/error.ts';
 import { NetworkMode } from '../../contract/lab-file.ts';
 import { GuestName, LabName, NetworkName, Scope } from '../../contract/names.ts';
 import { z } from '../../contract/zod.ts';
+import { NetdAct } from './netd-acts.ts';
 
 /*
  * docs/netd-protocol.md as schemas of what netd sends. Unknown keys are dropped, not refused: a newer netd
@@ -129,6 +130,7 @@ export const NetdEvent = z.discriminatedUnion('event', [
     del: z.array(z.object({ lab: LabName, name: NetworkName })),
   }),
   z.object({ event: z.literal('uplink'), uplink: NetdUplink }),
+  z.object({ event: z.literal('acts'), acts: z.array(NetdAct) }),
 ]);
 export type NetdEvent = z.infer<typeof NetdEvent>;
 
@@ -164,6 +166,7 @@ const replies = {
     ),
     flows: count,
   }),
+  acts: z.object({ acts: z.array(NetdAct) }),
   shutdown: Removed,
 } as const;
 
@@ -185,6 +188,7 @@ export const readReply: { readonly [Verb in NetdVerb]: (value: unknown) => NetdR
   set_nat: reader(replies.set_nat),
   observe: reader(replies.observe),
   counters: reader(replies.counters),
+  acts: reader(replies.acts),
   shutdown: reader(replies.shutdown),
 };
 
@@ -223,6 +227,7 @@ export interface NetdArgs {
   readonly set_nat: { readonly lab: string; readonly network: string; readonly nat: boolean };
   readonly observe: Readonly<Record<string, never>>;
   readonly counters: Readonly<Record<string, never>>;
+  readonly acts: Readonly<Record<string, never>>;
   readonly shutdown: Readonly<Record<string, never>>;
 }
 

@@ -47,8 +47,10 @@ export function withEvent(picture: Picture, event: NetdEvent): Picture {
       return { ...picture, networks };
     }
     case 'uplink':
-    default:
       return { ...picture, uplink: event.uplink };
+    case 'acts':
+    default:
+      return picture;
   }
 }
 

@@ -2,6 +2,7 @@
 //! netd: see `docs/netd-protocol.md`.
 mod access;
 mod accounts;
+pub mod acts;
 pub mod announce;
 pub mod args;
 pub mod confine;

@@ -272,7 +272,7 @@ fn a_refused_transaction_changes_nothing_and_says_what() {
     let error = filter.add_network(&br0(true)).unwrap_err().to_string();
     assert_eq!(
         error,
-        "add chain out_br0: No such file or directory (os error 2)"
+        "add chain inet tapyard_1000 out_br0: No such file or directory (os error 2)"
     );
     assert_eq!(run("nft", &["list", "ruleset"]), "");
     // A set of ours with another type: the whole transaction is refused.

@@ -2,9 +2,9 @@
 //! A small blocking client: one request at a time, a deadline on every wait.
 
 use crate::{
-    ClientKind, Code, Error, Hello, HelloReply, LineReader, Link, MAX_REPLY, MAX_REQUEST, Network,
-    NetworkRef, PROTOCOL, Reply, Request, Result, Uplink, Verb, recv_with_fds, send_with_fds,
-    to_line,
+    Act, ClientKind, Code, Error, Hello, HelloReply, LineReader, Link, MAX_REPLY, MAX_REQUEST,
+    Network, NetworkRef, PROTOCOL, Reply, Request, Result, Uplink, Verb, recv_with_fds,
+    send_with_fds, to_line,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -37,6 +37,11 @@ pub enum Event {
     Uplink {
         /// As it is now.
         uplink: Uplink,
+    },
+    /// netd did something.
+    Acts {
+        /// The oldest first.
+        acts: Vec<Act>,
     },
 }
 

@@ -5,6 +5,7 @@
 //! ranges), so code that holds one of them needs no further check of a single field. What
 //! concerns several fields at once is in [`NetworkSpec::check`].
 
+mod acts;
 mod client;
 mod error;
 mod fds;
@@ -13,6 +14,7 @@ mod names;
 mod types;
 mod verbs;
 
+pub use acts::{Act, Acts, ActsReply, Asker, RecipeStep};
 pub use client::{Client, Event};
 pub use error::{Code, Error, Result};
 pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TapyardError } from '../../../electron/contract/error.ts';
+import type { ActRow } from '../../../electron/contract/act.ts';
 import type {
   ForwardRow,
   GuestRow,
@@ -63,6 +64,7 @@ describe('a lab that is down', () => {
     guests: new Table<GuestRow>(),
     forwards: new Table<ForwardRow>(),
     steps: new Table<StepRow>(),
+    acts: new Table<ActRow>(),
   };
   const row = (): LabRow | undefined => tables.labs.get('seed');
   const until = async (what: () => boolean): Promise<void> => {
@@ -84,7 +86,7 @@ describe('a lab that is down', () => {
       file,
       scope: 'private',
       tables,
-      engine: (scope) => new (scope === 'host' ? DeniedEngine : LocalEngine)('seed', scope),
+      engine: (scope, acts) => new (scope === 'host' ? DeniedEngine : LocalEngine)('seed', scope, acts),
       scopeChanged: () => scopes.push(lab.scope),
     });
   });

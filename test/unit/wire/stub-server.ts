@@ -85,6 +85,7 @@ export function stubServer(): Server {
       forwards: new StubTable(),
       steps: new StubTable(),
       jobs: new StubTable(),
+      acts: new StubTable(),
     },
     gauges: { rates: new StubGauge(), flows: new StubGauge(), tails: new StubGauge(), cpu: new StubGauge() },
     consoles: { serial: refuse, screen: refuse },

@@ -5,6 +5,7 @@
 mod config;
 pub mod leases;
 
+use crate::acts;
 use crate::confine;
 use crate::execute::{Become, Program};
 use crate::process::{Identity, Process};
@@ -80,7 +81,7 @@ impl Dnsmasq {
         remove_if_there(&pid_file).map_err(failed)?;
         let record = File::create(directory.join(PROCESS)).map_err(failed)?;
         // Its last words go to memory: it outlives netd, and a pipe would not.
-        let words = rustix::fs::memfd_create("dnsmasq", MemfdFlags::CLOEXEC)
+        let said = rustix::fs::memfd_create("dnsmasq", MemfdFlags::CLOEXEC)
             .map(File::from)
             .map_err(|e| failed(e.into()))?;
         // Its pid file will be news there.
@@ -91,32 +92,31 @@ impl Dnsmasq {
         };
         let written = watch().map_err(failed)?;
         let (stdin, gate) = io::pipe().map_err(failed)?;
-        let program = Program::new(
-            &program,
-            "dnsmasq",
-            config::arguments(wanted.network, wanted.dhcp, directory),
-        )
-        .map_err(failed)?;
+        let arguments = config::arguments(wanted.network, wanted.dhcp, directory);
+        let words = arguments.iter().map(|word| word.to_string_lossy());
+        let command = acts::shell(["dnsmasq".into()].into_iter().chain(words));
+        let program = Program::new(&program, "dnsmasq", arguments).map_err(failed)?;
         let program = program.prepare();
         // SAFETY: the child makes system calls only, on what lives here, until it is dnsmasq.
         let child = match unsafe { libc::fork() } {
             -1 => return Err(failed(io::Error::last_os_error())),
             0 => {
-                become_dnsmasq(&program, stdin.as_fd(), words.as_fd(), record.as_fd());
+                become_dnsmasq(&program, stdin.as_fd(), said.as_fd(), record.as_fd());
                 // SAFETY: _exit does not return and touches no memory.
                 unsafe { libc::_exit(127) }
             }
             pid => pid,
         };
         let held = Pid::from_raw(child).and_then(Process::child);
-        let process = held.ok_or_else(|| self::failed(name, &last_words(&words)))?;
+        let process = held.ok_or_else(|| self::failed(name, &last_words(&said)))?;
         Ok(Starting {
             dnsmasq: Dnsmasq {
                 directory: directory.to_owned(),
                 process,
             },
             name: name.to_owned(),
-            words,
+            command,
+            words: said,
             pid_file,
             written,
             gate: Some(gate),
@@ -194,6 +194,8 @@ impl Dnsmasq {
 pub struct Starting {
     dnsmasq: Dnsmasq,
     name: String,
+    /// In words for a shell.
+    command: String,
     words: File,
     pid_file: PathBuf,
     /// Readable when a file was made in its directory.
@@ -208,6 +210,11 @@ impl Starting {
     /// then it is the next netd's.
     pub fn open_gate(&mut self) {
         self.gate = None;
+    }
+
+    /// The command line that it was started with.
+    pub fn command(&self) -> &str {
+        &self.command
     }
 
     /// Waits until it has bound its sockets: only then does it write its pid file.

@@ -2,6 +2,7 @@
 //! A door of firewalld's: the bridge in a zone that lets through, for as long as firewalld runs and
 //! is not reloaded. It is asked over the system bus and answers when it has done it.
 
+use crate::acts::deed;
 use crate::dbus::{Arguments, BUS, Bus, Message, Method};
 use std::collections::BTreeMap;
 use std::io;
@@ -82,6 +83,9 @@ impl Firewalld {
     /// firewalld cannot be asked.
     pub(super) fn ask(&mut self, name: &NetworkName, zone: &str, now: Instant) -> bool {
         let asked = self.call("addInterface", zone, name);
+        let what = format!("asked firewalld for {name} in its zone {zone}");
+        let command = format!("firewall-cmd --zone={zone} --add-interface={name}");
+        let asked = deed(what).command(command).told(asked);
         let asked = asked.map_or(Asked::Refused, |serial| Asked::Pending(serial, now));
         self.asked.insert(name.clone(), asked);
         asked != Asked::Refused
@@ -141,8 +145,15 @@ impl Firewalld {
         if done.as_ref().is_err_and(|error| !is_late(error)) {
             done = self.try_remove(name, zone, patience);
         }
+        let deed = deed(format!("took {name} out of firewalld's zone {zone}"));
+        let deed = deed.command(format!(
+            "firewall-cmd --zone={zone} --remove-interface={name}"
+        ));
         match done {
-            Ok(Ok(_)) => Ok(true),
+            Ok(Ok(_)) => {
+                deed.done();
+                Ok(true)
+            }
             Ok(Err((error, text))) if is_gone(&error, &text) => Ok(false),
             Ok(Err((_, text))) => Err(not_removed(name, zone, &text)),
             // Without a bus there is no firewalld, and nobody holds the zone.

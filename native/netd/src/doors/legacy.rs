@@ -9,6 +9,7 @@ use super::Wanted;
 use super::judge::Rules;
 use super::rule::{Decision, Name, Rule, Test};
 use super::tables::{Base, Family, Hook, Table};
+use crate::acts::{self, Told, deed};
 use crate::programs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
@@ -156,6 +157,16 @@ impl Legacy {
         let mut command = Command::new(program);
         command.args(["-w", "2"]).args(args).env_clear();
         let done = run(command).map_err(|e| format!("{PROGRAM} {}: {e}", args.join(" ")));
+        if args.first().is_some_and(|arg| *arg != "-S") {
+            let what = match args.first() {
+                Some(&"-I") => "let a network through the old iptables",
+                _ => "took an accept out of the old iptables",
+            };
+            deed(what)
+                .command(acts::shell([PROGRAM].iter().chain(args)))
+                .told(done.as_ref().map_err(Told::told))
+                .ok();
+        }
         self.missed |= done.as_ref().is_err_and(|why| why.contains(HELD));
         done
     }
@@ -457,6 +468,7 @@ mod tests {
     fn our_own_rules_come_back_by_their_label() {
         let label = "tapyard:0:seed:br0";
         let network = Wanted {
+            lab: "seed".parse().unwrap(),
             name: "br0".parse().unwrap(),
             label: label.to_owned(),
             mode: Mode::Nat,

@@ -15,6 +15,7 @@ mod tables;
 
 pub use nft::Chain;
 
+use crate::acts::{self, Told, deed};
 use crate::journal::{Entry, Journal};
 use crate::nft::socket::{Message, Socket};
 use firewalld::{Firewalld, Progress};
@@ -26,7 +27,9 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 use tables::{Base, Family, Hook, Table, Tables};
-use tapyard_protocol::{Code, Door, DoorState, Error, Firewall, Mode, NetworkName, Result};
+use tapyard_protocol::{
+    Code, Door, DoorState, Error, Firewall, LabName, Mode, NetworkName, Result,
+};
 
 const DOCKER_USER: &str = "DOCKER-USER";
 
@@ -45,6 +48,8 @@ pub enum Place {
 /// A network that is to get through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// Its lab.
+    pub lab: LabName,
     /// Its name and its bridge's.
     pub name: NetworkName,
     /// The label of its objects, which is the comment of its rules.
@@ -122,6 +127,7 @@ impl Doors {
         let mut tables = tables::read(&mut self.socket)?;
         let mut changed = false;
         for network in wanted {
+            let _about = acts::about(&network.lab, &network.name);
             let mut look = Look {
                 network,
                 journal,
@@ -238,13 +244,26 @@ impl Doors {
             .collect();
         plan.extend(nft::open(at, hook, look.network));
         let done = self.socket.commit(&plan);
-        done.map_err(|error| error.to_string())
+        deed(format!("let {} through {at}", look.network.name))
+            .command(nft::command(at, hook, look.network).replace("; ", "\n"))
+            .told(done)
+            .map_err(|error| error.to_string())
     }
 
     fn remove_rules(&mut self, at: &Chain, label: &str) -> Result<bool> {
         let handles = nft::labelled(&mut self.socket, at, label)?;
         let plan: Vec<Message> = handles.iter().map(|h| nft::remove(at, *h)).collect();
-        match self.socket.commit(&plan) {
+        let done = self.socket.commit(&plan);
+        if !plan.is_empty() {
+            let commands = handles.iter();
+            let commands = commands.map(|handle| format!("nft delete rule {at} handle {handle}"));
+            let commands: Vec<String> = commands.collect();
+            deed(format!("took the accepts out of {at}"))
+                .command(commands.join("\n"))
+                .told(done.as_ref().map_err(Told::told))
+                .ok();
+        }
+        match done {
             // Somebody else was quicker.
             Err(error)
                 if tables::is_gone(&error)

@@ -5,6 +5,7 @@
 //! nothing that the user could not ask for now.
 
 use super::Engine;
+use crate::acts::{self, deed};
 use crate::journal::{Entry, Recorded, bridge_addresses};
 use crate::rtnl::AddressFamily;
 use tapyard_protocol::{NetworkSpec, Removed, Result, Scope};
@@ -13,20 +14,30 @@ impl Engine {
     /// Takes over what a netd before this one made. What fails is logged: the core sees the
     /// difference and applies again. What may not be any more is taken down.
     pub(super) fn adopt(&mut self) {
+        let _by = acts::by_itself("it takes over from a helper before it");
         self.forget_unproved();
         self.sweep_dns();
         // All are asked before any is made: whatever is made holds all that is recorded.
         for recorded in self.recorded() {
+            let _about = acts::about(&recorded.lab, &recorded.spec.name);
             if !recorded.removing
                 && let Err(error) = self.check_recorded(&recorded)
             {
                 let name = recorded.spec.name;
                 eprintln!("adopt {name}: {error}");
+                deed(format!(
+                    "refused to go on with {name}, which the journal tells of"
+                ))
+                .failed(error);
                 self.journal.note(Entry::Removing { name });
             }
         }
         for recorded in self.recorded() {
             let name = &recorded.spec.name;
+            let _about = acts::about(&recorded.lab, name);
+            if !recorded.removing {
+                deed(format!("took over {name} from a helper before this one")).done();
+            }
             if let Err(error) = self.adopt_dns(name) {
                 eprintln!("adopt {name}: {error}");
             }

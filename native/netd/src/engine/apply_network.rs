@@ -4,6 +4,7 @@
 use super::guard::is_guarded;
 use super::supervise::Pending;
 use super::{Engine, Stopwatch, subnets_of};
+use crate::acts;
 use crate::journal::{Entry, Recorded};
 use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
@@ -14,6 +15,7 @@ impl Engine {
     /// See the protocol page.
     pub fn apply_network(&mut self, args: ApplyNetwork) -> Result<ApplyNetworkReply> {
         let ApplyNetwork { lab, network: spec } = args;
+        let _about = acts::about(&lab, &spec.name);
         self.check_lab(&lab)?;
         spec.check()?;
         self.check_mode(&spec)?;
@@ -36,7 +38,7 @@ impl Engine {
             // What was masqueraded goes on so, and what was not leaves with a private source.
             if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
                 for subnet in subnets_of(&before.spec) {
-                    self.conntrack.clear(subnet)?;
+                    self.clear_connections(subnet)?;
                 }
             }
             Ok((steps, self.verify(&lab, &spec)?))

@@ -2,6 +2,7 @@
 //! A network's bridge: made, adjusted, given its address, switched on, removed.
 
 use super::{Engine, label};
+use crate::acts::deed;
 use crate::journal::{Recorded, bridge_addresses};
 use crate::rtnl::{AddressFamily, BridgeOptions, Counters, LinkChange, LinkInfo, NewBridge};
 use ipnet::IpNet;
@@ -12,6 +13,8 @@ use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
 /// gets one of these: making and labelling travel in one message (see [`Rtnl::add_bridge`]), and
 /// where the number is somebody else's by then, the label would be as well.
 const NUMBERS: std::ops::Range<u32> = 1 << 20..1 << 28;
+/// As [`BridgeOptions`] has them, in the words of ip-link(8).
+const BRIDGE_OPTIONS: &str = "stp_state 0 forward_delay 0 no_linklocal_learn 1";
 /// So many are tried.
 const NUMBER_TRIES: u32 = 8;
 
@@ -37,7 +40,15 @@ impl Engine {
         };
         let changed = change.mac.is_some() || change.mtu.is_some() || change.bridge_defaults;
         if changed {
-            self.rtnl.change_link(link.ifindex, name, &change)?;
+            let mac = change.mac.map(|_| format!(" address {}", spec.mac));
+            let mtu = change.mtu.map(|mtu| format!(" mtu {mtu}"));
+            let options = change
+                .bridge_defaults
+                .then(|| format!(" type bridge {BRIDGE_OPTIONS}"));
+            let words = [mac, mtu, options].map(Option::unwrap_or_default).concat();
+            deed(format!("set up bridge {name} anew"))
+                .command(format!("ip link set {name}{words}"))
+                .told(self.rtnl.change_link(link.ifindex, name, &change))?;
         }
         let held = self.hold_ports(lab, spec, link.ifindex, spec.mtu.get())?;
         Ok((link.ifindex, changed || held))
@@ -61,7 +72,13 @@ impl Engine {
                 ..LinkChange::default()
             };
             if change.mtu.is_some() || change.master.is_some() {
-                self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
+                let (name, network) = (&tap.name, &spec.name);
+                let mtu = change.mtu.map(|mtu| format!(" mtu {mtu}"));
+                let master = change.master.map(|_| format!(" master {network}"));
+                let words = [mtu, master].map(Option::unwrap_or_default).concat();
+                deed(format!("made {name} fit its bridge {network}"))
+                    .command(format!("ip link set {name}{words}"))
+                    .told(self.rtnl.change_link(tap.ifindex, name, &change))?;
                 changed = true;
             }
         }
@@ -81,8 +98,17 @@ impl Engine {
                 mtu: spec.mtu.get(),
                 alias: &alias,
             };
-            match self.rtnl.add_bridge(&bridge) {
-                Ok(()) => return Ok(ifindex),
+            let made = self.rtnl.add_bridge(&bridge);
+            let (name, mac, mtu) = (&spec.name, spec.mac, spec.mtu.get());
+            let deed = deed(format!("made bridge {name}")).command(format!(
+                "ip link add {name} address {mac} mtu {mtu} type bridge {BRIDGE_OPTIONS}\n\
+                 ip link set {name} alias {alias}"
+            ));
+            match made {
+                Ok(()) => {
+                    deed.done();
+                    return Ok(ifindex);
+                }
                 // The kernel tells a number that is taken with the same words as a name.
                 Err(error)
                     if matches!(error.errno, Errno::BUSY | Errno::EXIST)
@@ -90,11 +116,14 @@ impl Engine {
                         && self.rtnl.link_named(&spec.name)?.is_none() => {}
                 Err(error) if error.errno == Errno::EXIST => {
                     let error = Error::from(error);
-                    return Err(Error::new(Code::NameTaken, error.message)
+                    let error = Error::new(Code::NameTaken, error.message)
                         .hint("Somebody made an interface of that name just now; try again.")
-                        .subject(spec.name.as_str()));
+                        .subject(spec.name.as_str());
+                    return deed.told(Err(error));
                 }
-                Err(error) => return Err(Error::from(error).subject(spec.name.as_str())),
+                Err(error) => {
+                    return deed.told(Err(Error::from(error).subject(spec.name.as_str())));
+                }
             }
         }
     }
@@ -124,12 +153,20 @@ impl Engine {
         let recorded = self.journal.state().networks.get(&spec.name);
         for former in recorded.into_iter().flat_map(|r| &r.formers) {
             if there.contains(former) {
-                self.rtnl.delete_address(ifindex, *former)?;
+                deed(format!("took {} from {}", former.addr(), spec.name))
+                    .command(format!("ip addr del {former} dev {}", spec.name))
+                    .told(self.rtnl.delete_address(ifindex, *former))?;
                 changed = true;
             }
         }
         for address in wanted.iter().filter(|address| !there.contains(address)) {
-            self.rtnl.add_address(ifindex, *address)?;
+            let command = match address {
+                IpNet::V4(_) => format!("ip addr add {address} brd + dev {}", spec.name),
+                IpNet::V6(_) => format!("ip addr add {address} dev {} nodad", spec.name),
+            };
+            deed(format!("gave {} the address {}", spec.name, address.addr()))
+                .command(command)
+                .told(self.rtnl.add_address(ifindex, *address))?;
             changed = true;
         }
         Ok(changed)
@@ -149,7 +186,9 @@ impl Engine {
             up: Some(true),
             ..LinkChange::default()
         };
-        self.rtnl.change_link(ifindex, &spec.name, &change)?;
+        deed(format!("switched {} on", spec.name))
+            .command(format!("ip link set {} up", spec.name))
+            .told(self.rtnl.change_link(ifindex, &spec.name, &change))?;
         Ok(true)
     }
 
@@ -159,17 +198,18 @@ impl Engine {
         let Some(link) = self.rtnl.link_named(name)? else {
             return Ok(false);
         };
+        let deed = deed(format!("removed bridge {name}")).command(format!("ip link del {name}"));
         if !self.is_our_bridge(&link, &recorded.lab, &recorded.spec) {
-            return Err(Error::new(
+            return deed.told(Err(Error::new(
                 Code::NameTaken,
                 format!("{name} does not carry our label any more, so it stays"),
             )
             .hint(format!(
                 "If it is of no use to anybody: ip link delete {name}"
             ))
-            .subject(name));
+            .subject(name)));
         }
-        self.rtnl.delete_link(link.ifindex, name)?;
+        deed.told(self.rtnl.delete_link(link.ifindex, name))?;
         Ok(true)
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{Engine, Stopwatch};
 use crate::access;
+use crate::acts::deed;
 use crate::journal::Recorded;
 use crate::rtnl::{AddressFamily, LinkChange, LinkInfo};
 use std::path::Path;
@@ -114,7 +115,10 @@ impl Engine {
                 master: Some(0),
                 ..LinkChange::default()
             };
-            self.rtnl.change_link(tap.ifindex, &tap.name, &change)?;
+            let (name, bridge) = (&tap.name, bridge_name(&recorded.spec));
+            deed(format!("took {name} off the bridge {bridge}"))
+                .command(format!("ip link set {name} nomaster"))
+                .told(self.rtnl.change_link(tap.ifindex, name, &change))?;
         }
         Ok(())
     }

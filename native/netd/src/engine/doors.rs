@@ -22,6 +22,7 @@ impl Engine {
             .filter(|network| !network.removing && network.spec.mode != Mode::Bridged)
             .filter(|network| only.is_none_or(|name| *name == network.spec.name))
             .map(|network| Wanted {
+                lab: network.lab.clone(),
                 name: network.spec.name.clone(),
                 label: self.label_of(network),
                 mode: network.spec.mode,

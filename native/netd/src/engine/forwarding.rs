@@ -5,9 +5,11 @@
 //! stops forwarding before they go.
 
 use super::Engine;
+use crate::acts::deed;
 use crate::journal::{Entry, Recorded};
 use crate::nft::{self, FilterState, NetworkRules};
 use crate::sysctl;
+use std::io;
 use std::time::{Duration, Instant};
 use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Subnet6};
 
@@ -114,7 +116,7 @@ impl Engine {
     pub(super) fn close6(&mut self, device: String) -> Result<()> {
         if !sysctl::is_router6()
             && sysctl::forwarding6(&device).unwrap_or(false)
-            && let Err(e) = sysctl::set_forwarding6(&device, false)
+            && let Err(e) = switch6(&device, false)
         {
             let what = format!("switch IPv6 forwarding of {device} off");
             return Err(Error::kernel(what, &e)
@@ -134,7 +136,7 @@ impl Engine {
         // The interface may be gone, and with it what was switched.
         if !sysctl::is_router()
             && sysctl::forwarding(&device).unwrap_or(false)
-            && let Err(e) = sysctl::set_forwarding(&device, false)
+            && let Err(e) = switch(&device, false)
         {
             return Err(
                 Error::kernel(format!("switch forwarding of {device} off"), &e)
@@ -199,7 +201,7 @@ impl Engine {
             match sysctl::forwarding(device) {
                 Ok(on) if on == wanted => {}
                 Ok(_) => {
-                    sysctl::set_forwarding(device, wanted).map_err(|e| {
+                    switch(device, wanted).map_err(|e| {
                         let to = if wanted { "on" } else { "off" };
                         Error::kernel(format!("switch forwarding of {device} {to}"), &e)
                             .subject(device)
@@ -229,7 +231,7 @@ impl Engine {
         for (device, wanted) in bridges.chain(opened) {
             // An older kernel has no such file, a bridge may be gone: neither is told here.
             if sysctl::forwarding6(device).is_ok_and(|on| on != wanted) {
-                sysctl::set_forwarding6(device, wanted).map_err(|e| {
+                switch6(device, wanted).map_err(|e| {
                     Error::kernel(format!("switch IPv6 forwarding of {device}"), &e).subject(device)
                 })?;
                 changed = true;
@@ -262,6 +264,24 @@ impl Engine {
             FilterState::default()
         })
     }
+}
+
+fn switch(device: &str, on: bool) -> io::Result<()> {
+    let (state, value) = if on { ("on", 1) } else { ("off", 0) };
+    deed(format!("switched forwarding of {device} {state}"))
+        .command(format!(
+            "echo {value} > /proc/sys/net/ipv4/conf/{device}/forwarding"
+        ))
+        .told(sysctl::set_forwarding(device, on))
+}
+
+fn switch6(device: &str, on: bool) -> io::Result<()> {
+    let (state, value) = if on { ("on", 1) } else { ("off", 0) };
+    deed(format!("switched IPv6 forwarding of {device} {state}"))
+        .command(format!(
+            "echo {value} > /proc/sys/net/ipv6/conf/{device}/force_forwarding"
+        ))
+        .told(sysctl::set_forwarding6(device, on))
 }
 
 /// What the filter is to let pass of a network; none where it is bridged: what goes over

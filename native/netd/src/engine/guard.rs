@@ -2,13 +2,14 @@
 //! Anti-spoofing: which addresses each tap may send with, told to the guard.
 
 use super::{Engine, label};
+use crate::acts::deed;
 use crate::dnsmasq::read_leases;
 use crate::nft::{GuardNetwork, GuardPort};
 use crate::rtnl::{Counters, LinkInfo};
 use ipnet::Ipv6Net;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use tapyard_protocol::{NetworkName, NetworkSpec, Result, Subnet6};
+use tapyard_protocol::{Mac, NetworkName, NetworkSpec, RecipeStep, Result, Subnet6};
 
 /// IPv6 link-local addresses (RFC 4291, 2.5.6).
 const LINK_LOCAL: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
@@ -40,7 +41,7 @@ impl Engine {
             .collect();
         if networks.is_empty() {
             self.guarded.clear();
-            return Ok(self.guard.delete()?);
+            return self.delete_guard();
         }
         let links = self.rtnl.links(Counters::Skip)?;
         self.guarded = links
@@ -48,14 +49,36 @@ impl Engine {
             .filter_map(|link| self.as_guarded(link))
             .collect();
         let ports = self.guard_ports();
-        Ok(self.guard.hold(&networks, &ports)?)
+        let held = self.guard.hold(&networks, &ports);
+        if matches!(held, Ok(false)) {
+            return Ok(false);
+        }
+        let deed = deed("set up the guard against spoofing").recipe(RecipeStep::Filter);
+        Ok(deed.told(held)?)
+    }
+
+    /// True when there was one.
+    pub(super) fn delete_guard(&mut self) -> Result<bool> {
+        let deleted = self.guard.delete();
+        if matches!(deleted, Ok(false)) {
+            return Ok(false);
+        }
+        let table = format!("bridge {}", self.table);
+        Ok(deed("removed the guard against spoofing")
+            .command(format!("nft delete table {table}"))
+            .told(deleted)?)
     }
 
     /// Leases came or went. Done at once: a guest uses its address as soon as it has it.
     pub(super) fn hold_guarded_addresses(&mut self) -> Result<()> {
         if !self.guarded.is_empty() {
             let ports = self.guard_ports();
-            self.guard.hold_addresses(&ports)?;
+            let held = self.guard.hold_addresses(&ports);
+            if !matches!(held, Ok(false)) {
+                deed("let guests send with the addresses that they have leased")
+                    .recipe(RecipeStep::Filter)
+                    .told(held)?;
+            }
         }
         Ok(())
     }
@@ -65,7 +88,8 @@ impl Engine {
         &mut self,
         spec: &NetworkSpec,
         ifindex: u32,
-        mac: [u8; 6],
+        name: &str,
+        mac: Mac,
     ) -> Result<()> {
         if !is_guarded(spec) {
             return Ok(());
@@ -73,11 +97,14 @@ impl Engine {
         let tap = GuardedTap {
             ifindex,
             network: spec.name.clone(),
-            mac,
+            mac: mac.bytes(),
         };
         let port = guard_port(&tap, spec, &self.leases_of(spec));
         self.guarded.push(tap);
-        if let Err(error) = self.guard.add_port(&port) {
+        let added = deed(format!("let {name} send with its own addresses only"))
+            .command(guard_command(&self.table, name, mac, &port))
+            .told(self.guard.add_port(&port));
+        if let Err(error) = added {
             // Somebody flushed the ruleset: then all of it is written.
             eprintln!(
                 "guard a tap of {}: {error}; writing the guard anew",
@@ -135,6 +162,25 @@ impl Engine {
             BTreeSet::new()
         })
     }
+}
+
+/// [`Guard::add_port`] in nft's words.
+fn guard_command(table: &str, tap: &str, mac: Mac, port: &GuardPort) -> String {
+    let chaddr = mac.bytes().map(|byte| format!("{byte:02x}")).concat();
+    let add = |set: &str, element: String| {
+        format!(r#"nft add element bridge {table} {set} '{{ "{tap}"{element} }}'"#)
+    };
+    let mut lines = vec![
+        add("macs", format!(" . {mac}")),
+        add("chaddrs", format!(" . 0x{chaddr}")),
+    ];
+    let addresses = port.addresses.iter();
+    lines.extend(addresses.map(|address| add("addresses", format!(" . {mac} . {address}"))));
+    for map in ["source", "target"] {
+        lines.push(add(map, format!(" : jump {map}_{}", port.bridge)));
+    }
+    lines.push(add("guarded", String::new()));
+    lines.join("\n")
 }
 
 /// The reservation, and what is leased: one that was given before the reservation was made stays

@@ -25,6 +25,7 @@ mod watch;
 pub use dial::Dialling;
 pub use observe::changes;
 
+use crate::acts::{self, Told, deed};
 use crate::conntrack::Conntrack;
 use crate::directory::Directory;
 use crate::doors::Doors;
@@ -59,6 +60,16 @@ pub struct Identity {
     pub owner_uid_here: u32,
     /// This process as the owner sees it.
     pub pid: u32,
+}
+
+impl Identity {
+    /// A uid as it is outside any user namespace.
+    pub fn outside(&self, uid: u32) -> u32 {
+        match uid == self.owner_uid_here {
+            true => self.label_uid,
+            false => uid,
+        }
+    }
 }
 
 /// What [`Engine::start`] wants.
@@ -136,6 +147,21 @@ pub enum Source {
     Dns(NetworkName),
 }
 
+impl Source {
+    /// Why something is done when it has something, for people.
+    fn cause(&self) -> &'static str {
+        match self {
+            Source::Kernel => "somebody changed what forwards",
+            Source::Filter => "somebody changed the firewall",
+            Source::Leases => "a guest got an address",
+            Source::Doors => "another firewall changed",
+            Source::Names => "systemd-resolved answered",
+            Source::Uplink => "the way out changed",
+            Source::Dns(_) => "dnsmasq ended",
+        }
+    }
+}
+
 impl Engine {
     /// Opens its sockets in the calling thread's network namespace, reads the journal, adopts
     /// what is there and reapplies what is missing.
@@ -208,6 +234,9 @@ impl Engine {
         for name in std::mem::take(&mut self.reload) {
             if let Some(dnsmasq) = self.dns.get(&name).and_then(Service::dnsmasq) {
                 dnsmasq.reload();
+                deed(format!("told dnsmasq of {name} to read its files again"))
+                    .command(format!("kill -HUP {}", dnsmasq.pid()))
+                    .done();
             }
         }
         self.hold_names();
@@ -230,6 +259,7 @@ impl Engine {
 
     /// Takes what a source has.
     pub fn on_readable(&mut self, source: &Source) {
+        let _by = acts::by_itself(source.cause());
         match source {
             Source::Kernel => {
                 let changes = self.monitor.drain();
@@ -265,8 +295,17 @@ impl Engine {
             }
             Source::Names => self.dirty |= self.resolved.on_readable(),
             Source::Uplink => {
+                let before = self.uplink.state().device;
                 if self.uplink.on_readable() {
                     self.dirty = true;
+                    match (before, self.uplink.state().device) {
+                        (before, now) if before == now => {}
+                        (_, Some(now)) => deed(format!("follows the way out to {now}")).done(),
+                        (Some(before), None) => {
+                            deed(format!("the way out by {before} is gone")).done()
+                        }
+                        (None, None) => {}
+                    }
                     if let Err(error) = self.hold_all() {
                         eprintln!("follow the uplink: {error}");
                     }
@@ -290,6 +329,7 @@ impl Engine {
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Instant) {
+        let _by = acts::by_itself("it tries again");
         self.dirty |= self.restart_dns(now);
         self.dirty |= self.resolved.on_deadline(now);
         if self.doors.give_up(now) {
@@ -307,9 +347,11 @@ impl Engine {
     /// have been gathered for a while; mends the filter if somebody spoilt it.
     pub fn take_dirty(&mut self) -> bool {
         if std::mem::take(&mut self.filter_doubtful) {
+            let _by = acts::by_itself(Source::Filter.cause());
             self.repair(Engine::hold_rules);
             self.repair_doors();
         }
+        let _by = acts::by_itself("interfaces came or went");
         if std::mem::take(&mut self.taps_doubtful)
             && let Err(error) = self.hold_guard()
         {
@@ -354,6 +396,34 @@ impl Engine {
         } else if self.hold_doors(None) {
             self.door_repairs.count(now);
         }
+    }
+
+    /// Removes a subnet's connections; how many there were.
+    fn clear_connections(&mut self, subnet: IpNet) -> Result<usize> {
+        let cleared = self.conntrack.clear(subnet);
+        // For each end of a connection, before and behind NAT.
+        let family = if subnet.addr().is_ipv6() {
+            " -f ipv6"
+        } else {
+            ""
+        };
+        let command =
+            ["-s", "-d", "-r", "-q"].map(|end| format!("conntrack -D{family} {end} {subnet}"));
+        match &cleared {
+            Ok(0) => {}
+            Ok(_) | Err(_) => {
+                let what = match &cleared {
+                    Ok(1) => format!("removed a connection of {subnet}"),
+                    Ok(count) => format!("removed {count} connections of {subnet}"),
+                    Err(_) => format!("removed the connections of {subnet}"),
+                };
+                deed(what)
+                    .command(command.join("\n"))
+                    .told(cleared.as_ref().map_err(Told::told))
+                    .ok();
+            }
+        }
+        Ok(cleared?)
     }
 
     fn check_lab(&self, lab: &LabName) -> Result<()> {

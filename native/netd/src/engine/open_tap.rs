@@ -3,6 +3,7 @@
 
 use super::bridged::bridge_name;
 use super::{Engine, Stopwatch, label};
+use crate::acts::{self, deed};
 use crate::rtnl::LinkChange;
 use crate::{sysctl, tun};
 use rustix::io::Errno;
@@ -16,6 +17,7 @@ impl Engine {
         let spec = self.settled(&args.lab, &args.network)?.spec.clone();
         // The leave for a bridge holds as long as its line in netd.conf.
         self.check_uplink(&spec)?;
+        let _about = acts::about(&args.lab, &args.network);
         let mut watch = Stopwatch::start();
         let bridge = self
             .rtnl
@@ -57,15 +59,31 @@ impl Engine {
             no_link_local: true,
             ..LinkChange::default()
         };
-        self.rtnl
-            .change_link(ifindex, &name, &change)
-            .map_err(|e| Error::from(e).subject(name.as_str()))?;
+        let made = self.rtnl.change_link(ifindex, &name, &change);
+        let mac = args
+            .mac
+            .tap_side()
+            .map(|byte| format!("{byte:02x}"))
+            .join(":");
+        deed(format!(
+            "made {name} for NIC {} of {}",
+            args.nic, args.guest
+        ))
+        .command(format!(
+            "ip tuntap add dev {name} mode tap vnet_hdr\n\
+                 ip link set {name} address {mac} mtu {} addrgenmode none\n\
+                 ip link set {name} alias {}",
+            bridge.mtu,
+            acts::shell([&alias])
+        ))
+        .told(made)
+        .map_err(|e| Error::from(e).subject(name.as_str()))?;
         // A bridge's port has no use for addresses. Its IPv6 routes would be news to every dnsmasq
         // of the namespace: with 200 of them that is most of the work.
         sysctl::disable_ipv6(&name).map_err(|e| {
             Error::kernel(format!("switch IPv6 of {name} off"), &e).subject(name.as_str())
         })?;
-        self.guard_tap(&spec, ifindex, args.mac.bytes())?;
+        self.guard_tap(&spec, ifindex, &name, args.mac)?;
         self.taps.insert(alias, ifindex);
         let tap = watch.step("tap", true);
         let change = LinkChange {
@@ -73,8 +91,11 @@ impl Engine {
             up: Some(true),
             ..LinkChange::default()
         };
-        self.rtnl
-            .change_link(ifindex, &name, &change)
+        let joined = self.rtnl.change_link(ifindex, &name, &change);
+        let bridge = bridge_name(&spec);
+        deed(format!("made {name} a port of {bridge}"))
+            .command(format!("ip link set {name} master {bridge} up"))
+            .told(joined)
             .map_err(|e| match e.errno {
                 // linux/net/bridge/br_if.c: no free port number below BR_MAX_PORTS.
                 Errno::XFULL => Error::new(

@@ -2,6 +2,7 @@
 //! `remove_network`: take a network away, past every error.
 
 use super::{Engine, subnets_of};
+use crate::acts::{self, deed};
 use crate::dnsmasq::Dnsmasq;
 use crate::journal::Entry;
 use tapyard_protocol::{Error, Mode, NetworkName, RemoveNetwork, Removed, Result, Subnet};
@@ -24,6 +25,7 @@ impl Engine {
         let Some(recorded) = self.journal.state().networks.get(name).cloned() else {
             return out;
         };
+        let _about = acts::about(&recorded.lab, name);
         self.dirty = true;
         self.journal.note(Entry::Removing { name: name.clone() });
         self.nameless.insert(name.clone());
@@ -48,8 +50,8 @@ impl Engine {
         // A subnet that something else has now is not the network's to clear.
         if gone && self.check_subnet(&recorded.spec).is_ok() {
             for subnet in subnets_of(&recorded.spec) {
-                let cleared = self.conntrack.clear(subnet);
-                out.note(cleared.map(drop).map_err(Error::from), None);
+                let cleared = self.clear_connections(subnet);
+                out.note(cleared.map(drop), None);
             }
         }
         let files = self.config.directory.remove_dns(name);
@@ -89,8 +91,7 @@ impl Engine {
         out.note_if(deleted.map_err(Error::from), || {
             format!("table inet {}", self.table)
         });
-        let deleted = self.guard.delete();
-        out.note(deleted.map(drop).map_err(Error::from), None);
+        out.note(self.delete_guard().map(drop), None);
     }
 
     /// Ends a dnsmasq whose network the journal does not know, and removes its files: netd was
@@ -103,7 +104,12 @@ impl Engine {
             if let Ok(directory) = self.config.directory.dns(&name)
                 && let Some(dnsmasq) = Dnsmasq::running(&directory)
             {
+                let deed = deed(format!(
+                    "ended dnsmasq for {name}, which is no network any more"
+                ));
+                let deed = deed.command(acts::kill(dnsmasq.pid()));
                 dnsmasq.end();
+                deed.done();
             }
             if let Err(e) = self.config.directory.remove_dns(&name) {
                 eprintln!("remove {name}'s lease files: {e}");

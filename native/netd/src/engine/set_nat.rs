@@ -2,6 +2,7 @@
 //! `set_nat`: the switch. Neither forks nor syncs.
 
 use super::{Engine, Stopwatch, subnets_of};
+use crate::acts;
 use crate::dnsmasq::Wanted;
 use crate::journal::Entry;
 use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, SetNat, SetNatReply};
@@ -9,6 +10,7 @@ use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, SetNat, SetNatRep
 impl Engine {
     /// See the protocol page.
     pub fn set_nat(&mut self, args: &SetNat) -> Result<SetNatReply> {
+        let _about = acts::about(&args.lab, &args.network);
         self.check_lab(&args.lab)?;
         let mut spec = self.settled(&args.lab, &args.network)?.spec.clone();
         if spec.mode != Mode::Nat {
@@ -70,7 +72,7 @@ impl Engine {
         // The drop is in place, so no new entry can appear behind the sweep.
         let mut flows = 0;
         for subnet in subnets_of(spec).filter(|_| !spec.nat) {
-            flows += self.conntrack.clear(subnet)?;
+            flows += self.clear_connections(subnet)?;
         }
         let upstream = self.uplink.dns_servers();
         if let (Some(dhcp), Some(service)) = (&spec.dhcp, self.dns.get(&spec.name))

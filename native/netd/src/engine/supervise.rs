@@ -2,6 +2,7 @@
 //! The networks' dnsmasq: started, adopted, started again when one ends by itself.
 
 use super::Engine;
+use crate::acts::{self, deed};
 use crate::dnsmasq::{Dnsmasq, Starting, Wanted};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -124,7 +125,8 @@ impl Engine {
         match pending {
             Pending::Settled(changed) => Ok(changed),
             Pending::Starting(starting) => {
-                let service = Service::new(starting.ready()?, 0);
+                let deed = deed(format!("started dnsmasq for {name}")).command(starting.command());
+                let service = Service::new(deed.told(starting.ready())?, 0);
                 self.dns.insert(name.clone(), service);
                 Ok(true)
             }
@@ -136,18 +138,20 @@ impl Engine {
         match self.dns.remove(name) {
             Some(Service::Running { dnsmasq, .. }) if !dnsmasq.ended() => {
                 let pid = dnsmasq.pid();
+                let deed = deed(format!("ended dnsmasq for {name}")).command(acts::kill(pid));
                 if dnsmasq.end() {
+                    deed.done();
                     return Ok(true);
                 }
                 self.dns.insert(name.clone(), Service::new(dnsmasq, 0));
-                Err(Error::new(
+                deed.told(Err(Error::new(
                     tapyard_protocol::Code::DnsmasqFailed,
                     format!("dnsmasq for {name} (process {pid}) does not end"),
                 )
                 .hint(format!(
                     "It hangs in the kernel; look at /proc/{pid}/stack."
                 ))
-                .subject(name.as_str()))
+                .subject(name.as_str())))
             }
             _ => Ok(false),
         }
@@ -157,6 +161,8 @@ impl Engine {
     pub(super) fn adopt_dns(&mut self, name: &NetworkName) -> Result<()> {
         let directory = self.dns_directory(name)?;
         if let Some(dnsmasq) = Dnsmasq::running(&directory) {
+            let pid = dnsmasq.pid();
+            deed(format!("took over dnsmasq for {name}, process {pid}")).done();
             self.dns.insert(name.clone(), Service::new(dnsmasq, 0));
         }
         Ok(())
@@ -175,7 +181,14 @@ impl Engine {
                     upstream: &upstream,
                 };
                 match dnsmasq.update(&wanted) {
-                    Ok(true) => dnsmasq.reload(),
+                    Ok(true) => {
+                        dnsmasq.reload();
+                        let _about = acts::about(&recorded.lab, &recorded.spec.name);
+                        let name = &recorded.spec.name;
+                        deed(format!("told dnsmasq of {name} which servers to ask"))
+                            .command(format!("kill -HUP {}", dnsmasq.pid()))
+                            .done();
+                    }
                     Ok(false) => {}
                     Err(error) => eprintln!("{error}"),
                 }
@@ -203,6 +216,11 @@ impl Engine {
             && dnsmasq.ended()
         {
             eprintln!("dnsmasq for {name} ended");
+            deed(format!(
+                "dnsmasq for {name} ended by itself, process {}",
+                dnsmasq.pid()
+            ))
+            .done();
             let failures = if since.elapsed() > STEADY {
                 0
             } else {
@@ -241,6 +259,7 @@ impl Engine {
                 continue;
             };
             let spec = recorded.spec.clone();
+            let _about = acts::about(&recorded.lab, name);
             let started = self
                 .begin_dns(&spec, true)
                 .and_then(|pending| self.finish_dns(name, pending));

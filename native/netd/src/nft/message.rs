@@ -6,7 +6,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::attr::{self, Attrs};
 use super::expr::{self, Expr, Verdict};
 use super::ruleset::{Chain, SETS, SetKind};
-use super::socket::{Message, NFNL_SUBSYS_NFTABLES, NLM_F_APPEND, NLM_F_CREATE};
+use super::socket::{Message, NEWRULE, NFNL_SUBSYS_NFTABLES, NLM_F_APPEND, NLM_F_CREATE};
 
 /// `NFPROTO_INET` and `NFPROTO_BRIDGE`, with their names in nft.
 pub(crate) const INET: (u8, &str) = (1, "inet");
@@ -17,7 +17,6 @@ const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
 const GETCHAIN: u16 = 4;
 const DELCHAIN: u16 = 5;
-const NEWRULE: u16 = 6;
 const GETRULE: u16 = 7;
 const DELRULE: u16 = 8;
 const NEWSET: u16 = 9;
@@ -113,9 +112,14 @@ impl Table {
         }
     }
 
+    /// Family and name.
+    fn words(&self) -> String {
+        format!("{} {}", self.family.1, self.name)
+    }
+
     pub(crate) fn add(&self) -> Message {
         self.message(
-            format!("add table {} {}", self.family.1, self.name),
+            format!("add table {}", self.words()),
             NEWTABLE,
             NLM_F_CREATE,
             |a| {
@@ -130,7 +134,7 @@ impl Table {
     }
 
     pub(crate) fn delete(&self) -> Message {
-        let operation = format!("delete table {} {}", self.family.1, self.name);
+        let operation = format!("delete table {}", self.words());
         self.message(operation, DELTABLE, 0, |_| ())
     }
 
@@ -160,14 +164,17 @@ impl Table {
     }
 
     pub(crate) fn delete_set(&self, set: &str) -> Message {
-        self.message(format!("delete set {set}"), DELSET, 0, |a| {
-            _ = a.string(2, set)
-        })
+        self.message(
+            format!("delete set {} {set}", self.words()),
+            DELSET,
+            0,
+            |a| _ = a.string(2, set),
+        )
     }
 
     pub(crate) fn add_chain(&self, chain: &Chain) -> Message {
         self.message(
-            format!("add chain {}", chain.name),
+            format!("add chain {} {}", self.words(), chain.name),
             NEWCHAIN,
             NLM_F_CREATE,
             |a| {
@@ -183,9 +190,12 @@ impl Table {
     }
 
     pub(crate) fn delete_chain(&self, chain: &str) -> Message {
-        self.message(format!("delete chain {chain}"), DELCHAIN, 0, |a| {
-            _ = a.string(3, chain)
-        })
+        self.message(
+            format!("delete chain {} {chain}", self.words()),
+            DELCHAIN,
+            0,
+            |a| _ = a.string(3, chain),
+        )
     }
 
     pub(crate) fn add_rule(&self, chain: &str, exprs: &[Expr]) -> Message {
@@ -197,14 +207,21 @@ impl Table {
     }
 
     pub(crate) fn flush_chain(&self, chain: &str) -> Message {
-        self.message(format!("flush chain {chain}"), DELRULE, 0, |a| {
-            _ = a.string(2, chain)
-        })
+        self.message(
+            format!("flush chain {} {chain}", self.words()),
+            DELRULE,
+            0,
+            |a| _ = a.string(2, chain),
+        )
     }
 
     pub(crate) fn add_element(&self, set: &str, element: &Element) -> Message {
         self.elements(
-            format!("add {} to {set}", element.key()),
+            format!(
+                "add element {} {set} {{ {} }}",
+                self.words(),
+                element.words()
+            ),
             NEWSETELEM,
             NLM_F_CREATE,
             set,
@@ -214,7 +231,11 @@ impl Table {
 
     pub(crate) fn delete_element(&self, set: &str, element: &Element) -> Message {
         self.elements(
-            format!("delete {} from {set}", element.key()),
+            format!(
+                "delete element {} {set} {{ {} }}",
+                self.words(),
+                element.words()
+            ),
             DELSETELEM,
             0,
             set,
@@ -331,14 +352,25 @@ impl SetKind {
 }
 
 impl Element {
-    /// The key in nft's words.
-    pub(crate) fn key(&self) -> String {
+    /// By which they are sorted.
+    fn key(&self) -> String {
         match self {
             Element::Interface(name)
             | Element::Pair(name)
             | Element::Jump {
                 interface: name, ..
             } => name.clone(),
+            Element::Subnet(subnet) => subnet.to_string(),
+            Element::Subnet6(subnet) => subnet.to_string(),
+        }
+    }
+
+    /// In nft's words.
+    fn words(&self) -> String {
+        match self {
+            Element::Interface(name) => format!("\"{name}\""),
+            Element::Pair(name) => format!("\"{name}\" . \"{name}\""),
+            Element::Jump { interface, chain } => format!("\"{interface}\" : jump {chain}"),
             Element::Subnet(subnet) => subnet.to_string(),
             Element::Subnet6(subnet) => subnet.to_string(),
         }

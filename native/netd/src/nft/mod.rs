@@ -15,8 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use guard::{Guard, GuardNetwork, GuardPort};
 use ipnet::{Ipv4Net, Ipv6Net};
-use tapyard_protocol::Mode;
+use tapyard_protocol::{Mode, RecipeStep};
 
+use crate::acts::deed;
 use expr::Expr;
 use message::{Element, Table};
 use ruleset::{
@@ -180,7 +181,7 @@ impl Filter {
         for chain in wanted.iter().filter(|chain| !right(chain)) {
             plan_rules(&self.table, chain, chains.contains(&chain.name), &mut plan);
         }
-        self.socket.commit(&plan)
+        self.commit("made the table of the filter", &plan)
     }
 
     /// Adds a network's chains and elements, or makes them as given. Needs [`Filter::ensure`].
@@ -211,7 +212,7 @@ impl Filter {
         self.plan_element(NAT_SOURCES, &source, network.mode == Mode::Nat, &mut plan)?;
         let off = Element::Interface(network.bridge.to_owned());
         self.plan_element(NAT_OFF, &off, network.is_off(), &mut plan)?;
-        self.socket.commit(&plan)
+        self.commit(&format!("set up the filter of {}", network.bridge), &plan)
     }
 
     /// Removes what [`Filter::add_network`] added; fine if it is not there.
@@ -240,7 +241,7 @@ impl Filter {
                 plan.push(self.table.delete_chain(&chain));
             }
         }
-        self.socket.commit(&plan)
+        self.commit(&format!("removed the filter of {bridge}"), &plan)
     }
 
     /// Switches a network's way out; true when that changed something.
@@ -252,28 +253,39 @@ impl Filter {
             !nat,
             &mut plan,
         )?;
-        self.socket.commit(&plan)?;
+        let state = if nat { "on" } else { "off" };
+        self.commit(&format!("switched NAT of {bridge} {state}"), &plan)?;
         Ok(!plan.is_empty())
     }
 
     /// Makes the set `uplinks` hold exactly these interfaces.
     pub fn set_uplinks(&mut self, names: &[String]) -> Result<()> {
-        self.set_interfaces(UPLINKS, names)
+        let what = match names {
+            [] => "told the filter that nothing leads out".to_owned(),
+            names => format!("told the filter that {} leads out", names.join(", ")),
+        };
+        self.set_interfaces(UPLINKS, names, &what)
     }
 
     /// Makes the set `opened6` hold exactly these interfaces.
     pub fn set_opened6(&mut self, names: &[String]) -> Result<()> {
-        self.set_interfaces(OPENED6, names)
+        self.set_interfaces(OPENED6, names, &guarding(names, "IPv6"))
     }
 
     /// Makes the set `opened` hold exactly these interfaces.
     pub fn set_opened(&mut self, names: &[String]) -> Result<()> {
-        self.set_interfaces(OPENED, names)
+        self.set_interfaces(OPENED, names, &guarding(names, "IPv4"))
     }
 
     /// Removes the whole table; fine if it is not there. True when it was.
     pub fn delete(&mut self) -> Result<bool> {
-        delete_table(&mut self.socket, &self.table)
+        let deleted = delete_table(&mut self.socket, &self.table);
+        if matches!(deleted, Ok(false)) {
+            return deleted;
+        }
+        deed("removed the table of the filter")
+            .command(format!("nft delete table inet {}", self.table.name))
+            .told(deleted)
     }
 
     /// Reads the table back; an absent table is an empty state.
@@ -289,7 +301,7 @@ impl Filter {
         Ok(FilterState { sets, rules })
     }
 
-    fn set_interfaces(&mut self, set: &str, names: &[String]) -> Result<()> {
+    fn set_interfaces(&mut self, set: &str, names: &[String], what: &str) -> Result<()> {
         let wanted: Vec<Element> = names.iter().cloned().map(Element::Interface).collect();
         let there = self.elements(set, SetKind::Interfaces)?;
         let gone = there.iter().filter(|e| !wanted.contains(e));
@@ -298,7 +310,16 @@ impl Filter {
             .map(|e| self.table.delete_element(set, e))
             .chain(new.map(|e| self.table.add_element(set, e)))
             .collect();
-        self.socket.commit(&plan)
+        self.commit(what, &plan)
+    }
+
+    /// All of the plan or nothing, and told.
+    fn commit(&mut self, what: &str, plan: &[Message]) -> Result<()> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let done = self.socket.commit(plan);
+        tell(what, plan, done)
     }
 
     /// Plans to have the element in the set, or not to have it.
@@ -365,6 +386,36 @@ impl Filter {
         let chain = ruleset::out_chain(bridge);
         Ok(source_of(rules_of(&self.rules(Some(&chain))?, &chain)))
     }
+}
+
+/// What the sets `opened` are for, for people.
+fn guarding(names: &[String], family: &str) -> String {
+    match names {
+        [] => format!("told the filter that no interface forwards {family} for labs alone"),
+        names => {
+            let names = names.join(", ");
+            format!("told the filter to drop what else {names} would forward of {family}")
+        }
+    }
+}
+
+/// Tells a transaction. One that writes rules is long, and the recipe has it.
+fn tell(what: &str, plan: &[Message], done: Result<()>) -> Result<()> {
+    let deed = deed(what);
+    let deed = match plan.iter().any(Message::is_rule) {
+        true => deed.recipe(RecipeStep::Filter),
+        false => {
+            let lines = plan.iter().map(|message| {
+                // Braces and quotes are the shell's as well.
+                match message.operation.split_once(" { ") {
+                    Some((words, element)) => format!("nft {words} '{{ {element}'"),
+                    None => format!("nft {}", message.operation),
+                }
+            });
+            deed.command(lines.collect::<Vec<_>>().join("\n"))
+        }
+    };
+    deed.told(done)
 }
 
 /// The elements that make a network of any mode known to the base chains.

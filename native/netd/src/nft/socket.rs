@@ -28,6 +28,8 @@ const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 /// nf_tables, in the high byte of a message's type.
 pub(crate) const NFNL_SUBSYS_NFTABLES: u16 = 10;
+/// `NFT_MSG_NEWRULE`
+pub(crate) const NEWRULE: u16 = 6;
 /// ctnetlink, in the high byte of a message's type.
 pub(crate) const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 
@@ -51,6 +53,13 @@ pub(crate) struct Message {
     pub(crate) family: u8,
     /// Attributes.
     pub(crate) attrs: Vec<u8>,
+}
+
+impl Message {
+    /// Whether it adds a rule, whose words would be long.
+    pub(crate) fn is_rule(&self) -> bool {
+        self.kind == NFNL_SUBSYS_NFTABLES << 8 | NEWRULE
+    }
 }
 
 /// The socket and its sequence counter.

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tapyard_protocol::{Error, Removed};
+use tapyard_protocol::{Act, Error, Removed};
 
 /// From the outer half to the inner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToInner {
     /// The host's side of the uplink changed.
     Outside(Outside),
+    /// What the outer half did.
+    Acts(Vec<Act>),
     /// The answer to [`ToOuter::End`].
     Ended(Removed),
 }

@@ -20,6 +20,7 @@ use std::io;
 
 use tapyard_protocol::{Code, Error, LabName, Result, Scope};
 
+use crate::acts::{self, deed};
 use crate::directory::Directory;
 use crate::engine::{Config, Engine, Identity};
 use crate::host::outlive_the_caller;
@@ -116,7 +117,10 @@ fn find_or_make(
         unreleased.keeper.into(),
     );
     record.write(directory)?;
-    Ok((unreleased.release(lab)?, record, true))
+    let released = deed("made a network namespace of the lab’s own")
+        .command("unshare --user --map-root-user --net")
+        .told(unreleased.release(lab))?;
+    Ok((released, record, true))
 }
 
 /// Removes everything from the directory. Goes on past errors.
@@ -137,6 +141,7 @@ fn run_inner(
     outer: Channel,
     fresh: bool,
 ) -> Result<()> {
+    acts::forget();
     namespaces.enter().map_err(|e| {
         Error::new(
             Code::AnchorFailed,

@@ -15,6 +15,7 @@ use super::namespaces::Namespaces;
 use super::pasta::{Wanted, plan_dns};
 use super::record::{self, Record};
 use super::service::Service;
+use crate::acts::{self, deed};
 use crate::directory::Directory;
 use crate::rtnl::{AddressFamily, Monitor, Rtnl, default_route};
 use crate::uplink::system_nameservers;
@@ -111,6 +112,7 @@ impl Outer {
 
     /// Brings pasta to what the host's routes ask for, and tells the inner half what changed.
     pub(super) fn follow(&mut self, inner: &Channel) {
+        let _by = acts::by_itself("it follows this computer's way out");
         let (mut outside, wanted) = match self.look_outside() {
             Ok(found) => found,
             Err(error) => (
@@ -138,6 +140,7 @@ impl Outer {
                 Err(e) => eprintln!("tell the inner half of the uplink: {e}"),
             }
         }
+        tell_acts(inner);
     }
 
     /// Works until the inner half or the anchor has ended.
@@ -173,6 +176,7 @@ impl Outer {
                     Ok(Some(ToOuter::End)) => {
                         let removed = self.end();
                         self.ended = true;
+                        tell_acts(inner);
                         if let Err(e) = inner.send(&ToInner::Ended(removed)) {
                             eprintln!("answer the inner half: {e}");
                         }
@@ -233,13 +237,16 @@ impl Outer {
     /// Ends pasta and the anchor and forgets them; goes on past errors.
     fn end(&mut self) -> Removed {
         let mut out = Removed::default();
+        let _by = acts::by_itself("the lab ends");
         if self.service.end() {
             out.removed.push("uplink (pasta)".to_owned());
         }
+        let pid = self.namespaces.anchor.pid();
+        let deed = deed("ended the namespaces of the lab").command(acts::kill(pid));
         if self.namespaces.end() {
+            deed.done();
             out.removed.push(format!("namespaces of {}", self.lab));
         } else {
-            let pid = self.namespaces.anchor.pid();
             out.failed.push(
                 Error::new(
                     Code::AnchorFailed,
@@ -263,6 +270,16 @@ impl Outer {
             format!("{what} of {} has ended by itself", self.lab),
         )
         .subject(self.lab.as_str())
+    }
+}
+
+/// The inner half has the log.
+fn tell_acts(inner: &Channel) {
+    let acts = acts::fresh();
+    if !acts.is_empty()
+        && let Err(e) = inner.send(&ToInner::Acts(acts))
+    {
+        eprintln!("tell the inner half what was done: {e}");
     }
 }
 

@@ -17,6 +17,7 @@ use super::channel::Channel;
 use super::fork::{Fork, exit, fork, fork_sibling, hold, identity_of_self, reap};
 use super::namespaces::Namespaces;
 use super::record::Recorded;
+use crate::acts;
 use crate::execute::Program;
 use crate::process::Process;
 
@@ -80,6 +81,11 @@ fn arguments(wanted: &Wanted) -> Vec<String> {
     }
     args.push(wanted.keeper.to_string());
     args
+}
+
+/// Its command line, for people.
+pub(super) fn command(wanted: &Wanted) -> String {
+    acts::shell(["pasta".to_owned()].into_iter().chain(arguments(wanted)))
 }
 
 /// The lab's end of the link, as the kernel shows it once pasta is ready.

@@ -12,6 +12,7 @@ use tapyard_protocol::{Code, Error, Result};
 use super::namespaces::Namespaces;
 use super::pasta::{self, Wanted};
 use super::record::Recorded;
+use crate::acts::{self, deed};
 use crate::process::Process;
 use crate::programs;
 
@@ -73,6 +74,7 @@ impl Service {
         match wanted {
             Some(wanted) if pasta::is_as_wanted(&process, wanted) => {
                 let wanted = wanted.clone();
+                deed(format!("took over pasta, process {}", process.pid())).done();
                 self.running = Some(Running {
                     process,
                     wanted,
@@ -119,6 +121,7 @@ impl Service {
             .words
             .as_ref()
             .map_or_else(|| "it ended".to_owned(), pasta::last_words);
+        deed("pasta ended by itself").failed(failed(&words));
         self.failed(failed(&words));
         true
     }
@@ -176,13 +179,20 @@ impl Service {
                 words: Some(words),
             })
         };
+        let deed = deed("started pasta, the way out").command(pasta::command(wanted));
         match start() {
             Ok(running) => {
+                deed.done();
                 self.running = Some(running);
                 self.retry = None;
                 self.trouble = None;
             }
-            Err(error) => self.failed(error),
+            Err(error) => {
+                if self.trouble.as_ref() != Some(&error) {
+                    deed.failed(error.clone());
+                }
+                self.failed(error);
+            }
         }
     }
 
@@ -200,6 +210,9 @@ impl Service {
 /// It keeps nothing that it would have to put away.
 fn end(process: &Process) {
     process.signal(Signal::KILL);
+    deed("ended pasta")
+        .command(acts::kill(process.pid()))
+        .done();
     if !process.ended_within(END_DEADLINE) {
         eprintln!("pasta (process {}) does not end", process.pid());
     }

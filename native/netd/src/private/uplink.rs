@@ -13,6 +13,7 @@ use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State};
 use super::channel::Channel;
 use super::message::{Outside, ToInner, ToOuter};
 use super::pasta;
+use crate::acts;
 use crate::rtnl::{AddressFamily, Monitor, Rtnl, default_route};
 use crate::uplink::Uplink;
 
@@ -99,6 +100,7 @@ impl PastaUplink {
         loop {
             match self.outer.try_receive() {
                 Ok(Some(ToInner::Outside(outside))) => self.outside = outside,
+                Ok(Some(ToInner::Acts(acts))) => acts::take_over(acts),
                 Ok(Some(ToInner::Ended(_))) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 // Without the outer half there is nobody to look after the uplink or to end the
@@ -163,6 +165,7 @@ impl Uplink for PastaUplink {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.outer.receive(left) {
                 Ok(Some(ToInner::Ended(removed))) => return removed,
+                Ok(Some(ToInner::Acts(acts))) => acts::take_over(acts),
                 Ok(Some(ToInner::Outside(_))) => {}
                 Ok(None) => return failed("the outer half of netd has ended".into()),
                 Err(e) => return failed(e.to_string()),

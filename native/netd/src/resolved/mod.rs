@@ -7,6 +7,7 @@
 
 mod permission;
 
+use crate::acts::deed;
 use crate::dbus::{Arguments, BUS, Bus, Message, Method};
 use permission::Permission;
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +109,12 @@ impl Resolved {
         let told = known.is_some_and(|(_, state)| state == State::Set);
         if let Some(ifindex) = bridge.filter(|_| told) {
             // Nobody waits for the answer.
-            let _ = self.call("RevertLink", &Arguments::default().number(ifindex));
+            let asked = self.call("RevertLink", &Arguments::default().number(ifindex));
+            let _ = deed(format!(
+                "took the names of {name} away from systemd-resolved"
+            ))
+            .command(format!("resolvectl revert {name}"))
+            .told(asked);
         }
     }
 
@@ -292,14 +298,23 @@ impl Resolved {
             if !serials.remove(&serial) {
                 continue;
             }
+            let deed = deed(format!(
+                "had systemd-resolved ask dnsmasq of {} for the guests' names",
+                wanted.name
+            ))
+            .command(command(wanted).replace("; ", "\n"));
             match result {
-                Ok(()) if serials.is_empty() => *state = State::Set,
+                Ok(()) if serials.is_empty() => {
+                    deed.done();
+                    *state = State::Set;
+                }
                 Ok(()) => {}
                 Err((error, _)) if is_too_early(&error) && *tries < TRIES => {
                     *state = State::Again(Instant::now() + AGAIN, *tries + 1);
                 }
                 Err((_, text)) => {
                     eprintln!("systemd-resolved does not take {}: {text}", wanted.name);
+                    let _ = deed.told::<(), _>(Err(text.clone()));
                     *state = State::Refused(text);
                 }
             }

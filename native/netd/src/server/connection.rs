@@ -2,12 +2,13 @@
 //! One client: its bytes in and out, its rules.
 
 use rustix::io::Errno;
+use rustix::net::UCred;
 use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{LineReader, MAX_REQUEST, recv_with_fds, send_with_fds};
+use tapyard_protocol::{ClientKind, LineReader, MAX_REQUEST, recv_with_fds, send_with_fds};
 
 /// What may pile up behind the message that is being sent, in bytes.
 const PILE_LIMIT: usize = 1 << 20;
@@ -47,6 +48,10 @@ pub struct Connection {
     out: VecDeque<Outgoing>,
     /// Bytes in `out`.
     waiting: usize,
+    /// Who connected.
+    pub peer: Option<UCred>,
+    /// What it said that it is.
+    pub client: Option<ClientKind>,
     /// It said hello.
     pub greeted: bool,
     /// It gets events.
@@ -64,9 +69,11 @@ pub struct Connection {
 
 impl Connection {
     /// A client on this socket, which does not block.
-    pub fn new(socket: UnixStream) -> Connection {
+    pub fn new(socket: UnixStream, peer: Option<UCred>) -> Connection {
         Connection {
             socket,
+            peer,
+            client: None,
             reader: LineReader::new(MAX_REQUEST),
             tainted: false,
             out: VecDeque::new(),
@@ -199,7 +206,7 @@ mod tests {
     fn pair() -> (Connection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Connection::new(ours), theirs)
+        (Connection::new(ours, None), theirs)
     }
 
     #[test]

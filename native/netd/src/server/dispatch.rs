@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a line to a verb, and from its result to a line.
 
+use crate::acts::{self, deed};
 use crate::engine::{Dialling, Engine};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use tapyard_protocol::{
-    ClientKind, Code, Counters, Error, Hello, Observe, PROTOCOL, Reply, Request, Result, Shutdown,
-    Verb, to_line,
+    Acts, ActsReply, ClientKind, Code, Counters, Error, Hello, HelloReply, LabName, NetworkName,
+    Observe, PROTOCOL, Reply, Request, Result, Shutdown, Verb, to_line,
 };
 
 /// What a line asks for, once it is known to be a request.
@@ -26,7 +27,7 @@ pub enum Outcome {
     /// Send this line, with an fd where there is one.
     Answer(Vec<u8>, Option<OwnedFd>),
     /// Send this line; the client has said hello.
-    Greeted(Vec<u8>),
+    Greeted(ClientKind, Vec<u8>),
     /// Answer when the connection to the guest is there, or will not be.
     Dial(Box<Dialling>),
     /// Answer with the snapshot and send events from now on.
@@ -76,46 +77,83 @@ pub fn dispatch(engine: &mut Engine, greeted: bool, asked: Asked) -> Outcome {
     let Asked { id, verb, args } = asked;
     if verb == Hello::NAME {
         return match hello(engine, args) {
-            Ok(reply) => Outcome::Greeted(answer(id, Ok(reply))),
-            Err(error) => Outcome::Answer(refuse(Some(id), error), None),
+            Ok((client, reply)) => Outcome::Greeted(client, answer(id, Ok(reply))),
+            Err(error) => Outcome::Answer(refuse(Some(id), refused(&verb, error)), None),
         };
     }
     if !greeted {
         let error = Error::new(Code::HelloFirst, "the first request is hello");
-        return Outcome::Answer(refuse(Some(id), error), None);
+        return Outcome::Answer(refuse(Some(id), refused(&verb, error)), None);
     }
+    let _about = about(&args);
+    let refused = |error| refused(&verb, error);
     let reply = match verb.as_str() {
-        "apply_network" => answer(id, read(args).and_then(|args| engine.apply_network(args))),
-        "remove_network" => answer(id, read(args).and_then(|args| engine.remove_network(&args))),
-        "set_nat" => answer(id, read(args).and_then(|args| engine.set_nat(&args))),
+        "apply_network" => {
+            let done = read(args).and_then(|args| engine.apply_network(args));
+            answer(id, done.map_err(refused))
+        }
+        "remove_network" => {
+            let done = read(args).and_then(|args| engine.remove_network(&args));
+            answer(id, done.map_err(refused))
+        }
+        "set_nat" => {
+            let done = read(args).and_then(|args| engine.set_nat(&args));
+            answer(id, done.map_err(refused))
+        }
         "counters" => answer(id, read(args).and_then(|Counters {}| engine.counters())),
+        "acts" => answer(
+            id,
+            read(args).map(|Acts {}| ActsReply { acts: acts::all() }),
+        ),
         "open_tap" => match read(args).and_then(|args| engine.open_tap(&args)) {
             Ok((reply, fd)) => return Outcome::Answer(answer(id, Ok(reply)), Some(fd)),
-            Err(error) => refuse(Some(id), error),
+            Err(error) => refuse(Some(id), refused(error)),
         },
         "dial" => match read(args).and_then(|args| engine.dial(&args)) {
             Ok(dialling) => return Outcome::Dial(Box::new(dialling)),
-            Err(error) => refuse(Some(id), error),
+            Err(error) => refuse(Some(id), refused(error)),
         },
         "observe" => match read(args) {
             Ok(Observe {}) => return Outcome::Observe,
-            Err(error) => refuse(Some(id), error),
+            Err(error) => refuse(Some(id), refused(error)),
         },
         "shutdown" => match read(args) {
             Ok(Shutdown {}) => return Outcome::Shutdown,
-            Err(error) => refuse(Some(id), error),
+            Err(error) => refuse(Some(id), refused(error)),
         },
         _ => {
             let error = Error::new(Code::NoSuchVerb, "netd has no such verb")
                 .hint("The core and netd are of different versions: bring the lab down and up.");
-            refuse(Some(id), error)
+            refuse(Some(id), refused(error))
         }
     };
     Outcome::Answer(reply, None)
 }
 
+/// Tells a request that was not done, and hands its error on. A verb that netd does not know may
+/// be any text.
+fn refused(verb: &str, error: Error) -> Error {
+    let what = match error.code {
+        Code::NoSuchVerb => "refused a request that netd does not know".to_owned(),
+        _ => format!("refused {verb}"),
+    };
+    deed(what).failed(error.clone());
+    error
+}
+
+/// Which network a request names, well or badly.
+fn about(args: &Value) -> Option<acts::Until<(LabName, NetworkName)>> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let network = args.get("network")?;
+    let name = text(network.get("name").or(Some(network)));
+    Some(acts::about(
+        &text(args.get("lab"))?.parse().ok()?,
+        &name?.parse().ok()?,
+    ))
+}
+
 /// The number is looked at first: another version's hello may have other keys.
-fn hello(engine: &Engine, args: Value) -> Result<tapyard_protocol::HelloReply> {
+fn hello(engine: &Engine, args: Value) -> Result<(ClientKind, HelloReply)> {
     if let Some(number) = args.get("protocol").and_then(Value::as_u64)
         && number != u64::from(PROTOCOL)
     {
@@ -127,7 +165,7 @@ fn hello(engine: &Engine, args: Value) -> Result<tapyard_protocol::HelloReply> {
     }
     let Hello { client, .. } = read(args)?;
     match client {
-        ClientKind::Core | ClientKind::Tap | ClientKind::Test => Ok(engine.hello()),
+        ClientKind::Core | ClientKind::Tap | ClientKind::Test => Ok((client, engine.hello())),
     }
 }
 

@@ -4,16 +4,18 @@
 mod connection;
 mod dispatch;
 
+use crate::acts::{self, deed};
 use crate::engine::{Dialling, Engine, Source, changes};
 use connection::{Connection, Input};
 use dispatch::{Outcome, answer, dispatch, parse, refuse};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::UCred;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Error, Result, Snapshot, to_line};
+use tapyard_protocol::{Asker, Code, Error, Event, Result, Snapshot, to_line};
 
 /// At most so many clients.
 const CONNECTIONS: usize = 32;
@@ -23,6 +25,8 @@ const CLOSING: usize = 32;
 /// interfaces), for so many times that.
 const COALESCE: Duration = Duration::from_millis(20);
 const COALESCE_FACTOR: u32 = 4;
+/// So many acts in an event.
+const ACTS_AT_ONCE: usize = 50;
 /// How long the answer to `shutdown` may take to be read.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -36,6 +40,7 @@ pub fn run(listener: UnixListener, engine: Engine) -> Result<()> {
         next: 0,
         told: None,
         tell_at: None,
+        again: false,
         coalesce: COALESCE,
     };
     loop {
@@ -57,6 +62,8 @@ struct Server {
     told: Option<Snapshot>,
     /// When to tell them what has changed since.
     tell_at: Option<Instant>,
+    /// The last look at the kernel failed.
+    again: bool,
     /// How long events are gathered.
     coalesce: Duration,
 }
@@ -110,7 +117,7 @@ impl Server {
         if connect {
             self.accept(listener);
         }
-        if self.engine.is_dirty() && self.tell_at.is_none() {
+        if (self.engine.is_dirty() || acts::is_fresh()) && self.tell_at.is_none() {
             self.tell_at = Some(now + self.coalesce);
         }
         if self.tell_at.is_some_and(|at| at <= Instant::now()) {
@@ -171,21 +178,28 @@ impl Server {
     fn accept(&mut self, listener: &UnixListener) {
         while let Ok((socket, _)) = listener.accept() {
             let open = self.connections.values().filter(|c| c.deadline().is_none());
-            let refusal = match self.peer(&socket) {
-                Err(error) => Some(error),
-                Ok(()) if open.count() >= CONNECTIONS => Some(
-                    Error::new(
-                        Code::Busy,
-                        format!("{CONNECTIONS} clients are connected already"),
-                    )
-                    .hint("Try again in a moment."),
-                ),
-                Ok(()) => None,
+            let peer = self.peer(&socket);
+            let refusal = match &peer {
+                Err(error) => Some(error.clone()),
+                Ok(peer) => self.admit(peer.uid.as_raw()).err().or_else(|| {
+                    (open.count() >= CONNECTIONS).then(|| {
+                        Error::new(
+                            Code::Busy,
+                            format!("{CONNECTIONS} clients are connected already"),
+                        )
+                        .hint("Try again in a moment.")
+                    })
+                }),
             };
+            if let (Ok(peer), Some(error)) = (&peer, &refusal) {
+                let uid = self.engine.identity().outside(peer.uid.as_raw());
+                let _by = acts::asked_by(acts::client(uid, peer.pid, None));
+                deed("turned a client away").failed(error.clone());
+            }
             if self.connections.len() >= CONNECTIONS + CLOSING {
                 continue;
             }
-            let mut connection = Connection::new(socket);
+            let mut connection = Connection::new(socket, peer.ok());
             if let Some(error) = refusal {
                 connection.send(refuse(None, error), None);
                 connection.close();
@@ -195,20 +209,26 @@ impl Server {
         }
     }
 
-    /// The owner and root only. In a user namespace all others look like the overflow uid.
-    fn peer(&self, socket: &UnixStream) -> Result<()> {
+    /// Who connects.
+    fn peer(&self, socket: &UnixStream) -> Result<UCred> {
         socket
             .set_nonblocking(true)
             .map_err(|e| Error::kernel("set up a connection", &e))?;
-        let peer = rustix::net::sockopt::socket_peercred(socket)
-            .map_err(|e| Error::kernel("ask who connects", &e.into()))?;
-        let uid = peer.uid.as_raw();
+        rustix::net::sockopt::socket_peercred(socket)
+            .map_err(|e| Error::kernel("ask who connects", &e.into()))
+    }
+
+    /// The owner and root only. In a user namespace all others look like the overflow uid.
+    fn admit(&self, uid: u32) -> Result<()> {
         if uid == 0 || uid == self.engine.identity().owner_uid_here {
             return Ok(());
         }
         Err(Error::new(
             Code::NotAllowed,
             format!("this netd serves another user than uid {uid}"),
+        )
+        .hint(
+            "Only its owner and root may talk to it: run Tapyard as the user who brought the lab up.",
         ))
     }
 
@@ -262,7 +282,16 @@ impl Server {
         }
     }
 
+    /// Who is on a connection, for the acts.
+    fn asker(&self, id: u64) -> Option<Asker> {
+        let connection = self.connections.get(&id)?;
+        let peer = connection.peer.as_ref()?;
+        let uid = self.engine.identity().outside(peer.uid.as_raw());
+        Some(acts::client(uid, peer.pid, connection.client))
+    }
+
     fn handle(&mut self, id: u64, input: Input) -> bool {
+        let _by = self.asker(id).map(acts::asked_by);
         let line = match input {
             Input::Line(line) => line,
             Input::LineWithFds(line) => {
@@ -292,6 +321,7 @@ impl Server {
         let asked = match parse(&line) {
             Ok(asked) => asked,
             Err((number, error)) => {
+                deed("refused what is no request").failed(error.clone());
                 self.send(id, refuse(number, error), None);
                 return false;
             }
@@ -300,9 +330,10 @@ impl Server {
         let greeted = self.connections.get(&id).is_some_and(|c| c.greeted);
         match dispatch(&mut self.engine, greeted, asked) {
             Outcome::Answer(line, fd) => self.send(id, line, fd),
-            Outcome::Greeted(line) => {
+            Outcome::Greeted(client, line) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.greeted = true;
+                    connection.client = Some(client);
                 }
                 self.send(id, line, None);
             }
@@ -315,6 +346,8 @@ impl Server {
             Outcome::Observe => self.observe(id, number),
             Outcome::Shutdown => {
                 let removed = self.engine.shutdown();
+                // Whoever looks on hears of it before netd is gone.
+                self.tell_acts();
                 self.send(id, answer(number, Ok(removed)), None);
                 self.farewell(id);
                 return true;
@@ -343,13 +376,17 @@ impl Server {
     /// Tells the observers what is different from what they know.
     fn tell(&mut self) {
         self.tell_at = None;
-        self.engine.take_dirty();
+        let changed = self.engine.take_dirty() || std::mem::take(&mut self.again);
+        self.tell_acts();
         if !self
             .connections
             .values()
             .any(|c| c.observing && !c.is_done())
         {
             self.told = None;
+            return;
+        }
+        if !changed && self.told.is_some() {
             return;
         }
         let begin = Instant::now();
@@ -360,6 +397,7 @@ impl Server {
             Err(error) => {
                 // Interfaces come and go faster than they can be listed: a little later again.
                 eprintln!("look at the kernel: {error}");
+                self.again = true;
                 self.tell_at = Some(Instant::now() + self.coalesce);
                 return;
             }
@@ -369,6 +407,20 @@ impl Server {
         };
         let Some(new) = &self.told else { return };
         for event in changes(&old, new) {
+            let Ok(line) = to_line(&event) else { continue };
+            for connection in self.connections.values_mut().filter(|c| c.observing) {
+                connection.send(line.clone(), None);
+                connection.flush();
+            }
+        }
+    }
+
+    /// Tells the observers what was done.
+    fn tell_acts(&mut self) {
+        for acts in acts::fresh().chunks(ACTS_AT_ONCE) {
+            let event = Event::Acts {
+                acts: acts.to_vec(),
+            };
             let Ok(line) = to_line(&event) else { continue };
             for connection in self.connections.values_mut().filter(|c| c.observing) {
                 connection.send(line.clone(), None);
