@@ -55,11 +55,17 @@ export const protocol = {
   },
 };
 
-type PermissionRequest = (contents: unknown, permission: string, answer: (allowed: boolean) => void) => void;
-type PermissionCheck = (contents: unknown, permission: string) => boolean;
+type PermissionRequest = (
+  contents: unknown,
+  permission: string,
+  answer: (allowed: boolean) => void,
+  details: { requestingUrl: string },
+) => void;
+type PermissionCheck = (contents: unknown, permission: string, origin: string) => boolean;
+type RequestFilter = (details: unknown, answer: (response: { cancel: boolean }) => void) => void;
 
 export const session = {
-  defaultSession: {
+  defaultSession: Object.assign(new EventEmitter(), {
     request: undefined as PermissionRequest | undefined,
     check: undefined as PermissionCheck | undefined,
     setPermissionRequestHandler(handler: PermissionRequest): void {
@@ -68,7 +74,17 @@ export const session = {
     setPermissionCheckHandler(handler: PermissionCheck): void {
       session.defaultSession.check = handler;
     },
-  },
+    device: undefined as (() => boolean) | undefined,
+    setDevicePermissionHandler(handler: () => boolean): void {
+      session.defaultSession.device = handler;
+    },
+    webRequest: {
+      filter: undefined as { urls: string[]; listener: RequestFilter } | undefined,
+      onBeforeRequest({ urls }: { urls: string[] }, listener: RequestFilter): void {
+        session.defaultSession.webRequest.filter = { urls, listener };
+      },
+    },
+  }),
 };
 
 export const ipcMain = new EventEmitter();
@@ -76,6 +92,18 @@ export const nativeTheme = { shouldUseDarkColors: true };
 export const dialog = {
   showErrorBox(title: string, text: string): void {
     done.push(`errorBox ${title} ${text}`);
+  },
+  /** What is answered to the next question: the number of a button. */
+  response: 0,
+  showMessageBox({ message, detail }: { message: string; detail: string }): Promise<{ response: number }> {
+    done.push(`messageBox ${message} ${detail}`);
+    return Promise.resolve({ response: dialog.response });
+  },
+};
+export const shell = {
+  openExternal(url: string): Promise<void> {
+    done.push(`openExternal ${url}`);
+    return Promise.resolve();
   },
 };
 
@@ -123,9 +151,17 @@ export class MessageChannelMain {
 
 /** What a page can try to do. */
 export class FakeContents extends EventEmitter {
+  webRtc = '';
+  reloads = 0;
   openHandler: ((details: { url: string }) => { action: string }) | undefined;
   setWindowOpenHandler(handler: (details: { url: string }) => { action: string }): void {
     this.openHandler = handler;
+  }
+  setWebRTCIPHandlingPolicy(policy: string): void {
+    this.webRtc = policy;
+  }
+  reload(): void {
+    this.reloads += 1;
   }
 }
 

@@ -19,6 +19,7 @@ const Told = z.discriminatedUnion('t', [
     value: z.unknown(),
     failed: z.string().optional(),
   }),
+  z.object({ t: z.literal('asked'), question: z.string() }),
   z.object({ t: z.literal('failed'), reason: z.string() }),
 ]);
 
@@ -40,6 +41,8 @@ const patience = 45_000;
 
 /** The desktop program in a real Electron, on a display of its own, as the world's ordinary user. */
 export class Desktop {
+  /** What the program asked its user, who cancelled each time. */
+  readonly questions: string[] = [];
   readonly #world: World;
   readonly #display: ChildProcess;
   readonly #command: readonly string[];
@@ -101,6 +104,7 @@ export class Desktop {
   #hear(line: string): void {
     const told = Told.parse(JSON.parse(line));
     if (told.t === 'shown') this.#shown = true;
+    else if (told.t === 'asked') this.questions.push(told.question);
     else if (told.t === 'failed') this.#said += `${told.reason}\n`;
     else this.#answers.get(told.id)?.(told);
   }

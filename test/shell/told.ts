@@ -12,4 +12,5 @@ export type Asked =
 export type Told =
   | { readonly t: 'shown'; readonly windows: number }
   | { readonly t: 'answer'; readonly id: number; readonly value?: unknown; readonly failed?: string }
+  | { readonly t: 'asked'; readonly question: string }
   | { readonly t: 'failed'; readonly reason: string };

@@ -97,9 +97,12 @@ test('the page stays where it is: no navigation, no window, no permission, no fi
     `Object.assign(document.createElement('a'), { href: 'http://127.0.0.1/' }).click()`,
     `open('app://tapyard/')`,
     `open('https://example.com/')`,
+    `Object.assign(document.createElement('a'), { href: URL.createObjectURL(new Blob(['x'])), download: 'x' }).click()`,
   ]) {
     await desktop.evaluate(`{ ${attempt}; null }`);
   }
+  await until('the link was offered', 30_000, () => desktop.questions.length > 0);
+  expect(desktop.questions).toEqual([expect.stringContaining('"detail":"https://example.com/"')]);
   const refused = {
     notifications: [`Notification.requestPermission()`, 'denied'],
     location: [

@@ -8,7 +8,7 @@ import type { WebContents, WebFrameMain } from 'electron';
  * shell imports `electron`; everything else is the runtime's own.
  */
 
-export const { app, BrowserWindow, dialog, Menu, MessageChannelMain, nativeTheme, session } = electron;
+export const { app, BrowserWindow, dialog, Menu, MessageChannelMain, nativeTheme, session, shell } = electron;
 
 /** As much of the global Response as the shell answers with; Node 18 brought it. */
 class Answer {
@@ -26,6 +26,21 @@ class Answer {
   }
 }
 Object.assign(globalThis, { Response: Answer });
+
+/** Node 20 brought it. */
+function canParse(address: string): boolean {
+  try {
+    return new URL(address) instanceof URL;
+  } catch {
+    return false;
+  }
+}
+Object.assign(URL, { canParse });
+
+/** Electron 16 brought it. */
+app.once('ready', () => {
+  Object.assign(session.defaultSession, { setDevicePermissionHandler: () => undefined });
+});
 
 /** Electron 25 brought `protocol.handle`. */
 export const protocol = {

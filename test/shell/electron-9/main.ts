@@ -24,6 +24,11 @@ process.on('unhandledRejection', leave);
 // Nobody would see a box, and it waits.
 dialog.showErrorBox = (title, text) => tell({ t: 'failed', reason: `${title}: ${text}` });
 
+dialog.showMessageBox = (...args: unknown[]) => {
+  tell({ t: 'asked', question: JSON.stringify(args[args.length - 1]) });
+  return Promise.resolve({ response: 0, checkboxChecked: false });
+};
+
 app.disableHardwareAcceleration();
 app.on('browser-window-created', (_, window) => {
   window.once('show', () => tell({ t: 'shown', windows: BrowserWindow.getAllWindows().length }));

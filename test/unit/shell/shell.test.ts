@@ -79,24 +79,72 @@ describe('the program', () => {
 describe('the page', () => {
   it('can go nowhere, open nothing and is granted nothing but the clipboard', () => {
     const contents = electron.BrowserWindow.all[0]?.webContents;
-    for (const attempt of ['will-navigate', 'will-frame-navigate', 'will-attach-webview']) {
+    for (const attempt of ['will-navigate', 'will-frame-navigate', 'will-redirect', 'will-attach-webview']) {
       const preventDefault = vi.fn();
       contents?.emit(attempt, { preventDefault });
       expect(preventDefault, attempt).toHaveBeenCalled();
     }
-    expect(contents?.openHandler?.({ url: 'https://example.com' })).toEqual({ action: 'deny' });
-    const { request, check } = electron.session.defaultSession;
-    for (const [permission, allowed] of [
-      ['clipboard-sanitized-write', true],
-      ['clipboard-read', false],
-      ['media', false],
-      ['geolocation', false],
+    expect(contents?.openHandler?.({ url: 'app://tapyard/' })).toEqual({ action: 'deny' });
+    const { request, check, device } = electron.session.defaultSession;
+    for (const [permission, origin, allowed] of [
+      ['clipboard-sanitized-write', 'app://tapyard', true],
+      ['clipboard-sanitized-write', 'https://tapyard', false],
+      ['clipboard-sanitized-write', 'app://tapyard.example', false],
+      ['clipboard-sanitized-write', '', false],
+      ['clipboard-read', 'app://tapyard', false],
+      ['media', 'app://tapyard', false],
+      ['geolocation', 'app://tapyard', false],
     ] as const) {
       const answer = vi.fn();
-      request?.({}, permission, answer);
-      expect(answer).toHaveBeenCalledWith(allowed);
-      expect(check?.({}, permission)).toBe(allowed);
+      const requestingUrl = origin === '' ? '' : `${origin}/`;
+      request?.({}, permission, answer, { requestingUrl });
+      expect(answer, `${permission} ${origin}`).toHaveBeenCalledWith(allowed);
+      expect(check?.({}, permission, origin), `${permission} ${origin}`).toBe(allowed);
     }
+    expect(device?.()).toBe(false);
+  });
+
+  it('reaches no network and downloads nothing, whatever becomes of its policy', () => {
+    const { webRequest } = electron.session.defaultSession;
+    expect(webRequest.filter?.urls).toEqual(
+      expect.arrayContaining(['http://*/*', 'https://*/*', 'ws://*/*', 'wss://*/*', 'file:///*']),
+    );
+    const answer = vi.fn();
+    webRequest.filter?.listener({}, answer);
+    expect(answer).toHaveBeenCalledWith({ cancel: true });
+    expect(electron.BrowserWindow.all[0]?.webContents.webRtc).toBe('disable_non_proxied_udp');
+    const preventDefault = vi.fn();
+    electron.session.defaultSession.emit('will-download', { preventDefault });
+    expect(preventDefault).toHaveBeenCalled();
+  });
+
+  it('can have an https address opened by the user’s browser, if the user says so to the program itself', async () => {
+    const open = electron.BrowserWindow.all[0]?.webContents.openHandler;
+    const asked = (): string[] => electron.done.filter((what) => /^(?:messageBox|openExternal)/.test(what));
+    for (const url of ['http://example.com/', 'file:///etc/passwd', 'mailto:a@example.com', 'no address']) {
+      expect(open?.({ url })).toEqual({ action: 'deny' });
+    }
+    expect(asked()).toEqual([]);
+    const question = 'messageBox Open an address that a guest wrote? https://example.com/';
+    expect(open?.({ url: 'https://example.com' })).toEqual({ action: 'deny' });
+    // While one question waits there is no other.
+    expect(open?.({ url: 'https://example.com/again' })).toEqual({ action: 'deny' });
+    await vi.waitFor(() => expect(asked()).toEqual([question]));
+    electron.dialog.response = 1;
+    await vi.waitFor(() => {
+      open?.({ url: 'https://example.com' });
+      expect(asked()).toContain('openExternal https://example.com/');
+    });
+  });
+
+  it('is loaded anew when its process crashed, but not again and again', () => {
+    const contents = electron.BrowserWindow.all[0]?.webContents;
+    vi.spyOn(console, 'error').mockReturnValue(undefined);
+    contents?.emit('render-process-gone', {}, { reason: 'clean-exit' });
+    expect(contents?.reloads).toBe(0);
+    contents?.emit('render-process-gone', {}, { reason: 'crashed' });
+    contents?.emit('render-process-gone', {}, { reason: 'crashed' });
+    expect(contents?.reloads).toBe(1);
   });
 
   it('comes from memory, with the policy, and only it', async () => {
