@@ -3,7 +3,7 @@ import type { Channel, Subscription } from './client.ts';
 import { TapyardError } from './error.ts';
 import { GaugeFeed, TableFeed } from './feed.ts';
 import { contractHash } from './hash.ts';
-import type { Audience, BytesLeaf, CallLeaf, JobLeaf } from './leaf.ts';
+import type { Audience, BytesLeaf, CallLeaf, JobLeaf, Leaf } from './leaf.ts';
 import { abortable, after } from './platform.ts';
 import type { ByteIntake, ByteSink, CallContext, GaugeSource, Server, TableSource } from './server.ts';
 import { StreamFeed } from './sink.ts';
@@ -41,43 +41,56 @@ type Implementation =
   | { kind: 'gauge'; source: GaugeSource<unknown> }
   | { kind: 'bytes'; leaf: BytesLeaf; open: (input: unknown, sink: ByteSink) => Promise<ByteIntake> };
 
-/** A server's members by their names on the wire. Inputs are parsed by their schemas before `run` sees them. */
-/* oxlint-disable typescript/no-unsafe-type-assertion -- Server is derived from the contract leaf by leaf; a
-   loop over names cannot follow the mapped type, so each member is taken at its leaf's word in this one place. */
+type Callable = (...given: readonly unknown[]) => unknown;
+const isCallable = (value: unknown): value is Callable => typeof value === 'function';
+const has = (value: unknown, ...methods: readonly string[]): value is object =>
+  typeof value === 'object' &&
+  value !== null &&
+  methods.every((name) => isCallable(Reflect.get(value, name)));
+const isTable = (value: unknown): value is TableSource<unknown> => has(value, 'rows', 'subscribe');
+const isGauge = (value: unknown): value is GaugeSource<unknown> => has(value, 'subscribe');
+const isIntake = (value: unknown): value is ByteIntake => has(value, 'write', 'close');
+
+/** What a server does for `leaf`; undefined where its member is something else than the contract says. */
+function implementation(leaf: Leaf, member: unknown): Implementation | undefined {
+  switch (leaf.kind) {
+    case 'call':
+    case 'job':
+      return isCallable(member)
+        ? { kind: 'call', leaf, run: async (input, context) => member(input, context) }
+        : undefined;
+    case 'table':
+      return isTable(member) ? { kind: 'table', source: member } : undefined;
+    case 'gauge':
+      return isGauge(member) ? { kind: 'gauge', source: member } : undefined;
+    case 'bytes':
+      return isCallable(member) ? { kind: 'bytes', leaf, open: opener(member) } : undefined;
+  }
+}
+
+const opener =
+  (open: Callable) =>
+  async (input: unknown, sink: ByteSink): Promise<ByteIntake> => {
+    const intake = await open(input, sink);
+    if (!isIntake(intake))
+      throw new TapyardError('INTERNAL', 'A byte stream of the core cannot be written to.');
+    return intake;
+  };
+
+/**
+ * A server's members by their names on the wire. `Server` is derived from the contract leaf by leaf, which a
+ * loop over names cannot follow: so each member is looked at. One that is missing is answered as such.
+ */
 function implementations(server: Server): ReadonlyMap<string, Implementation> {
+  const groups = new Map<string, object>(Object.entries(server));
   const result = new Map<string, Implementation>();
-  const groups = server as unknown as Record<string, Record<string, unknown>>;
   for (const [name, leaf] of leaves) {
     const [group = '', member = ''] = name.split('.');
-    const value = groups[group]?.[member];
-    if (value === undefined) continue;
-    switch (leaf.kind) {
-      case 'call':
-      case 'job':
-        result.set(name, {
-          kind: 'call',
-          leaf,
-          run: value as Extract<Implementation, { kind: 'call' }>['run'],
-        });
-        break;
-      case 'table':
-        result.set(name, { kind: 'table', source: value as TableSource<unknown> });
-        break;
-      case 'gauge':
-        result.set(name, { kind: 'gauge', source: value as GaugeSource<unknown> });
-        break;
-      case 'bytes':
-        result.set(name, {
-          kind: 'bytes',
-          leaf,
-          open: value as Extract<Implementation, { kind: 'bytes' }>['open'],
-        });
-        break;
-    }
+    const found = implementation(leaf, Reflect.get(groups.get(group) ?? {}, member));
+    if (found !== undefined) result.set(name, found);
   }
   return result;
 }
-/* oxlint-enable typescript/no-unsafe-type-assertion */
 
 /**
  * Serves one client on `channel` until it goes or `close` is called. `audience` is what the transport allows
