@@ -192,6 +192,38 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./run/link.ts')).run,
   },
   {
+    name: 'plug',
+    arguments: ['GUEST', 'NETWORK'],
+    summary: 'Give a guest one more NIC, also while it runs',
+    description: [
+      'The guest sees the NIC come at once, on NETWORK; the lab file keeps it. A guest that is off has it with its next start. What it does with it is its own matter: the micro guest asks for an address, others may want to be told.',
+    ],
+    options: [
+      lab,
+      { name: 'mac', value: 'MAC', text: 'Its MAC address; chosen where this is left out.' },
+      {
+        name: 'address',
+        value: 'ADDRESS',
+        text: 'The IPv4 address that DHCP keeps for it; from the range where this is left out.',
+      },
+      json,
+    ],
+    examples: [['tapyard plug web lan --address 192.168.58.7', 'A second leg, in another network.']],
+    brief: true,
+    load: async () => (await import('./run/plug.ts')).run,
+  },
+  {
+    name: 'unplug',
+    arguments: ['GUEST', 'NIC'],
+    summary: 'Take a NIC from a guest, also while it runs',
+    description: [
+      'NIC counts from 0, as in the lab file, which loses it too. A guest that runs has to let go of it; one that does not within 10 s keeps it. The NICs behind it keep their MAC addresses.',
+    ],
+    options: [lab, json],
+    brief: true,
+    load: async () => (await import('./run/unplug.ts')).run,
+  },
+  {
     name: 'console',
     arguments: ['GUEST'],
     summary: 'A guest’s serial console, here; Ctrl+] leaves',

@@ -169,14 +169,24 @@ export const contract = {
       idempotent: false,
       for: 'anyone',
     }),
-    /** Writes one more NIC of a guest that is shut off into the lab file. */
+    /**
+     * Plugs one more NIC into a guest that runs, and writes it into the lab file; where the guest is shut off only
+     * that. Without `fileHash` the edit is made on whatever the file holds.
+     */
     addNic: call({
-      in: guestOf.extend({ nic: NicDefinition, fileHash }),
-      out: done,
+      in: guestOf.extend({ nic: NicDefinition, fileHash: fileHash.optional() }),
+      /** `nic` is its place in the guest, from 0. */
+      out: z.strictObject({ nic: z.number() }),
       errors: [
         'NO_SUCH_LAB',
         'NO_SUCH_GUEST',
+        'NO_SUCH_NETWORK',
+        'LAB_BUSY',
+        'LAB_NOT_UP',
         'GUEST_STATE',
+        'NO_FREE_PORT',
+        'BRIDGE_FULL',
+        'QMP_FAILED',
         'LAB_FILE_INVALID',
         'LAB_FILE_CHANGED',
         'LAB_FILE_UNWRITABLE',
@@ -184,15 +194,21 @@ export const contract = {
       idempotent: false,
       for: 'anyone',
     }),
-    /** Takes a NIC of a guest that is shut off out of the lab file. The others keep their MAC addresses. */
+    /**
+     * Takes a NIC from a guest that runs, which has to let go of it, and out of the lab file; where the guest is shut
+     * off only that. The others keep their MAC addresses.
+     */
     removeNic: call({
-      in: guestOf.extend({ nic: z.number().int().min(0).max(7), fileHash }),
+      in: guestOf.extend({ nic: z.number().int().min(0).max(7), fileHash: fileHash.optional() }),
       out: done,
       errors: [
         'NO_SUCH_LAB',
         'NO_SUCH_GUEST',
         'NO_SUCH_NIC',
+        'LAB_BUSY',
         'GUEST_STATE',
+        'NIC_NOT_RELEASED',
+        'QMP_FAILED',
         'LAB_FILE_INVALID',
         'LAB_FILE_CHANGED',
         'LAB_FILE_UNWRITABLE',

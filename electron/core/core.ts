@@ -288,8 +288,7 @@ class LocalCore implements Core {
           return {};
         },
         addNic: async ({ lab, guest: name, nic, fileHash }) => {
-          await this.#lab(lab).addNic(name, nic, fileHash);
-          return {};
+          return { nic: await this.#lab(lab).addNic(name, nic, fileHash) };
         },
         removeNic: async ({ lab, guest: name, nic, fileHash }) => {
           await this.#lab(lab).removeNic(name, nic, fileHash);

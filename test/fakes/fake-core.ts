@@ -329,7 +329,7 @@ export class FakeCore {
           const used = this.guests.rows().flatMap(({ nics }) => nics).length;
           const added = nicState(row.nics.length, nic.network, `tap${used}`, nic.address ?? null);
           this.patchGuest(row.id, { nics: [...row.nics, { ...added, tap: null, fd: null, leased: false }] });
-          return {};
+          return { nic: row.nics.length };
         },
         removeNic: async ({ lab, guest, nic }) => {
           this.#note('guest.removeNic', `${lab}/${guest} ${nic}`);

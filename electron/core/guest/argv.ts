@@ -18,8 +18,9 @@ export interface QemuPlan {
   readonly sockets: GuestSockets;
 }
 
-/** Empty slots for devices that are plugged in later; each costs the guest about 10 ms at boot under TCG. */
-const sparePorts = 4;
+/** Ports for NICs that are plugged in later, up to the most of the lab file; each costs the guest about 10 ms at boot under TCG. */
+const spareNics = 3;
+const mostNics = 8;
 
 const mebibyte = 1024 * 1024;
 
@@ -72,8 +73,9 @@ function nicArguments({ fd, vhostFd, index, mac }: PluggedNic): string[] {
   const vhost = vhostFd === undefined ? '' : `,vhost=on,vhostfd=${vhostFd}`;
   return [
     ['-netdev', `tap,id=net${index},fd=${fd}${vhost}`],
-    // Without its option ROM: nothing boots from the network, and the firmware is faster.
-    ['-device', `virtio-net-pci,id=nic${index},netdev=net${index},mac=${mac},romfile=`],
+    // In a port, so that it can be unplugged. Without its option ROM: nothing boots from the network, and the firmware
+    // is faster.
+    ['-device', `virtio-net-pci,id=nic${index},bus=port${index},netdev=net${index},mac=${mac},romfile=`],
   ].flat();
 }
 
@@ -103,16 +105,19 @@ export function qemuArgv(plan: QemuPlan): string[] {
     ['-msg', 'timestamp=on'],
     ['-chardev', `socket,id=qmp,path=${optionValue(sockets.qmp)},server=on,wait=off`],
     ['-mon', 'chardev=qmp,mode=control'],
+    // A monitor serves one client at a time: this one is for tapyard-tap, which hands taps over.
+    ['-chardev', `socket,id=plug,path=${optionValue(sockets.plug)},server=on,wait=off`],
+    ['-mon', 'chardev=plug,mode=control'],
     ['-chardev', 'stdio,id=serial0', '-serial', 'chardev:serial0'],
     // Never `-k`: with it QEMU guesses scan codes from symbols instead of taking the viewer's own.
     ['-vga', 'std', '-vnc', `unix:${optionValue(sockets.vnc)},share=force-shared`],
     ['-object', 'rng-random,id=rng0,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng0'],
     ['-device', 'pvpanic-pci'],
     mediaArguments(plan),
-    plan.nics.flatMap(nicArguments),
-    Array.from({ length: sparePorts }, (_, port) => [
+    Array.from({ length: Math.min(plan.nics.length + spareNics, mostNics) }, (_, port) => [
       '-device',
-      `pcie-root-port,id=spare${port},chassis=${port + 1}`,
+      `pcie-root-port,id=port${port},chassis=${port + 1}`,
     ]).flat(),
+    plan.nics.flatMap(nicArguments),
   ].flat();
 }

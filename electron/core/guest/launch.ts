@@ -146,7 +146,7 @@ export function launch(
   }
   return {
     pid,
-    taps: readReport(child, ended, lastWords),
+    taps: readReport(child, ended, lastWords).then((taps) => held(nics, taps)),
     ended,
     kill: () => {
       child.kill('SIGKILL');
@@ -175,12 +175,23 @@ export function qemuFailed(guest: string, ending: Ending, said: string, log: str
   );
 }
 
+/** The taps with what is known of their NICs. */
+function held(
+  nics: readonly NicSpec[],
+  taps: readonly Omit<HeldTap, 'network' | 'mac'>[],
+): readonly HeldTap[] {
+  return taps.map((tap) => {
+    const { network = '', mac = '' } = nics.find(({ index }) => index === tap.nic) ?? {};
+    return { ...tap, network, mac };
+  });
+}
+
 /** The first line on the report's pipe: the taps, or an error of netd's. */
 async function readReport(
   child: ChildProcess,
   ended: Promise<Ending>,
   lastWords: () => string,
-): Promise<readonly HeldTap[]> {
+): Promise<readonly Omit<HeldTap, 'network' | 'mac'>[]> {
   const pipe = child.stdio[reportFd];
   if (pipe === null || pipe === undefined)
     throw new TapyardError('INTERNAL', 'tapyard-tap has no report pipe');

@@ -102,6 +102,11 @@ export class Machine {
     await this.#qmp.execute(command, parameters);
   }
 
+  /** Runs a monitor command and gives what it answers. Throws QMP_FAILED, DEADLINE. */
+  async ask(command: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    return await this.#qmp.execute(command, parameters);
+  }
+
   /** What QEMU says its state is. Throws QMP_FAILED, DEADLINE. */
   async condition(): Promise<Condition> {
     const reply = StatusReply.safeParse(await this.#qmp.execute('query-status'));

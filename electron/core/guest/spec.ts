@@ -58,6 +58,8 @@ export interface GuestSockets {
   readonly serial: string;
   readonly vnc: string;
   readonly qmp: string;
+  /** A second monitor, by which taps are handed over (hot-plug.ts). */
+  readonly plug: string;
 }
 
 /** Those in a guest's runtime directory. Throws RUNTIME_PATH_TOO_LONG. */
@@ -66,6 +68,7 @@ export function guestSockets(runtime: string): GuestSockets {
     serial: join(runtime, 'serial.in'),
     vnc: socketPath(runtime, 'vnc.sock'),
     qmp: socketPath(runtime, 'qmp.sock'),
+    plug: socketPath(runtime, 'plug.sock'),
   };
 }
 
@@ -88,14 +91,27 @@ export interface TapStep {
 
 /** A tap that QEMU holds. */
 export interface HeldTap {
-  /** The NIC's index. */
+  /** Its number in QEMU and in netd's label. It is the NIC's index at QEMU's start; later the file may count anew. */
   readonly nic: number;
+  /** Empty where it is not known: of a QEMU that an older core started. */
+  readonly network: string;
+  readonly mac: string;
   readonly tap: string;
   readonly ifindex: number;
-  /** The file descriptor's number in QEMU. */
-  readonly fd: number;
+  /** The file descriptor's number in QEMU; null where QEMU got it later and chose itself. */
+  readonly fd: number | null;
   /** Empty for an adopted guest. */
   readonly steps: readonly TapStep[];
+}
+
+/** The tap that a NIC hangs on: their indices part where NICs are plugged and unplugged. */
+export function tapOf(
+  { network, mac }: Pick<NicSpec, 'network' | 'mac'>,
+  taps: readonly HeldTap[],
+): HeldTap | undefined {
+  return taps.find(
+    (tap) => tap.mac === mac && (tap.network === network || tap.network === '' || network === ''),
+  );
 }
 
 /** What is known of a guest now. A new object for every change. */
@@ -110,7 +126,7 @@ export interface GuestStatus {
   readonly accelerator: Accelerator | null;
   /** What QEMU holds; empty when it is gone. */
   readonly taps: readonly HeldTap[];
-  /** NICs whose cable is cut, as QEMU has taken it: it has no question that would tell. */
+  /** Numbers of the taps whose cable is cut, as QEMU has taken it: it has no question that would tell. */
   readonly cut: readonly number[];
   readonly sockets: GuestSockets;
   /** The path of the record of its serial port. */

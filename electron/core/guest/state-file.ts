@@ -13,7 +13,16 @@ const GuestStateFile = z.object({
   /** When QEMU was started, ms since 1970. */
   since: z.number(),
   taps: z
-    .array(z.object({ nic: z.number(), tap: z.string(), ifindex: z.number(), fd: z.number() }))
+    .array(
+      z.object({
+        nic: z.number(),
+        network: z.string().default(''),
+        mac: z.string().default(''),
+        tap: z.string(),
+        ifindex: z.number(),
+        fd: z.number().nullable(),
+      }),
+    )
     .readonly(),
   argv: z.array(z.string()).readonly(),
   /** NICs whose cable is cut: QEMU cannot be asked. */
@@ -35,7 +44,17 @@ const pathIn = (runtime: string): string => join(runtime, 'guest.json');
 
 /** Reads it; undefined where there is none, or none that this version understands. */
 export function readStateFile(runtime: string): GuestStateFile | undefined {
-  return read(pathIn(runtime), GuestStateFile);
+  const file = read(pathIn(runtime), GuestStateFile);
+  if (file === undefined) return undefined;
+  // An older core did not write them; its NICs are all on the command line.
+  const taps = file.taps.map((tap) => (tap.mac === '' ? { ...tap, mac: macIn(file.argv, tap.nic) } : tap));
+  return { ...file, taps };
+}
+
+/** The MAC address of a NIC on QEMU's command line. */
+function macIn(argv: readonly string[], nic: number): string {
+  const device = argv.find((word) => word.startsWith(`virtio-net-pci,id=nic${nic},`));
+  return /\bmac=([0-9a-f:]{17})/.exec(device ?? '')?.[1] ?? '';
 }
 
 /** How the guest ended last; undefined where nobody knows. */

@@ -24,6 +24,8 @@ export type GuestHandle = Pick<
   | 'resume'
   | 'reset'
   | 'setLink'
+  | 'plug'
+  | 'unplug'
   | 'stop'
   | 'openScreen'
   | 'cpu'

@@ -19,22 +19,14 @@ import { freeSubnet, type UsedSubnet } from '../net/free-subnet.ts';
 import { formatSubnet, subnetOf } from '../net/ipv4.ts';
 import { hostSubnets } from '../net/used-subnets.ts';
 import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
-import {
-  type NewGuest,
-  type NewNetwork,
-  withForwards,
-  withGuest,
-  withNat,
-  withNic,
-  withoutGuest,
-  withoutNic,
-} from './edit.ts';
+import { type NewGuest, type NewNetwork, withForwards, withGuest, withNat, withoutGuest } from './edit.ts';
 import { ActLog } from './act-log.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import { GuestSet, guestSpec } from './guest-set.ts';
 import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
 import { readKeptSubnets, stillFree, writeKeptSubnets } from './kept-subnets.ts';
 import { changeNetwork, createNetwork, type EditGround, removeNetwork } from './network-edits.ts';
+import { addNic, removeNic, type NicGround } from './nic-edits.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
@@ -96,6 +88,8 @@ export class Lab {
   #opened = false;
   #publishing = false;
   #closed = false;
+  /** NICs are added and removed one after the other: each edit begins with the file that the last one wrote. */
+  #nicEdits: Promise<unknown> = Promise.resolve();
 
   private constructor(options: LabOptions) {
     this.#options = options;
@@ -422,7 +416,7 @@ export class Lab {
             subject: this.name,
           },
         );
-      await this.#prepareNetworks(new Set(guest.spec.nics.map((nic) => nic.network)));
+      await this.#prepareNetworks(this.#resolved, new Set(guest.spec.nics.map((nic) => nic.network)));
     }
     // `down` may have begun meanwhile, and would not wait for a guest that starts behind its back.
     this.#refuseWhileStopping();
@@ -430,8 +424,8 @@ export class Lab {
   }
 
   /** Makes networks know what the file says by now: a guest that is new in it may have a reserved address. */
-  async #prepareNetworks(names: ReadonlySet<string>): Promise<void> {
-    for (const network of this.#resolved.networks) {
+  async #prepareNetworks({ networks }: ResolvedLab, names: ReadonlySet<string>): Promise<void> {
+    for (const network of networks) {
       if (!names.has(network.name)) continue;
       // Whether NAT is on is the switch's business: the file may be behind where it could not be written.
       const now = networkIn(this.#engine.picture, this.name, network.name);
@@ -528,24 +522,27 @@ export class Lab {
     );
   }
 
-  /** Gives a guest that is off one more NIC. Throws NO_SUCH_GUEST, GUEST_STATE, LAB_FILE_*. */
-  async addNic(guest: string, nic: NicDefinition, fileHash: string): Promise<void> {
-    this.#refuseAlive(guest, 'gets a NIC');
-    this.#take(await editLabFile(this.file, fileHash, (text) => withNic(text, guest, nic)));
-    this.publish();
+  /** See {@link addNic}; which NIC of the guest it is. Throws LAB_BUSY too. */
+  async addNic(guest: string, nic: NicDefinition, fileHash: string | undefined): Promise<number> {
+    await this.#editNics(guest, (ground) => addNic(ground, nic, fileHash));
+    return (this.#definition.guests[guest]?.nics.length ?? 1) - 1;
   }
 
-  /** Takes a NIC of a guest that is off away. Throws NO_SUCH_GUEST, NO_SUCH_NIC, GUEST_STATE, LAB_FILE_*. */
-  async removeNic(guest: string, index: number, fileHash: string): Promise<void> {
-    this.#refuseAlive(guest, 'gives a NIC up');
-    const macs = this.guest(guest).spec.nics.map((nic) => nic.mac);
-    if (index >= macs.length)
-      throw new TapyardError('NO_SUCH_NIC', `The guest ${guest} has no NIC eth${index}.`, {
-        hint: `It has ${macs.length}.`,
-        subject: `${this.name}/${guest}`,
-      });
-    this.#take(await editLabFile(this.file, fileHash, (text) => withoutNic(text, guest, index, macs)));
-    this.publish();
+  /** See {@link removeNic}. Throws LAB_BUSY too. */
+  async removeNic(guest: string, index: number, fileHash: string | undefined): Promise<void> {
+    await this.#editNics(guest, (ground) => removeNic(ground, index, fileHash));
+  }
+
+  async #editNics(guest: string, edit: (ground: NicGround) => Promise<LoadedFile>): Promise<void> {
+    const ground: NicGround = {
+      file: this.file,
+      guest: this.guest(guest),
+      resolve: (definition) => resolveLab(definition, this.#chooseSubnets(definition)),
+      prepare: (lab, network) => this.#prepareNetworks(lab, new Set([network])),
+    };
+    const done = this.#nicEdits.then(() => this.#editing(() => edit(ground)));
+    this.#nicEdits = done.catch(() => undefined);
+    await done;
   }
 
   /** What subnets are in use elsewhere and by whom, and one that is free. */

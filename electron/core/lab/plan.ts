@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from 'node:util';
 import type { GuestState } from '../../contract/rows.ts';
+import { type HeldTap, tapOf } from '../guest/spec.ts';
 import { bridgeIn, networkIn, type Picture } from '../net/picture.ts';
-import { forwards, isOwn, type ResolvedGuest, type ResolvedLab, type ResolvedNetwork } from './resolve.ts';
+import {
+  forwards,
+  isOwn,
+  type ResolvedGuest,
+  type ResolvedLab,
+  type ResolvedNetwork,
+  type ResolvedNic,
+} from './resolve.ts';
 
 /** One thing to do to bring a lab up. */
 export type PlanStep =
+  | { readonly kind: 'unplug'; readonly guest: string; readonly tap: HeldTap }
   | { readonly kind: 'remove'; readonly network: string }
   | { readonly kind: 'apply'; readonly network: ResolvedNetwork; readonly isNew: boolean }
+  | { readonly kind: 'plug'; readonly guest: string; readonly nic: ResolvedNic }
   | { readonly kind: 'start'; readonly guest: ResolvedGuest };
 
 /** What is there now. */
 export interface Observed {
   readonly picture: Picture | null;
-  readonly guests: ReadonlyMap<string, GuestState>;
+  readonly guests: ReadonlyMap<string, { readonly state: GuestState; readonly taps: readonly HeldTap[] }>;
   /** What this core has applied last, by network. */
   readonly applied: ReadonlyMap<string, ResolvedNetwork>;
 }
@@ -25,7 +35,15 @@ export function planUp(lab: ResolvedLab, observed: Observed): PlanStep[] {
   const gone = [...(picture?.networks.values() ?? [])].filter(
     (network) => network.lab === lab.name && !wanted.has(network.name),
   );
+  const running = lab.guests.filter((guest) => guests.get(guest.name)?.state === 'running');
+  const tapsOf = (guest: ResolvedGuest): readonly HeldTap[] => guests.get(guest.name)?.taps ?? [];
   return [
+    // Before its network goes, and before what may take its place comes.
+    ...running.flatMap((guest) =>
+      tapsOf(guest)
+        .filter((tap) => !guest.nics.some((nic) => tapOf(nic, [tap])))
+        .map((tap) => ({ kind: 'unplug', guest: guest.name, tap }) as const),
+    ),
     ...gone.map((network) => ({ kind: 'remove', network: network.name }) as const),
     ...lab.networks
       .filter((network) => !holds(lab.name, network, picture, applied.get(network.name)))
@@ -33,8 +51,13 @@ export function planUp(lab: ResolvedLab, observed: Observed): PlanStep[] {
         const isNew = networkIn(picture, lab.name, network.name) === undefined;
         return { kind: 'apply', network, isNew } as const;
       }),
+    ...running.flatMap((guest) =>
+      guest.nics
+        .filter((nic) => !tapOf(nic, tapsOf(guest)))
+        .map((nic) => ({ kind: 'plug', guest: guest.name, nic }) as const),
+    ),
     ...lab.guests
-      .filter((guest) => ['shut off', 'crashed'].includes(guests.get(guest.name) ?? 'shut off'))
+      .filter((guest) => ['shut off', 'crashed'].includes(guests.get(guest.name)?.state ?? 'shut off'))
       .map((guest) => ({ kind: 'start', guest }) as const),
   ];
 }

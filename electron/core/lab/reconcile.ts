@@ -13,8 +13,8 @@ const politeDeadline = 20_000;
 const startsAtOnce = 4;
 
 /** What of a guest is needed here. */
-export type Startable = Pick<GuestHandle, 'start' | 'stop' | 'forceOff' | 'onChange'> & {
-  readonly status: Pick<GuestHandle['status'], 'state' | 'pid'>;
+export type Startable = Pick<GuestHandle, 'start' | 'stop' | 'forceOff' | 'plug' | 'unplug' | 'onChange'> & {
+  readonly status: Pick<GuestHandle['status'], 'state' | 'pid' | 'taps'>;
 };
 
 /** What a lab gives to the work of bringing it up or down. */
@@ -41,6 +41,10 @@ interface Made {
   /** Networks as they were before they were changed or removed, where this core knows it. */
   readonly formers: ResolvedNetwork[];
   readonly guests: Startable[];
+  /** How NICs that were plugged go again. */
+  readonly plugged: (() => Promise<void>)[];
+  /** How NICs that were unplugged come again. */
+  readonly unplugged: (() => Promise<void>)[];
 }
 
 /**
@@ -48,7 +52,7 @@ interface Made {
  * everything that this call made is undone, and what was there before stays. Rejects with the failure, ABORTED.
  */
 export async function bringUp(ground: Ground, job: Job, waitReachable: number): Promise<void> {
-  const made: Made = { opened: false, networks: [], formers: [], guests: [] };
+  const made: Made = nothingMade();
   try {
     await ground.preflight();
     stopIfAborted(job);
@@ -59,7 +63,7 @@ export async function bringUp(ground: Ground, job: Job, waitReachable: number): 
     // In the host scope netd may have been there for other labs.
     made.opened = started || !hasNetworks(ground.lab.name, picture);
     stopIfAborted(job);
-    const states = new Map([...ground.guests].map(([name, guest]) => [name, guest.status.state]));
+    const states = new Map([...ground.guests].map(([name, guest]) => [name, guest.status]));
     const plan = planUp(ground.lab, { picture, guests: states, applied: ground.applied });
     const oldLeases = leasesOf(ground);
     await runPlan(ground, job, plan, made);
@@ -89,6 +93,14 @@ async function runPlan(ground: Ground, job: Job, plan: readonly PlanStep[], made
       job.progress(`making network ${step.network.name}`, done, plan.length);
       await apply(ground, step.network, step.isNew, made);
       after();
+    } else if (step.kind !== 'start') {
+      job.progress(
+        `${step.kind === 'plug' ? 'plugging' : 'unplugging'} a NIC of ${step.guest}`,
+        done,
+        plan.length,
+      );
+      await changeNic(ground, step, made);
+      after();
     }
   }
   const starts = plan.flatMap((step) => (step.kind === 'start' ? [step.guest.name] : []));
@@ -108,7 +120,7 @@ async function runPlan(ground: Ground, job: Job, plan: readonly PlanStep[], made
 
 /** Makes or mends one network of a lab that is up, and tells of its steps. */
 export function makeNetwork(ground: Ground, network: ResolvedNetwork): Promise<void> {
-  return apply(ground, network, false, { opened: false, networks: [], formers: [], guests: [] });
+  return apply(ground, network, false, nothingMade());
 }
 
 async function apply(ground: Ground, network: ResolvedNetwork, isNew: boolean, made: Made): Promise<void> {
@@ -155,6 +167,31 @@ async function startGuest(ground: Ground, name: string, job: Job, made: Made): P
     ground.step(`${name}/qemu`, {});
   } catch (thrown) {
     ground.step(`${name}/qemu`, { error: TapyardError.from(thrown).toData() });
+    throw thrown;
+  }
+}
+
+/** Plugs or unplugs a NIC of a guest that runs. */
+async function changeNic(
+  { guests, step: tell }: Ground,
+  step: Extract<PlanStep, { kind: 'plug' | 'unplug' }>,
+  made: Made,
+): Promise<void> {
+  const guest = guests.get(step.guest);
+  if (!guest) return;
+  if (step.kind === 'unplug') {
+    await guest.unplug(step.tap);
+    made.unplugged.push(() => guest.plug(step.tap));
+    return;
+  }
+  const id = `${step.guest}/${step.nic.index}/plug`;
+  tell(id, 'doing');
+  try {
+    await guest.plug(step.nic);
+    made.plugged.push(() => guest.unplug(step.nic));
+    tell(id, {});
+  } catch (thrown) {
+    tell(id, { error: TapyardError.from(thrown).toData() });
     throw thrown;
   }
 }
@@ -213,6 +250,15 @@ async function waitForLeases(
   stopIfAborted(job);
 }
 
+const nothingMade = (): Made => ({
+  opened: false,
+  networks: [],
+  formers: [],
+  guests: [],
+  plugged: [],
+  unplugged: [],
+});
+
 /** Takes back what one `up` made, in the reverse order, past errors; why something is left. */
 async function undo({ engine, applied }: Ground, made: Made): Promise<TapyardError[]> {
   const left: TapyardError[] = [];
@@ -220,6 +266,7 @@ async function undo({ engine, applied }: Ground, made: Made): Promise<TapyardErr
     await work.catch((thrown: unknown) => left.push(TapyardError.from(thrown)));
   };
   await Promise.all(made.guests.map((guest) => past(guest.forceOff())));
+  for (const unplug of made.plugged.toReversed()) await past(unplug());
   for (const name of made.networks) applied.delete(name);
   if (made.opened) await past(engine.release());
   else {
@@ -229,6 +276,7 @@ async function undo({ engine, applied }: Ground, made: Made): Promise<TapyardErr
       await past(engine.applyNetwork(former).then(() => void applied.set(former.name, former)));
     }
   }
+  for (const plug of made.unplugged.toReversed()) await past(plug());
   if (!engine.picture) engine.tidy();
   return left;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../contract/error.ts';
 import type { GuestRow, NicState, StepRow } from '../../contract/rows.ts';
-import type { GuestSpec, GuestStatus } from '../guest/spec.ts';
+import { type GuestSpec, type GuestStatus, tapOf } from '../guest/spec.ts';
 import { networkIn, type Picture, tapIn } from '../net/picture.ts';
 import type { Held, RecipeStep } from './recipe.ts';
 import type { ResolvedGuest } from './resolve.ts';
@@ -27,7 +27,7 @@ export function guestRow(
     memory: spec.memory,
     cpus: spec.cpus,
     nics: spec.nics.map((nic) => nicState(spec, status, nic, wanted, picture)),
-    sockets: { ...status.sockets },
+    sockets: { serial: status.sockets.serial, vnc: status.sockets.vnc, qmp: status.sockets.qmp },
     serialRecord: status.serialRecord,
     wanted: wanted !== undefined,
     error: status.error,
@@ -41,8 +41,8 @@ function nicState(
   wanted: ResolvedGuest | undefined,
   picture: Picture | null,
 ): NicState {
-  const held = status.taps.find((tap) => tap.nic === nic.index);
-  const link = tapIn(picture, spec.lab, spec.name, nic.index);
+  const held = tapOf(nic, status.taps);
+  const link = held && tapIn(picture, spec.lab, spec.name, held.nic);
   // A guest that left the file has no network by name; its tap's label still says which.
   const network = nic.network === '' ? (link?.ours?.network ?? '') : nic.network;
   const lease = networkIn(picture, spec.lab, network)?.leases.find((each) => each.mac === nic.mac);
@@ -63,7 +63,7 @@ function nicState(
           ? 'lease'
           : null,
     leased: lease !== undefined,
-    plugged: !status.cut.includes(nic.index),
+    plugged: held === undefined || !status.cut.includes(held.nic),
   };
 }
 

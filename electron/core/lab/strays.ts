@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { readStateFile } from '../guest/state-file.ts';
-import type { GuestSpec } from '../guest/spec.ts';
+import type { GuestSpec, HeldTap } from '../guest/spec.ts';
 import { labDir } from '../host/runtime-dir.ts';
 import { memoryBytes } from './resolve.ts';
 
@@ -32,24 +32,16 @@ export function strayGuests(lab: string, known: ReadonlySet<string>): Stray[] {
 export function strayOf(
   lab: string,
   argv: readonly string[],
-  taps: readonly { readonly nic: number; readonly tap: string }[],
+  taps: readonly Pick<HeldTap, 'nic' | 'network' | 'mac' | 'tap'>[],
 ): Stray | undefined {
   const after = (option: string): string => argv[argv.indexOf(option) + 1] ?? '';
   const name = /^guest=([^,/]+)\/([^,/]+)/.exec(after('-name'));
   if (name?.[1] !== lab || name[2] === undefined) return undefined;
-  const macs = argv.map((word) => /^virtio-net-pci,.*\bid=nic(\d+),.*\bmac=([0-9a-f:]{17})/.exec(word));
   return {
     name: name[2],
     image: { kind: 'file', path: '', label: 'no longer in the lab file' },
     memory: /^\d+M$/.test(after('-m')) ? memoryBytes(after('-m')) : 0,
     cpus: Number(/cpus=(\d+)/.exec(after('-smp'))?.[1] ?? 1),
-    nics: macs.flatMap((match) => {
-      const index = Number(match?.[1] ?? -1);
-      const tap = taps.find(({ nic }) => nic === index)?.tap;
-      // Which network it hangs on, the tap's label tells.
-      return match?.[2] !== undefined && tap !== undefined
-        ? [{ index, network: '', mac: match[2], tap }]
-        : [];
-    }),
+    nics: taps.map(({ network, mac, tap }, index) => ({ index, network, mac, tap })),
   };
 }

@@ -54,6 +54,8 @@ pub enum Code {
     PortTaken,
     PortDenied,
     NoSuchAddress,
+    // `tapyard-tap plug`.
+    QmpFailed,
     // A client's own: netd is not there, or did not answer in time.
     Unreachable,
     TimedOut,

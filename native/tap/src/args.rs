@@ -105,7 +105,8 @@ fn text<'a>(option: &str, value: &'a OsStr) -> Result<&'a str, String> {
         .ok_or_else(|| format!("{option} {} is not UTF-8", value.display()))
 }
 
-fn name<T: FromStr>(option: &str, value: &OsStr) -> Result<T, String>
+/// A value that its type reads and checks.
+pub fn name<T: FromStr>(option: &str, value: &OsStr) -> Result<T, String>
 where
     T::Err: std::fmt::Display,
 {

@@ -13,6 +13,8 @@ mod forward;
 #[path = "../../netd/src/fuzz.rs"]
 mod fuzz;
 mod owner;
+mod plug;
+mod qmp;
 mod watchers;
 
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ Usage:
   tapyard-tap exec --netd SOCKET --lab LAB --guest GUEST
                    [--tap FD:NIC:NETWORK:MAC:TAP]... [--vhost FD]... [--report FD]
                    -- PROGRAM [ARGUMENT]...
+  tapyard-tap plug --netd SOCKET --qmp SOCKET --lab LAB --guest GUEST
+                   --nic NIC --network NETWORK --mac MAC --tap TAP
   tapyard-tap dial --netd SOCKET --lab LAB ADDRESS PORT
   tapyard-tap forward --netd SOCKET --lab LAB --listen ADDRESS:PORT --to ADDRESS:PORT
                       [--watch SOCKET]
@@ -44,6 +48,14 @@ exec
   --vhost FD      /dev/vhost-net, opened at descriptor FD, for vhost=on
   --report FD     write one line of JSON there before PROGRAM is executed:
                   {\"taps\":[{\"nic\",\"tap\",\"ifindex\",\"fd\",\"steps\"}]} or {\"error\":{...}}
+
+plug
+  Asks netd for one more tap and hands it to a QEMU that runs, through a QMP monitor that nobody
+  else holds: getfd, then netdev_add with the id netNIC. The device on it is the caller's to add.
+  Writes {\"tap\":{\"nic\",\"tap\",\"ifindex\",\"steps\"}} or {\"error\":{...}} to standard output; where
+  that cannot be written the netdev is taken away again.
+
+  --qmp SOCKET    the monitor's socket; the other options are as in exec's --tap
 
 dial
   Connects standard input and output to PORT of the guest at ADDRESS, which must be in one of
@@ -71,6 +83,7 @@ fn main() -> ExitCode {
     match arguments.first().and_then(|first| first.to_str()) {
         Some("exec") => exec::run(&arguments[1..]),
         Some("forward") => forward::run(&arguments[1..]),
+        Some("plug") => plug::run(&arguments[1..]),
         Some("dial") => dial::run(&arguments[1..]),
         Some("--help" | "-h" | "help") => {
             print!("{HELP}");

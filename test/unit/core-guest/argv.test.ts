@@ -19,7 +19,7 @@ const plan: QemuPlan = {
     authorizedKeys: '/k/id.pub',
   },
   nics: plug([{ index: 0, network: 'br0', mac: '52:54:00:00:00:01', tap: 'tap0' }], false),
-  sockets: { serial: '/r/serial.in', vnc: '/r/vnc.sock', qmp: '/r/qmp.sock' },
+  sockets: { serial: '/r/serial.in', vnc: '/r/vnc.sock', qmp: '/r/qmp.sock', plug: '/r/plug.sock' },
 };
 
 /** Splits an option list as QEMU's QemuOpts does: a comma separates unless it is doubled. */
@@ -51,9 +51,9 @@ describe('QEMU’s command line', () => {
     for (const word of argv) expect(word).not.toMatch(/(^|[=,])(tcp|telnet|websocket|udp|nbd|host):/);
   });
 
-  it('gives each NIC its tap’s file descriptor and no option ROM', () => {
+  it('gives each NIC its tap’s file descriptor, a port that it can be unplugged from, and no option ROM', () => {
     expect(valuesAfter(argv, '-netdev')).toEqual(['tap,id=net0,fd=10']);
-    expect(argv).toContain('virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,romfile=');
+    expect(argv).toContain('virtio-net-pci,id=nic0,bus=port0,netdev=net0,mac=52:54:00:00:00:01,romfile=');
   });
 
   it('tells the micro guest its name and its key', () => {
@@ -89,7 +89,7 @@ describe('QEMU’s command line', () => {
         const line = qemuArgv({
           ...plan,
           media: { kind: 'disk', disk: path, cdrom: path },
-          sockets: { serial: path, vnc: path, qmp: path },
+          sockets: { serial: path, vnc: path, qmp: path, plug: path },
         });
         // As many words as ever, and every path whole in its place.
         expect(line).toHaveLength(
@@ -97,6 +97,7 @@ describe('QEMU’s command line', () => {
         );
         expect(valuesAfter(line, '-chardev').map(options)).toEqual([
           ['socket', 'id=qmp', `path=${path}`, 'server=on', 'wait=off'],
+          ['socket', 'id=plug', `path=${path}`, 'server=on', 'wait=off'],
           ['stdio', 'id=serial0'],
         ]);
         expect(options(valuesAfter(line, '-vnc')[0] ?? '')).toEqual([`unix:${path}`, 'share=force-shared']);

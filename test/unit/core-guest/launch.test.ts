@@ -59,8 +59,11 @@ it('gets the taps, becomes QEMU in a session of its own, and hears its end', asy
   tap(
     `echo '{"taps":[{"nic":0,"tap":"tap0","ifindex":7,"fd":10,"steps":[]}]}' >&3; exec 3>&-; exec sleep 30`,
   );
-  const launched = launch(spec, [], ['qemu'], streams);
-  expect(await launched.taps).toEqual([{ nic: 0, tap: 'tap0', ifindex: 7, fd: 10, steps: [] }]);
+  const nic = { index: 0, network: 'br0', mac: '52:54:00:00:00:01', tap: 'tap0', fd: 10, vhostFd: undefined };
+  const launched = launch(spec, [nic], ['qemu'], streams);
+  expect(await launched.taps).toEqual([
+    { nic: 0, network: 'br0', mac: '52:54:00:00:00:01', tap: 'tap0', ifindex: 7, fd: 10, steps: [] },
+  ]);
   const stat = readFileSync(`/proc/${launched.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   // Fields 5 and 6 of proc(5): process group and session.
   expect([Number(stat[2]), Number(stat[3])]).toEqual([launched.pid, launched.pid]);

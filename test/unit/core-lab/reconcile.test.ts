@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { TapyardError } from '../../../electron/contract/error.ts';
 import type { GuestState } from '../../../electron/contract/rows.ts';
+import type { HeldTap } from '../../../electron/core/guest/spec.ts';
 import { readLabFile } from '../../../electron/core/lab/definition.ts';
 import { planUp } from '../../../electron/core/lab/plan.ts';
 import { bringDown, bringUp, type Ground } from '../../../electron/core/lab/reconcile.ts';
@@ -21,6 +22,18 @@ guests:
   a: { image: micro, nics: [{ network: br0, address: 192.168.57.2 }] }
   b: { image: micro, nics: [{ network: br1 }] }
 `);
+
+/** The taps of a guest that was started as the file says. */
+const heldBy = (name: string): HeldTap[] =>
+  (seed.guests.find((guest) => guest.name === name)?.nics ?? []).map(({ index, network, mac, tap }) => ({
+    nic: index,
+    network,
+    mac,
+    tap,
+    ifindex: 7,
+    fd: 10,
+    steps: [],
+  }));
 
 const uplink: NetdUplink = {
   provider: 'pasta',
@@ -90,8 +103,9 @@ function made(
 describe('the plan', () => {
   const applied = new Map(seed.networks.map((network) => [network.name, network]));
   const off = new Map<string, GuestState>();
-  const kinds = (picture: Picture | null, guests = off, known = applied): string[] =>
-    planUp(seed, { picture, guests, applied: known }).map((step) => {
+  const kinds = (picture: Picture | null, states = off, known = applied, taps = heldBy): string[] => {
+    const guests = new Map([...states].map(([name, state]) => [name, { state, taps: taps(name) }]));
+    return planUp(seed, { picture, guests, applied: known }).map((step) => {
       switch (step.kind) {
         case 'remove':
           return `remove ${step.network}`;
@@ -99,8 +113,13 @@ describe('the plan', () => {
           return `${step.isNew ? 'make' : 'mend'} ${step.network.name}`;
         case 'start':
           return `start ${step.guest.name}`;
+        case 'plug':
+          return `plug ${step.guest} ${step.nic.network}`;
+        case 'unplug':
+          return `unplug ${step.guest} ${step.tap.network}`;
       }
     });
+  };
   const both = made(made(empty, 'br0'), 'br1');
 
   it('does everything where nothing is, and nothing where all is', () => {
@@ -113,6 +132,24 @@ describe('the plan', () => {
           ['b', 'paused'],
         ] as const),
       ),
+    ).toEqual([]);
+  });
+
+  it('plugs NICs that a running guest lacks and unplugs those that left the file', () => {
+    const running = new Map<string, GuestState>([
+      ['a', 'running'],
+      ['b', 'paused'],
+    ]);
+    expect(kinds(both, running, applied, () => [])).toEqual(['plug a br0']);
+    const moved = (name: string): HeldTap[] => heldBy(name).map((tap) => ({ ...tap, network: 'br1' }));
+    expect(kinds(made(empty, 'br0'), running, applied, moved)).toEqual([
+      'unplug a br1',
+      'make br1',
+      'plug a br0',
+    ]);
+    // Of a QEMU that an older core started; the network is not known.
+    expect(
+      kinds(both, running, applied, (name) => heldBy(name).map((tap) => ({ ...tap, network: '' }))),
     ).toEqual([]);
   });
 
@@ -160,7 +197,12 @@ describe('the plan', () => {
 class FakeGuest {
   readonly name: string;
   readonly log: string[];
-  status: { state: GuestState; pid: number | null } = { state: 'shut off', pid: null };
+  status: { state: GuestState; pid: number | null; taps: HeldTap[] } = {
+    state: 'shut off',
+    pid: null,
+    taps: [],
+  };
+  unplugFails: TapyardError | undefined;
   startFails: TapyardError | undefined;
 
   constructor(name: string, log: string[]) {
@@ -176,16 +218,26 @@ class FakeGuest {
     await new Promise((resolve) => setTimeout(resolve, 5));
     if (signal?.aborted) throw new TapyardError('ABORTED', 'stopped');
     if (this.startFails) throw this.startFails;
-    this.status = { state: 'running', pid: 1 };
+    this.status = { state: 'running', pid: 1, taps: heldBy(this.name) };
   }
   async forceOff(): Promise<void> {
     if (this.status.pid === null) return;
     this.log.push(`force ${this.name}`);
-    this.status = { state: 'shut off', pid: null };
+    this.status = { state: 'shut off', pid: null, taps: [] };
+  }
+  async plug({ network, mac }: { network: string; mac: string }): Promise<void> {
+    this.log.push(`plug ${this.name} ${network}`);
+    const tap = { nic: 9, network, mac, tap: 'tap9', ifindex: 9, fd: null, steps: [] };
+    this.status = { ...this.status, taps: [...this.status.taps, tap] };
+  }
+  async unplug({ network, mac }: { network: string; mac: string }): Promise<void> {
+    this.log.push(`unplug ${this.name} ${network}`);
+    if (this.unplugFails) throw this.unplugFails;
+    this.status = { ...this.status, taps: this.status.taps.filter((tap) => tap.mac !== mac) };
   }
   async stop(ms: number): Promise<void> {
     this.log.push(`stop ${this.name} ${ms}`);
-    this.status = { state: 'shut off', pid: null };
+    this.status = { state: 'shut off', pid: null, taps: [] };
   }
 }
 
@@ -251,6 +303,34 @@ describe('up and down', () => {
     expect(log).toEqual([]);
   });
 
+  it('plugs and unplugs NICs of guests that run, and puts them back where it fails', async () => {
+    await up();
+    const changed = lab(`name: seed
+networks: { br0: { subnet: 192.168.57.0/24 }, br1: { subnet: 10.0.0.0/24, nat: false }, br2: { subnet: 10.0.2.0/24 } }
+guests:
+  a: { image: micro, nics: [{ network: br0, address: 192.168.57.2 }, { network: br1 }] }
+  b: { image: micro, nics: [] }
+`);
+    ground = {
+      ...ground,
+      lab: changed,
+      engine: {
+        ...ground.engine,
+        picture,
+        applyNetwork: async ({ name }) => {
+          log.push(`apply ${name}`);
+          return [];
+        },
+      },
+    };
+    log.length = 0;
+    const a = guests.get('a');
+    if (a) a.plug = async () => Promise.reject(new TapyardError('NO_FREE_PORT', 'a has no free port'));
+    await expect(up()).rejects.toMatchObject({ code: 'NO_FREE_PORT' });
+    expect(log).toEqual(['unplug b br1', 'apply br2', 'remove br2', 'plug b br1']);
+    expect(guests.get('b')?.status.taps).toMatchObject([{ network: 'br1' }]);
+  });
+
   it('that fails takes back what it made, and only that', async () => {
     applyFails = 'br1';
     await expect(up()).rejects.toMatchObject({ code: 'NAME_TAKEN' });
@@ -308,7 +388,7 @@ guests: {}
     expect(log).toEqual(['apply br0', 'apply br1', 'start a', 'start b', 'force a', 'release']);
     log.length = 0;
     picture = made(made(empty, 'br0'), 'br1');
-    a.status = { state: 'running', pid: 1 };
+    a.status = { state: 'running', pid: 1, taps: heldBy('a') };
     await expect(up()).rejects.toMatchObject({ code: 'QEMU_FAILED' });
     expect(log).toEqual(['apply br0', 'apply br1', 'start b']);
     expect(a.status.state).toBe('running');
@@ -374,7 +454,7 @@ guests: {}
     const a = guests.get('a');
     if (!a) throw new Error('no guest');
     // What it is before its start has looked around: `stop` waits for it.
-    a.status = { state: 'shut off', pid: null };
+    a.status = { state: 'shut off', pid: null, taps: [] };
     log.length = 0;
     await bringDown(ground, job(), true);
     expect(log).toEqual(['stop a 0', 'stop b 0', 'release']);

@@ -81,22 +81,14 @@ describe('rates', () => {
 });
 
 it('knows a guest that left the file by its QEMU', () => {
-  const argv = [
-    'qemu',
-    '-name',
-    'guest=seed/web,process=ty:web',
-    '-m',
-    '512M',
-    '-smp',
-    'cpus=2',
-    '-device',
-    'virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:07,romfile=',
-  ];
-  expect(strayOf('seed', argv, [{ nic: 0, tap: 'tap3' }])).toMatchObject({
+  const argv = ['qemu', '-name', 'guest=seed/web,process=ty:web', '-m', '512M', '-smp', 'cpus=2'];
+  expect(
+    strayOf('seed', argv, [{ nic: 2, network: 'br0', mac: '52:54:00:00:00:07', tap: 'tap3' }]),
+  ).toMatchObject({
     name: 'web',
     memory: 2 ** 29,
     cpus: 2,
-    nics: [{ index: 0, network: '', mac: '52:54:00:00:00:07', tap: 'tap3' }],
+    nics: [{ index: 0, network: 'br0', mac: '52:54:00:00:00:07', tap: 'tap3' }],
   });
   expect(strayOf('other', argv, [])).toBeUndefined();
   expect(strayOf('seed', ['qemu'], [])).toBeUndefined();

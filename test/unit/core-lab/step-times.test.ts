@@ -15,7 +15,7 @@ const status = (part: Partial<GuestStatus>): GuestStatus => ({
   accelerator: 'tcg',
   taps: [],
   cut: [],
-  sockets: { serial: '', vnc: '', qmp: '' },
+  sockets: { serial: '', vnc: '', qmp: '', plug: '' },
   serialRecord: '',
   error: null,
   argv: null,
@@ -25,7 +25,17 @@ const status = (part: Partial<GuestStatus>): GuestStatus => ({
 
 const started = status({
   startMs: 61,
-  taps: [{ nic: 0, tap: 'tap0', ifindex: 3, fd: 10, steps: [{ id: 'tap', ms: 0.2, changed: true }] }],
+  taps: [
+    {
+      nic: 0,
+      network: 'br0',
+      mac: '52:54:00:00:00:01',
+      tap: 'tap0',
+      ifindex: 3,
+      fd: 10,
+      steps: [{ id: 'tap', ms: 0.2, changed: true }],
+    },
+  ],
 });
 
 describe('the times of the steps', () => {
