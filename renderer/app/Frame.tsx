@@ -19,6 +19,7 @@ import { NavRail } from './NavRail.tsx';
 import { useMedia, wideQuery } from '../lib/use-media.ts';
 
 const Checks = lazy(() => import('../features/checks/Checks.tsx'));
+const Log = lazy(() => import('../features/log/Log.tsx'));
 const Settings = lazy(() => import('../features/settings/Settings.tsx'));
 
 /** The whole window of a lab: header, rail, work area with dock, inspector, footer. */
@@ -26,7 +27,7 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const live = useCore((state) => state.status === 'ready');
   const wide = useMedia(wideQuery);
   const view = useUi((ui) => ui.view);
-  // Checks and settings are about this computer and this window, not about something in the lab.
+  // Checks and settings are about this computer and this window, and the log wants the room.
   const ofLab = view === 'map' || view === 'guests';
   const inspector = useUi((ui) => (wide ? ui.inspectorOpen : ui.overlayOpen)) && ofLab;
   const inspectorWidth = useUi((ui) => ui.inspectorWidth);
@@ -48,6 +49,7 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
               {view === 'guests' ? <Guests lab={lab} /> : null}
               <Boundary key={view}>
                 <Suspense fallback={null}>
+                  {view === 'log' ? <Log lab={lab} /> : null}
                   {view === 'checks' ? <Checks /> : null}
                   {view === 'settings' ? <Settings /> : null}
                 </Suspense>
@@ -81,4 +83,10 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   );
 }
 
-const titles = { map: 'Map', guests: 'Guests', checks: 'Checks', settings: 'Settings' } as const;
+const titles = {
+  map: 'Map',
+  guests: 'Guests',
+  log: 'Log',
+  checks: 'Checks',
+  settings: 'Settings',
+} as const;

@@ -14,6 +14,7 @@ export function NavRail(): ReactElement {
       <Place view="map" />
       <Place view="guests" />
       <Place view="checks" />
+      <Place view="log" />
       <span className={styles.space} />
       <Place view="settings" />
     </nav>

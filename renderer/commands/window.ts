@@ -6,6 +6,7 @@ import {
   PanelBottom,
   PanelRight,
   Plus,
+  ScrollText,
   Search,
   Settings,
   ShieldCheck,
@@ -25,6 +26,7 @@ const views: readonly { view: View; label: string; icon: LucideIcon; shortcut: s
   { view: 'map', label: 'Map', icon: Workflow, shortcut: 'Alt+1' },
   { view: 'guests', label: 'Guests', icon: Monitor, shortcut: 'Alt+2' },
   { view: 'checks', label: 'Checks', icon: ShieldCheck, shortcut: 'Alt+3' },
+  { view: 'log', label: 'Log', icon: ScrollText, shortcut: 'Alt+4' },
   { view: 'settings', label: 'Settings', icon: Settings, shortcut: 'Ctrl+,' },
 ];
 

@@ -5,7 +5,7 @@ import { consoleKey, readKept, writeKept, type ConsoleTab, type Kept } from './k
 import type { Selection } from './subject.ts';
 
 /** The places that the navigation rail leads to. */
-export type View = 'map' | 'guests' | 'checks' | 'settings';
+export type View = 'map' | 'guests' | 'log' | 'checks' | 'settings';
 
 /** What is asked of the core and not yet observed. */
 export interface Pending {

@@ -12,12 +12,14 @@ import { useTables } from '../../../renderer/store/tables.ts';
 import { useUi } from '../../../renderer/store/ui.ts';
 import { TapyardError } from '../../../electron/contract/error.ts';
 import { FakeCore } from '../fake-core.ts';
+import { sampleActs } from '../acts.ts';
 import { labByName } from './choose.ts';
 import { troubles } from './trouble.ts';
 
 // index.html?lab=mock|seed|down|states|long|forty|huge|empty|nothing & theme=dark|light & select=guest:seed/web & gauges=all
 // & window for the whole window instead of the map alone
 // & quiet & natMs=600 & failing=network.setNat & trouble=crashed|gone|pasta|file|job|failed
+// & acts=40 (the log, with so many ordinary acts before)
 // & consoles (the first guest's, serial beside screen)
 const query = new URLSearchParams(location.search);
 const { rows, up } = labByName(query.get('lab') ?? 'mock');
@@ -33,7 +35,9 @@ const core = new FakeCore(
   },
   up,
 );
-Object.assign(globalThis, { fakeCore: core });
+if (query.get('acts') !== null) core.acts.change(sampleActs(Number(query.get('acts'))));
+const moreActs = () => sampleActs(Number(query.get('acts')) + 1).slice(-1);
+Object.assign(globalThis, { fakeCore: core, moreActs });
 
 useUi.setState({ theme: query.get('theme') === 'light' ? 'light' : 'dark' });
 applyTheme();
