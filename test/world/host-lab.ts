@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { ChildProcess } from 'node:child_process';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import type { NetdNetwork } from '../../electron/core/net/netd-protocol.ts';
 import { checkoutInside, type Finished, until, wanAddress, type Who, type World } from './world.ts';
@@ -20,6 +21,11 @@ export const br0 = {
   domain: 'lab' as const,
 };
 
+interface Netd {
+  readonly process: ChildProcess;
+  readonly client: NetdClient;
+}
+
 /**
  * A netd in the host scope of a world, and guests that are network namespaces on ports of its bridge: to the
  * host's firewalls they are what real guests are, and they are there at once.
@@ -27,12 +33,18 @@ export const br0 = {
 export class HostLab {
   readonly #world: World;
   readonly #onHost: OnHost;
-  readonly client: NetdClient;
+  readonly #launch: () => Promise<Netd>;
+  #netd: Netd;
 
-  private constructor(world: World, onHost: OnHost, client: NetdClient) {
+  private constructor(world: World, onHost: OnHost, launch: () => Promise<Netd>, running: Netd) {
     this.#world = world;
     this.#onHost = onHost;
-    this.client = client;
+    this.#launch = launch;
+    this.#netd = running;
+  }
+
+  get client(): NetdClient {
+    return this.#netd.client;
   }
 
   /** `as` user: root starts netd for the world's ordinary user, whose it becomes with three capabilities. */
@@ -41,6 +53,20 @@ export class HostLab {
     onHost: OnHost = (command) => [...command],
     as: Who = 'root',
   ): Promise<HostLab> {
+    const launch = (): Promise<Netd> => HostLab.#start(world, onHost, as);
+    return new HostLab(world, onHost, launch, await launch());
+  }
+
+  /** Kills netd (SIGKILL) and starts another on the same directory. */
+  async restart(): Promise<void> {
+    const { process: child } = this.#netd;
+    const gone = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGKILL');
+    await gone;
+    this.#netd = await this.#launch();
+  }
+
+  static async #start(world: World, onHost: OnHost, as: Who): Promise<Netd> {
     const dir = `${world.runtimeDir(as)}/netd`;
     const lent = `install -m 755 ${netd} /run/tapyard-netd; chown ${world.uid} ${dir}
       exec env SUDO_UID=${world.uid} /run/tapyard-netd`;
@@ -53,7 +79,7 @@ export class HostLab {
       child.stdout?.once('data', resolve);
       child.once('close', () => reject(new Error(`netd did not start: ${said}`)));
     });
-    return new HostLab(world, onHost, await NetdClient.connect(`${dir}/netd.sock`));
+    return { process: child, client: await NetdClient.connect(`${dir}/netd.sock`) };
   }
 
   /** Makes br0 and answers what netd says of it. */
@@ -118,6 +144,23 @@ export class PortGuest {
       ],
       { as: 'root' },
     );
+  }
+
+  /** Serves TCP and UDP on a port: each client is told the address that it comes from. */
+  async serve(port: number): Promise<void> {
+    const server = `const told = (address) => 'you are ' + address + '\\n';
+      const udp = require('node:dgram').createSocket('udp4');
+      udp.on('message', (_, from) => udp.send(told(from.address), from.port, from.address)).bind(${port}, () =>
+        require('node:net').createServer((s) => s.on('error', () => {}).write(told(s.remoteAddress)))
+          .listen(${port}, '0.0.0.0', () => console.log('ready')));`;
+    const command = ['nsenter', '-t', String(this.#pid), '-n', process.execPath, '-e', server];
+    const child = this.#world.start(command, { as: 'root' });
+    let said = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));
+    await new Promise((resolve, reject) => {
+      child.stdout?.once('data', resolve);
+      child.once('close', () => reject(new Error(`the guest serves nothing: ${said}`)));
+    });
   }
 
   run(script: string): Promise<Finished> {

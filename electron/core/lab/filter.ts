@@ -32,6 +32,7 @@ export function filterTable(uid: number, networks: readonly OwnNetwork[], uplink
       'ipv6_addr; flags interval',
       networks.flatMap(({ mode, ipv6 }) => (mode === 'nat' && ipv6 !== null ? [ipv6] : [])),
     ),
+    '\tmap exposed { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }',
     map('out', networks),
     map('in', networks),
     ...baseChains,
@@ -63,7 +64,8 @@ function chains({ name, mode, subnet, ipv6 }: OwnNetwork): string[] {
       ? []
       : [...invalid, `oifname @uplinks ip saddr ${subnet} accept`, ...out6, established];
   const routed = mode === 'routed' ? [`iifname @uplinks ip daddr ${subnet} accept`, ...in6] : [];
-  const into = mode === 'isolated' ? [] : [...routed, established];
+  const exposed = mode === 'nat' ? ['iifname @uplinks ct status dnat accept'] : [];
+  const into = mode === 'isolated' ? [] : [...exposed, ...routed, established];
   const chain = (direction: 'out' | 'in', rules: readonly string[]): string[] => [
     `\tchain ${direction}_${name} {`,
     ...[...rules, 'counter drop'].map((rule) => `\t\t${rule}`),
@@ -99,6 +101,14 @@ const baseChains = [
   '\t\tudp dport 53 accept',
   '\t\ttcp dport 53 accept',
   '\t\tcounter drop',
+  '\t}',
+  '\tchain nat_prerouting {',
+  '\t\ttype nat hook prerouting priority dstnat; policy accept;',
+  '\t\tiifname @uplinks dnat ip to ip daddr . meta l4proto . th dport map @exposed',
+  '\t}',
+  '\tchain nat_output {',
+  '\t\ttype nat hook output priority -100; policy accept;',
+  '\t\tdnat ip to ip daddr . meta l4proto . th dport map @exposed',
   '\t}',
   '\tchain nat_postrouting {',
   '\t\ttype nat hook postrouting priority srcnat; policy accept;',

@@ -13,6 +13,8 @@ const deadlines: Readonly<Record<NetdVerb, number>> = {
   apply_network: 30_000,
   remove_network: 30_000,
   set_nat: 10_000,
+  expose: 10_000,
+  unexpose: 10_000,
   observe: 10_000,
   counters: 5_000,
   acts: 5_000,

@@ -67,6 +67,17 @@ export const NetdHostNames = z.object({
 });
 export type NetdHostNames = z.infer<typeof NetdHostNames>;
 
+/** A port of the host's, on the LAN, that leads to a guest's by rule. */
+export const NetdExposure = z.object({
+  /** One of the uplink's addresses; 0.0.0.0 for all that it has. */
+  address: z.string(),
+  protocol: z.enum(['tcp', 'udp']),
+  port: count,
+  to: z.string(),
+  to_port: count,
+});
+export type NetdExposure = z.infer<typeof NetdExposure>;
+
 /** One network as the kernel has it. */
 export const NetdNetwork = z.object({
   lab: LabName,
@@ -88,6 +99,8 @@ export const NetdNetwork = z.object({
   antispoof: z.boolean(),
   forwarding: z.boolean(),
   doors: z.array(NetdDoor),
+  /** `at`: the uplink's addresses at which it is there, read back from nftables. */
+  exposed: z.array(z.object({ exposure: NetdExposure, at: z.array(z.string()) })),
   dns: z.object({ pid: count.nullable(), from: z.string(), to: z.string() }).nullable(),
   /** Names of its guests on the host; left out where systemd-resolved does not run or has no route. */
   host_names: NetdHostNames.optional(),
@@ -151,6 +164,8 @@ const replies = {
   apply_network: z.object({ steps: z.array(Step), network: NetdNetwork }),
   remove_network: Removed,
   set_nat: z.object({ nat: z.boolean(), changed: z.boolean(), flows_removed: count, ms: z.number() }),
+  expose: z.object({ at: z.array(z.string()), changed: z.boolean(), ms: z.number() }),
+  unexpose: z.object({ changed: z.boolean(), ms: z.number() }),
   observe: NetdSnapshot,
   counters: z.object({
     links: z.array(
@@ -186,6 +201,8 @@ export const readReply: { readonly [Verb in NetdVerb]: (value: unknown) => NetdR
   apply_network: reader(replies.apply_network),
   remove_network: reader(replies.remove_network),
   set_nat: reader(replies.set_nat),
+  expose: reader(replies.expose),
+  unexpose: reader(replies.unexpose),
   observe: reader(replies.observe),
   counters: reader(replies.counters),
   acts: reader(replies.acts),
@@ -225,6 +242,13 @@ export interface NetdArgs {
   readonly apply_network: { readonly lab: string; readonly network: NetdNetworkSpec };
   readonly remove_network: { readonly lab: string; readonly network: string };
   readonly set_nat: { readonly lab: string; readonly network: string; readonly nat: boolean };
+  readonly expose: { readonly lab: string; readonly exposure: NetdExposure };
+  readonly unexpose: {
+    readonly lab: string;
+    readonly address: string;
+    readonly protocol: 'tcp' | 'udp';
+    readonly port: number;
+  };
   readonly observe: Readonly<Record<string, never>>;
   readonly counters: Readonly<Record<string, never>>;
   readonly acts: Readonly<Record<string, never>>;

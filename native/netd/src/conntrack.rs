@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use tapyard_protocol::Exposure;
 
 use crate::nft::attr::{self, Attrs};
 use crate::nft::socket::{Message, NFNL_SUBSYS_CTNETLINK, Socket};
@@ -21,6 +22,10 @@ const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_FILTER: u16 = 25;
 const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
 const CTA_IP_V6_SRC: u16 = 3;
@@ -92,21 +97,38 @@ impl Conntrack {
         {
             return Ok(0);
         }
+        self.clear_each(libc::AF_INET6 as u8, |entry| {
+            within(&parse_entry(entry), &[subnet]).is_some()
+        })
+    }
+
+    /// Removes the connections that came to this port of the host's and were sent to the guest's.
+    pub fn clear_exposed(&mut self, exposure: &Exposure) -> Result<usize> {
+        let listed = self.list()?;
+        if !listed.iter().any(|entry| is_sent(entry, exposure)) {
+            return Ok(0);
+        }
+        self.clear_each(libc::AF_INET as u8, |entry| {
+            is_sent(&parse_entry(entry), exposure) && has_ports(entry, exposure)
+        })
+    }
+
+    /// Removes the entries of a family that are wanted gone, one by one.
+    fn clear_each(&mut self, family: u8, is_wanted: impl Fn(&[u8]) -> bool) -> Result<usize> {
         let mut cleared = 0;
         let mut dump = request("list connections".into(), CT_GET, Vec::new());
-        dump.family = libc::AF_INET6 as u8;
+        dump.family = family;
         for entry in self.socket.dump(&dump)? {
             let Some(tuple) = attr::find(&entry, CTA_TUPLE_ORIG) else {
                 continue;
             };
-            let Some(end) = within(&parse_entry(&entry), &[subnet]) else {
+            if !is_wanted(&entry) {
                 continue;
-            };
+            }
             let mut attrs = Attrs::new();
             attrs.nested_raw(CTA_TUPLE_ORIG, tuple);
-            let operation = format!("remove a connection of {}", end.address);
-            let mut message = request(operation, CT_DELETE, attrs.into_bytes());
-            message.family = libc::AF_INET6 as u8;
+            let mut message = request("remove a connection".into(), CT_DELETE, attrs.into_bytes());
+            message.family = family;
             match self.socket.request(&message) {
                 Ok(()) => cleared += 1,
                 // It ended by itself meanwhile.
@@ -150,6 +172,32 @@ impl Conntrack {
             }),
         }
     }
+}
+
+/// Whether it came to the address and was sent to the guest, as far as addresses tell.
+fn is_sent(entry: &Ends, exposure: &Exposure) -> bool {
+    let has = |tuple, side, address: Ipv4Addr| {
+        entry.contains(&End {
+            tuple,
+            side,
+            address: address.into(),
+        })
+    };
+    has(CTA_TUPLE_ORIG, CTA_IP_V4_DST, exposure.address)
+        && has(CTA_TUPLE_REPLY, CTA_IP_V4_SRC, exposure.to)
+}
+
+/// Whether an entry of a dump has the protocol and both ports.
+fn has_ports(entry: &[u8], exposure: &Exposure) -> bool {
+    let port_of = |tuple, side| {
+        let proto = attr::find(attr::find(entry, tuple)?, CTA_TUPLE_PROTO)?;
+        let number = attr::find(proto, CTA_PROTO_NUM)?.first().copied()?;
+        let port = attr::find(proto, side)?.try_into().ok()?;
+        Some((number, u16::from_be_bytes(port)))
+    };
+    let of = |port: u16| Some((exposure.protocol.number(), port));
+    port_of(CTA_TUPLE_ORIG, CTA_PROTO_DST_PORT) == of(exposure.port.get())
+        && port_of(CTA_TUPLE_REPLY, CTA_PROTO_SRC_PORT) == of(exposure.to_port.get())
 }
 
 /// A line of the listing; none where it is of another family. The original direction comes first.

@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tapyard_protocol::{Code, Error, LabName, NetworkName, NetworkSpec, Result};
+use tapyard_protocol::{
+    Code, Error, Exposure, LabName, NetworkName, NetworkSpec, Port, Result, Transport,
+};
 
 const VERSION: u32 = 1;
 /// It is written anew when it has grown by this, in bytes.
@@ -62,6 +65,20 @@ pub enum Entry {
         /// Where.
         place: Place,
     },
+    /// A port of the host's is to lead to a guest of its.
+    Exposed {
+        /// Which network.
+        network: NetworkName,
+        /// From where to where.
+        exposure: Exposure,
+    },
+    /// It is to lead there no more.
+    Unexposed {
+        /// Which network.
+        network: NetworkName,
+        /// [`Exposure::key`]
+        port: (Ipv4Addr, Transport, Port),
+    },
     /// Forwarding of an interface that is not ours is to be switched on; it was off.
     Opened {
         /// The interface.
@@ -98,6 +115,8 @@ pub struct Recorded {
     pub formers: Vec<IpNet>,
     /// Where it may have doors, sorted.
     pub doors: Vec<Place>,
+    /// Ports of the host's that lead to its guests.
+    pub exposed: Vec<Exposure>,
 }
 
 /// A bridge's addresses with their subnets' lengths; none where the network is bridged.
@@ -108,6 +127,14 @@ pub fn bridge_addresses(spec: &NetworkSpec) -> Vec<IpNet> {
     let ipv4 = IpNet::new(address.into(), subnet.net().prefix_len());
     let ipv6 = spec.ipv6_of(address).map(|own| IpNet::new(own.into(), 64));
     ipv4.into_iter().chain(ipv6.into_iter().flatten()).collect()
+}
+
+/// Whether a port of the host's may lead there: to a guest's address in a network that has a way in.
+pub fn may_expose(spec: &NetworkSpec, exposure: &Exposure) -> bool {
+    let to = exposure.to;
+    spec.mode.forwards()
+        && Some(to) != spec.address
+        && spec.subnet.is_some_and(|subnet| subnet.is_host(to))
 }
 
 /// What the lines amount to.
@@ -128,10 +155,12 @@ impl State {
             Entry::Network { lab, network } => {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
-                let (mut formers, doors) = before.map_or_else(Default::default, |mut before| {
-                    before.formers.extend(bridge_addresses(&before.spec));
-                    (before.formers, before.doors)
-                });
+                let (mut formers, doors, mut exposed) =
+                    before.map_or_else(Default::default, |mut before| {
+                        before.formers.extend(bridge_addresses(&before.spec));
+                        (before.formers, before.doors, before.exposed)
+                    });
+                exposed.retain(|exposure| may_expose(&spec, exposure));
                 let own = bridge_addresses(&spec);
                 formers.retain(|former| !own.contains(former));
                 let recorded = Recorded {
@@ -140,6 +169,7 @@ impl State {
                     removing: false,
                     formers,
                     doors,
+                    exposed,
                 };
                 self.networks.insert(recorded.spec.name.clone(), recorded);
             }
@@ -161,6 +191,17 @@ impl State {
                     && let Err(at) = recorded.doors.binary_search(&place)
                 {
                     recorded.doors.insert(at, place);
+                }
+            }
+            Entry::Exposed { network, exposure } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.exposed.retain(|e| e.key() != exposure.key());
+                    recorded.exposed.push(exposure);
+                }
+            }
+            Entry::Unexposed { network, port } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.exposed.retain(|e| e.key() != port);
                 }
             }
             Entry::Opened { device } => insert(&mut self.opened, device),
@@ -196,6 +237,10 @@ impl State {
             entries.extend(recorded.doors.iter().map(|place| Entry::Door {
                 network: name.clone(),
                 place: place.clone(),
+            }));
+            entries.extend(recorded.exposed.iter().map(|exposure| Entry::Exposed {
+                network: name.clone(),
+                exposure: *exposure,
             }));
             if recorded.removing {
                 entries.push(Entry::Removing { name: name.clone() });

@@ -13,7 +13,7 @@ use kernel::{inside, normalised, run, sh};
 use serde_json::Value;
 use tapyard_netd::conntrack::Conntrack;
 use tapyard_netd::nft::{Filter, FilterState, NetworkRules};
-use tapyard_protocol::Mode;
+use tapyard_protocol::{Exposure, Mode};
 
 const TABLE: &str = "tapyard_1000";
 fn ours() -> Value {
@@ -104,6 +104,27 @@ fn the_documented_ruleset() {
     );
     assert_eq!(ours(), theirs(&off));
     assert!(filter.set_nat("br0", true).unwrap());
+    assert_eq!(ours(), theirs(&documented()));
+
+    // A port that leads to a guest is one more, too.
+    let exposed: Vec<Exposure> = [("tcp", 8080, 80), ("udp", 53, 53)]
+        .map(|(protocol, port, to_port)| {
+            let exposure = serde_json::json!({"address": "203.0.113.2", "protocol": protocol,
+                "port": port, "to": "192.168.57.2", "to_port": to_port});
+            serde_json::from_value(exposure).unwrap()
+        })
+        .to_vec();
+    filter.set_exposed(&exposed).unwrap();
+    assert_eq!(filter.read().unwrap().exposed(), exposed);
+    let types = "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service;";
+    let elements = "elements = { 203.0.113.2 . tcp . 8080 : 192.168.57.2 . 80, \
+                    203.0.113.2 . udp . 53 : 192.168.57.2 . 53 }";
+    let with_exposed = documented().replace(types, &format!("{types} {elements}"));
+    assert_eq!(ours(), theirs(&with_exposed));
+    assert_eq!(ours(), theirs(&run("nft", &["list", "ruleset"])));
+    filter.set_exposed(&exposed[1..]).unwrap();
+    assert_eq!(filter.read().unwrap().exposed(), exposed[1..]);
+    filter.set_exposed(&[]).unwrap();
     assert_eq!(ours(), theirs(&documented()));
 
     // Without networks the base remains, and it is the one that ensure makes.

@@ -11,6 +11,7 @@ mod error;
 mod fds;
 mod framing;
 mod names;
+mod owner;
 mod types;
 mod verbs;
 
@@ -20,14 +21,16 @@ pub use error::{Code, Error, Result};
 pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
 pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
+pub use owner::listener_of;
 pub use types::{
-    Dns, Door, DoorState, Firewall, HostNames, HostNamesState, Lease, Link, Mode, Network,
-    NetworkRef, Owner, Provider, Scope, Snapshot, Step, Uplink,
+    Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, Lease, Link,
+    Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport, Uplink,
 };
 pub use verbs::{
     ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Dial, DialReply,
-    Domain, Hello, HelloReply, LinkCounters, NetworkSpec, Observe, OpenTap, OpenTapReply,
-    RemoveNetwork, Removed, Reply, Request, Reservation, SetNat, SetNatReply, Shutdown, Verb,
+    Domain, Expose, ExposeReply, Hello, HelloReply, LinkCounters, NetworkSpec, Observe, OpenTap,
+    OpenTapReply, RemoveNetwork, Removed, Reply, Request, Reservation, SetNat, SetNatReply,
+    Shutdown, Unexpose, UnexposeReply, Verb,
 };
 
 /// The number that `hello` carries; it changes when a message changes its meaning.

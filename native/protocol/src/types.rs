@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What netd tells about the kernel ("Types" in the protocol page). Everything is read back.
 
-use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Subnet, Subnet6, TapName};
+use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -189,6 +189,86 @@ pub struct HostNames {
     pub reason: Option<String>,
 }
 
+/// What carries a port.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// `IPPROTO_…`
+    pub fn number(self) -> u8 {
+        match self {
+            Transport::Tcp => 6,
+            Transport::Udp => 17,
+        }
+    }
+
+    /// The reverse of [`Transport::number`].
+    pub fn of_number(number: u8) -> Option<Transport> {
+        [Transport::Tcp, Transport::Udp]
+            .into_iter()
+            .find(|transport| transport.number() == number)
+    }
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        })
+    }
+}
+
+/// A port of the host's, on the LAN, that leads to a guest's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exposure {
+    /// One of the uplink's addresses; 0.0.0.0 for all that it has.
+    pub address: Ipv4Addr,
+    /// TCP where it is left out.
+    #[serde(default)]
+    pub protocol: Transport,
+    /// The host's port.
+    pub port: Port,
+    /// The guest.
+    pub to: Ipv4Addr,
+    /// The guest's port.
+    pub to_port: Port,
+}
+
+impl Exposure {
+    /// What no two have.
+    pub fn key(&self) -> (Ipv4Addr, Transport, Port) {
+        (self.address, self.protocol, self.port)
+    }
+}
+
+/// As `203.0.113.2:8080/tcp`.
+impl std::fmt::Display for Exposure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}/{}", self.address, self.port, self.protocol)
+    }
+}
+
+/// An exposure as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exposed {
+    /// As asked for.
+    pub exposure: Exposure,
+    /// The uplink's addresses at which it is there, read back from nftables.
+    pub at: Vec<Ipv4Addr>,
+}
+
 /// A network as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +305,8 @@ pub struct Network {
     pub forwarding: bool,
     /// Where other firewalls of the host would drop its packets, and whether they are let through.
     pub doors: Vec<Door>,
+    /// Its guests' ports on the LAN.
+    pub exposed: Vec<Exposed>,
     /// Its DHCP and DNS server; null where none is wanted.
     pub dns: Option<Dns>,
     /// Names of its guests on the host; none where systemd-resolved does not run or has no route.

@@ -2,8 +2,8 @@
 //! The verbs: their arguments and replies ("Verbs" in the protocol page).
 
 use crate::{
-    Code, Error, GuestName, LabName, Mac, Mode, Mtu, Network, NetworkName, Nic, Port, Scope,
-    Snapshot, Step, Subnet, Subnet6, TapName,
+    Code, Error, Exposure, GuestName, LabName, Mac, Mode, Mtu, Network, NetworkName, Nic, Port,
+    Scope, Snapshot, Step, Subnet, Subnet6, TapName, Transport,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ verb!(ApplyNetwork, "apply_network", ApplyNetworkReply);
 verb!(RemoveNetwork, "remove_network", Removed);
 verb!(OpenTap, "open_tap", OpenTapReply);
 verb!(SetNat, "set_nat", SetNatReply);
+verb!(Expose, "expose", ExposeReply);
+verb!(Unexpose, "unexpose", UnexposeReply);
 verb!(Dial, "dial", DialReply);
 verb!(Observe, "observe", Snapshot);
 verb!(Counters, "counters", CountersReply);
@@ -398,6 +400,53 @@ pub struct DialReply {
     /// The network that it goes over.
     pub network: NetworkName,
     /// Milliseconds until the guest accepted.
+    pub ms: f64,
+}
+
+/// `expose`: a port of the host's on the LAN leads to a guest's, by rule.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expose {
+    /// The lab.
+    pub lab: LabName,
+    /// From where to where; in place of one of the lab's that comes from there.
+    pub exposure: Exposure,
+}
+
+/// What `expose` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExposeReply {
+    /// The uplink's addresses at which it is there now.
+    pub at: Vec<Ipv4Addr>,
+    /// Whether it was otherwise before.
+    pub changed: bool,
+    /// How long it took, in milliseconds.
+    pub ms: f64,
+}
+
+/// `unexpose`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unexpose {
+    /// The lab.
+    pub lab: LabName,
+    /// As in [`Exposure`].
+    pub address: Ipv4Addr,
+    /// TCP where it is left out.
+    #[serde(default)]
+    pub protocol: Transport,
+    /// The host's port.
+    pub port: Port,
+}
+
+/// What `unexpose` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnexposeReply {
+    /// Whether it was there.
+    pub changed: bool,
+    /// How long it took, in milliseconds.
     pub ms: f64,
 }
 

@@ -4,7 +4,6 @@
 use crate::dial::{connect, parse_address, parse_port};
 use crate::fail;
 use crate::flow::{Flow, reset};
-use crate::owner::listener_of;
 use crate::watchers::{Status, Watchers};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -16,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use tapyard_protocol::{Code, Error, LabName, Port, Result};
+use tapyard_protocol::{Code, Error, LabName, Port, Result, Transport, listener_of};
 
 /// Connections at once: six descriptors each, under the usual limit of 1024.
 const FLOWS: usize = 128;
@@ -55,7 +54,8 @@ pub fn run(words: &[OsString]) -> ExitCode {
 fn listen(at: SocketAddrV4) -> Result<TcpListener> {
     let listener = TcpListener::bind(at).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::AddrInUse => {
-            let owner = listener_of(at).unwrap_or_else(|| "another program".to_owned());
+            let owner = listener_of(at.port(), Transport::Tcp);
+            let owner = owner.unwrap_or_else(|| "another program".to_owned());
             Error::new(Code::PortTaken, format!("{at} is taken by {owner}"))
                 .hint("End that program, or forward from another port.")
                 .subject(at.to_string())

@@ -12,7 +12,6 @@ mod forward;
 #[cfg(test)]
 #[path = "../../netd/src/fuzz.rs"]
 mod fuzz;
-mod owner;
 mod plug;
 mod qmp;
 mod watchers;

@@ -85,6 +85,7 @@ describe('the recipe', () => {
       antispoof: true,
       forwarding: true,
       doors: [],
+      exposed: [],
       dns: null,
       leases: [{ mac, address: '192.168.57.2', hostname: 'guest', expires: 0 }],
     };

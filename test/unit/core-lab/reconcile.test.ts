@@ -74,6 +74,7 @@ function made(
     filter: true,
     forwarding: true,
     doors: [],
+    exposed: [],
     dns,
     leases: [],
     ...more,

@@ -29,6 +29,8 @@ pub(super) struct Packet<'a> {
     /// The destination port, where that is known.
     pub(super) port: Option<u16>,
     pub(super) state: u32,
+    /// Its destination was another before, as of what came to a port that leads to a guest.
+    pub(super) translated: bool,
 }
 
 /// The rules of one table by chain.
@@ -93,6 +95,7 @@ fn passes(test: &Test, packet: Packet<'_>) -> Option<bool> {
         Test::Protocol(protocol) => Some(*protocol == packet.protocol),
         Test::Port(port) => packet.port.map(|known| known == *port),
         Test::State(mask) => Some(packet.state & mask != 0),
+        Test::Translated => Some(packet.translated),
         Test::Any(tests) => {
             let passed: Vec<Option<bool>> = tests.iter().map(|test| passes(test, packet)).collect();
             match passed.contains(&Some(true)) {
@@ -117,6 +120,7 @@ mod tests {
         protocol: 6,
         port: None,
         state: NEW,
+        translated: false,
     };
 
     fn rule(tests: &[Test], decision: Decision) -> Rule {

@@ -474,6 +474,7 @@ mod tests {
             mode: Mode::Nat,
             bridged: false,
             uplink: None,
+            exposed: false,
         };
         for hook in [Hook::Forward, Hook::Input] {
             for rule in rules(hook, &network) {

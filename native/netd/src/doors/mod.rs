@@ -60,6 +60,8 @@ pub struct Wanted {
     pub bridged: bool,
     /// The way out, where there is one.
     pub uplink: Option<String>,
+    /// Ports of the host's lead to its guests.
+    pub exposed: bool,
 }
 
 /// What opens doors, and which there are.

@@ -25,6 +25,7 @@ fn packets(hook: Hook, network: &Wanted) -> Vec<Packet<'_>> {
         protocol: protocol as u8,
         port,
         state,
+        translated: false,
     };
     match hook {
         Hook::Forward => [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMP]
@@ -34,7 +35,12 @@ fn packets(hook: Hook, network: &Wanted) -> Vec<Packet<'_>> {
                 let answer = packet(uplink, bridge, protocol, None, ESTABLISHED);
                 let into = packet(uplink, bridge, protocol, None, NEW);
                 let bridged = packet(bridge, bridge, protocol, None, NEW);
+                let redirected = Packet {
+                    translated: true,
+                    ..into
+                };
                 let beyond = match network.mode {
+                    Mode::Nat if network.exposed => vec![out, answer, redirected],
                     Mode::Nat => vec![out, answer],
                     Mode::Routed => vec![out, answer, into],
                     Mode::Isolated | Mode::Bridged => Vec::new(),

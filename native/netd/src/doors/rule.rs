@@ -12,6 +12,9 @@ const META_OIFNAME: u32 = 7;
 const PAYLOAD_NETWORK: u32 = 1;
 const PAYLOAD_TRANSPORT: u32 = 2;
 const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+/// `IPS_DST_NAT`
+const DNAT: u32 = 1 << 5;
 const REG_VERDICT: u32 = 0;
 const CMP_EQ: u32 = 0;
 const CMP_NEQ: u32 = 1;
@@ -42,6 +45,8 @@ pub(super) enum Test {
     Not(Box<Test>),
     /// Its connection's state is one of these bits.
     State(u32),
+    /// Destination NAT has changed it.
+    Translated,
     /// Something else.
     Unknown,
 }
@@ -109,6 +114,7 @@ enum Load {
     Protocol,
     Port,
     State(u32),
+    Status(u32),
     Other,
 }
 
@@ -166,6 +172,7 @@ impl Rule {
                 number(1),
                 match number(2) {
                     Some(CT_STATE) => Load::State(u32::MAX),
+                    Some(CT_STATUS) => Load::Status(u32::MAX),
                     _ => Load::Other,
                 },
             ),
@@ -187,6 +194,7 @@ impl Rule {
                 let mask = mask.and_then(|mask| Some(u32::from_ne_bytes(mask.try_into().ok()?)));
                 let what = match (from, mask) {
                     (Some(Load::State(_)), Some(mask)) => Load::State(mask),
+                    (Some(Load::Status(_)), Some(mask)) => Load::Status(mask),
                     _ => Load::Other,
                 };
                 if let Some(register) = number(2) {
@@ -278,7 +286,11 @@ fn compare(what: Option<Load>, op: Option<u32>, value: Option<&[u8]>) -> Test {
             .try_into()
             .ok()
             .map(|v| Test::State(u32::from_ne_bytes(v))),
-        Load::Other => None,
+        // The other bits say how far a connection has come.
+        Load::Status(DNAT) if value.iter().all(|byte| *byte == 0) => {
+            Some(Test::Not(Box::new(Test::Translated)))
+        }
+        Load::Status(_) | Load::Other => None,
     };
     match (test, op) {
         (Some(test), Some(CMP_EQ)) => test,

@@ -32,6 +32,7 @@ impl Engine {
                 self.journal.note(Entry::Removing { name });
             }
         }
+        self.forget_unexposable();
         for recorded in self.recorded() {
             let name = &recorded.spec.name;
             let _about = acts::about(&recorded.lab, name);

@@ -9,7 +9,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Dial, DialReply, Error, NetworkName, Result};
+use tapyard_protocol::{
+    Code, Dial, DialReply, Error, LabName, NetworkName, NetworkSpec, Result, Subnet,
+};
 
 /// How long a guest may take to accept: three SYNs (RFC 6298, 1 s and doubled: at 0, 1 and 3 s).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,23 +34,7 @@ impl Engine {
         let address = args.address;
         let bad =
             |why: String| Error::new(Code::BadArgs, format!("address: {why}")).subject("address");
-        let own = self.journal.state().networks.values();
-        let (spec, subnet) = own
-            .filter(|recorded| recorded.lab == args.lab && !recorded.removing)
-            .map(|recorded| &recorded.spec)
-            .find_map(|spec| Some((spec, spec.subnet.filter(|s| s.net().contains(&address))?)))
-            .map(|(spec, subnet)| (spec.clone(), subnet))
-            .ok_or_else(|| {
-                Error::new(
-                    Code::NoSuchNetwork,
-                    format!(
-                        "{address} is in none of the networks of the lab {}",
-                        args.lab
-                    ),
-                )
-                .hint("Only guests can be dialled. Bring the lab up first.")
-                .subject(address.to_string())
-            })?;
+        let (spec, subnet) = self.network_of(&args.lab, address)?;
         if !subnet.is_host(address) {
             return Err(bad(format!("{address} is no guest's address in {subnet}")));
         }
@@ -93,6 +79,29 @@ impl Engine {
             }),
             Err(errno) => Err(unreachable(to, &spec.name, errno)),
         }
+    }
+}
+
+impl Engine {
+    /// The network of a lab that has this address in its subnet. `NO_SUCH_NETWORK`.
+    pub(super) fn network_of(
+        &self,
+        lab: &LabName,
+        address: Ipv4Addr,
+    ) -> Result<(NetworkSpec, Subnet)> {
+        let own = self.journal.state().networks.values();
+        own.filter(|recorded| recorded.lab == *lab && !recorded.removing)
+            .map(|recorded| &recorded.spec)
+            .find_map(|spec| Some((spec, spec.subnet.filter(|s| s.net().contains(&address))?)))
+            .map(|(spec, subnet)| (spec.clone(), subnet))
+            .ok_or_else(|| {
+                Error::new(
+                    Code::NoSuchNetwork,
+                    format!("{address} is in none of the networks of the lab {lab}"),
+                )
+                .hint("Only guests can be reached. Bring the lab up first.")
+                .subject(address.to_string())
+            })
     }
 }
 

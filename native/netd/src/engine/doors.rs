@@ -28,6 +28,7 @@ impl Engine {
                 mode: network.spec.mode,
                 bridged,
                 uplink: uplink.clone(),
+                exposed: !network.exposed.is_empty(),
             })
             .collect();
         if wanted.is_empty() {

@@ -5,6 +5,7 @@
 //! stops forwarding before they go.
 
 use super::Engine;
+use super::expose::wanted_exposed;
 use crate::acts::deed;
 use crate::journal::{Entry, Recorded};
 use crate::nft::{self, FilterState, NetworkRules};
@@ -168,7 +169,11 @@ impl Engine {
         let uplinks_right = found.uplinks() == uplinks;
         let opened_right = found.opened() == state.opened;
         let opened6_right = found.opened6() == state.opened6;
-        if wrong.is_empty() && uplinks_right && opened_right && opened6_right {
+        let exposed = self
+            .reserved
+            .hold(&wanted_exposed(state, &self.uplink.state()));
+        let exposed_right = found.exposed() == exposed;
+        if wrong.is_empty() && uplinks_right && opened_right && opened6_right && exposed_right {
             return Ok(false);
         }
         self.filter.ensure()?;
@@ -183,6 +188,9 @@ impl Engine {
         }
         for rules in wrong {
             self.filter.add_network(&rules)?;
+        }
+        if !exposed_right {
+            self.set_exposed(&found, &exposed)?;
         }
         Ok(true)
     }

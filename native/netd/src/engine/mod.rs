@@ -9,6 +9,7 @@ mod check;
 mod counters;
 mod dial;
 mod doors;
+mod expose;
 mod forwarding;
 mod guard;
 mod label;
@@ -34,6 +35,7 @@ use crate::nft::{Filter, Guard};
 use crate::resolved::Resolved;
 use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
+use expose::Reserved;
 use forwarding::{DOOR_REPAIRS, REPAIRS, Repairs};
 use guard::GuardedTap;
 use ipnet::IpNet;
@@ -115,6 +117,7 @@ pub struct Engine {
     /// Those whose names on the host may have to be set.
     nameless: BTreeSet<NetworkName>,
     taps: Taps,
+    reserved: Reserved,
     repairs: Repairs,
     /// Who loads a firewall anew does it in many steps, and each may shut a door.
     door_repairs: Repairs,
@@ -197,6 +200,7 @@ impl Engine {
             resolved: Resolved::default(),
             nameless: BTreeSet::new(),
             taps: Taps::new(),
+            reserved: Reserved::default(),
             repairs: Repairs::at_most(REPAIRS),
             door_repairs: Repairs::at_most(DOOR_REPAIRS),
             repair_at: None,

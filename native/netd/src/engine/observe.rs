@@ -103,6 +103,7 @@ impl Engine {
             }),
             host_names: bridge.and_then(|link| self.resolved.of(&spec.name, link.ifindex)),
             doors: self.doors_of(&spec.name),
+            exposed: self.exposed_of(&spec.name, filter),
             leases: match spec.dhcp {
                 Some(_) => read_leases(&directory),
                 None => Vec::new(),

@@ -29,6 +29,9 @@ impl Engine {
         self.dirty = true;
         self.journal.note(Entry::Removing { name: name.clone() });
         self.nameless.insert(name.clone());
+        if !recorded.exposed.is_empty() {
+            out.note(self.conceal(), Some(format!("ports that lead to {name}")));
+        }
         let ended = self.end_dns(name);
         out.note_if(ended, || format!("dnsmasq of {name}"));
         let deleted = match recorded.spec.mode {

@@ -15,8 +15,9 @@ const REG_VERDICT: u32 = 0;
 const REG_1: u32 = 1;
 /// `NFT_REG_2`: behind a first part of 16 bytes.
 pub(crate) const REG_AFTER_16: u32 = 2;
-/// `NFT_REG32_01` and `_03`: behind a first part of 4 bytes, and behind 8 more.
+/// `NFT_REG32_01`, `_02` and `_03`: behind 4, 8 and 12 bytes.
 pub(crate) const REG_AFTER_4: u32 = 9;
+pub(crate) const REG_AFTER_8: u32 = 10;
 pub(crate) const REG_AFTER_12: u32 = 11;
 
 pub(crate) const META_PROTOCOL: u32 = 1;
@@ -29,6 +30,7 @@ pub(crate) const PAYLOAD_LINK: u32 = 0;
 pub(crate) const PAYLOAD_NETWORK: u32 = 1;
 pub(crate) const PAYLOAD_TRANSPORT: u32 = 2;
 const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
 const CMP_EQ: u32 = 0;
 const CMP_NEQ: u32 = 1;
 const NF_DROP: u32 = 0;
@@ -42,6 +44,8 @@ const DYNSET_ADD: u32 = 0;
 const DYNSET_UPDATE: u32 = 1;
 /// The extension header of fragments (RFC 8200, 4.5).
 const IPV6_FRAGMENT: u8 = 44;
+/// `NFT_NAT_DNAT`
+const NAT_DESTINATION: u32 = 1;
 /// `NFT_FIB_RESULT_OIF`; `NFTA_FIB_F_SADDR`, `_IIF` and `_PRESENT`.
 const FIB_OIF: u32 = 1;
 const FIB_SOURCE_BY_INPUT: u32 = 1 | 1 << 3 | 1 << 5;
@@ -125,6 +129,10 @@ pub(crate) enum Expr {
     },
     /// The verdict that the map has for the value; go on if it has none.
     VerdictOf(String),
+    /// Load what the map has for the value; go on only if it has something.
+    ValueOf(String),
+    /// Destination NAT to the IPv4 address that was loaded and the port behind it.
+    Redirect,
     /// Load the 16 bits of an IPv6 fragment header that hold its offset, if the packet has one.
     Fragment,
     /// Load whether what is sent to the packet's source would leave by where it came from.
@@ -137,6 +145,8 @@ pub(crate) enum Expr {
     SetMss,
     /// Load the connection's state bits.
     CtState,
+    /// Load the connection's status bits.
+    CtStatus,
     /// Count packets and bytes.
     Counter,
     /// Source NAT to the leaving interface's address.
@@ -248,6 +258,19 @@ impl Expr {
                 "lookup",
                 Box::new(|a| _ = a.be32(2, REG_1).be32(3, REG_VERDICT).string(1, map)),
             ),
+            Expr::ValueOf(map) => (
+                "lookup",
+                Box::new(|a| _ = a.be32(2, REG_1).be32(3, REG_1).string(1, map)),
+            ),
+            Expr::Redirect => (
+                "nat",
+                Box::new(|a| {
+                    a.be32(1, NAT_DESTINATION)
+                        .be32(2, libc::NFPROTO_IPV4 as u32)
+                        .be32(3, REG_1)
+                        .be32(5, REG_AFTER_4);
+                }),
+            ),
             Expr::Fragment => (
                 "exthdr",
                 Box::new(|a| {
@@ -278,6 +301,7 @@ impl Expr {
                 }),
             ),
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
+            Expr::CtStatus => ("ct", Box::new(|a| _ = a.be32(2, CT_STATUS).be32(1, REG_1))),
             Expr::Counter => ("counter", Box::new(|_| ())),
             Expr::Masquerade => ("masq", Box::new(|_| ())),
             Expr::Match { name, info } => (
@@ -348,6 +372,7 @@ impl Expr {
                     (0, None) => Some(Expr::InSet(set)),
                     (INVERTED, None) => Some(Expr::NotInSet(set)),
                     (0, Some(REG_VERDICT)) => Some(Expr::VerdictOf(set)),
+                    (0, Some(REG_1)) => Some(Expr::ValueOf(set)),
                     _ => None,
                 }
             }
@@ -376,7 +401,19 @@ impl Expr {
             }
             "fib" => ((number(2)?, number(3)?) == (FIB_OIF, FIB_SOURCE_BY_INPUT))
                 .then_some(Expr::SourceRoute),
-            "ct" => (number(2)? == CT_STATE).then_some(Expr::CtState),
+            "ct" => match number(2)? {
+                CT_STATE => Some(Expr::CtState),
+                CT_STATUS => Some(Expr::CtStatus),
+                _ => None,
+            },
+            "nat" => ((number(1)?, number(2)?, number(3)?, number(5)?)
+                == (
+                    NAT_DESTINATION,
+                    libc::NFPROTO_IPV4 as u32,
+                    REG_1,
+                    REG_AFTER_4,
+                ))
+                .then_some(Expr::Redirect),
             "counter" => Some(Expr::Counter),
             "masq" => Some(Expr::Masquerade),
             "immediate" if number(1)? == REG_VERDICT => {
@@ -442,6 +479,11 @@ pub(crate) fn source_in(subnet: Ipv4Net) -> Vec<Expr> {
 /// `ip daddr SUBNET` in an inet table.
 pub(crate) fn destination_in(subnet: Ipv4Net) -> Vec<Expr> {
     address_in(IPV4_DADDR, subnet)
+}
+
+/// Loads an IPv4 packet's destination address.
+pub(crate) fn destination_address() -> Vec<Expr> {
+    address(libc::NFPROTO_IPV4, IPV4_DADDR, 4)
 }
 
 /// `ip6 saddr SUBNET`, a /64, in an inet table.
@@ -566,6 +608,9 @@ mod tests {
             Expr::ToNetworkOrder,
             Expr::SetMss,
             Expr::VerdictOf("out".into()),
+            Expr::ValueOf("exposed".into()),
+            Expr::Redirect,
+            Expr::CtStatus,
             Expr::Payload {
                 base: PAYLOAD_TRANSPORT,
                 offset: 2,

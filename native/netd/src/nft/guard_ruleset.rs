@@ -11,7 +11,8 @@ use super::expr::{
 };
 use super::message::{
     BIG_ENDIAN, HOST_ENDIAN, Layout, NFT_TYPE_IPV4_ADDR, SET_INTERVAL, SET_MAP,
-    UDATA_KEY_BYTEORDER, udata, udata_nested as nested, udata_of_concatenation, udata_of_verdicts,
+    UDATA_KEY_BYTEORDER, VERDICTS, udata, udata_nested as nested, udata_of_concatenation,
+    udata_of_verdicts,
 };
 use super::ruleset::{Chain, Hook};
 
@@ -91,7 +92,7 @@ pub(crate) fn sets() -> [(&'static str, Layout); 9] {
     let verdicts = || {
         let mut layout = ports();
         layout.flags = SET_MAP;
-        layout.verdicts = true;
+        layout.values = Some(VERDICTS);
         layout.userdata.extend(udata_of_verdicts());
         layout
     };
@@ -117,7 +118,7 @@ pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 3] {
         flags: 0,
         key_type,
         key_len: 16,
-        verdicts: false,
+        values: None,
         dynamic: None,
         userdata: [udata(UDATA_KEY_BYTEORDER, BIG_ENDIAN), typeof_].concat(),
     };
@@ -161,7 +162,7 @@ fn ports() -> Layout {
         flags: 0,
         key_type: TYPE_IFACE_INDEX,
         key_len: 4,
-        verdicts: false,
+        values: None,
         dynamic: None,
         userdata: udata(UDATA_KEY_BYTEORDER, HOST_ENDIAN),
     }
@@ -178,7 +179,7 @@ fn port_and(key_type: u32, len: u32, field: Option<Field>) -> Layout {
         flags: 0,
         key_type: concat(TYPE_IFACE_INDEX, key_type),
         key_len: 4 + len,
-        verdicts: false,
+        values: None,
         dynamic: None,
         userdata: [
             udata(UDATA_KEY_BYTEORDER, 0),

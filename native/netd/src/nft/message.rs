@@ -2,6 +2,8 @@
 //! The messages of nf_tables that netd sends, and what it reads out of dumps.
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use std::net::Ipv4Addr;
+use tapyard_protocol::{Exposure, Port, Transport};
 
 use super::attr::{self, Attrs};
 use super::expr::{self, Expr, Verdict};
@@ -28,12 +30,16 @@ const DELSETELEM: u16 = 14;
 pub(crate) const SET_INTERVAL: u32 = 0x4;
 pub(crate) const SET_MAP: u32 = 0x8;
 const ELEM_INTERVAL_END: u32 = 0x1;
-/// `NFT_DATA_VERDICT` as the type of a map's values.
-const DATA_TYPE_VERDICT: u32 = 0xffff_ff00;
+/// `NFT_DATA_VERDICT` as the type of a map's values, which have no length.
+pub(crate) const VERDICTS: (u32, u32) = (0xffff_ff00, 0);
 /// nft's own numbers of its datatypes (`enum datatypes` of its sources); the kernel only keeps them.
 pub(crate) const NFT_TYPE_IPV4_ADDR: u32 = 7;
 pub(crate) const NFT_TYPE_IPV6_ADDR: u32 = 8;
+const NFT_TYPE_INET_PROTO: u32 = 12;
+const NFT_TYPE_INET_SERVICE: u32 = 13;
 const NFT_TYPE_IFNAME: u32 = 41;
+/// How far each part of a concatenated type is shifted.
+const NFT_TYPE_BITS: u32 = 6;
 /// Userdata of sets, by which nft knows the byte order to print in (libnftnl's udata.h).
 pub(crate) const UDATA_KEY_BYTEORDER: u8 = 0;
 const UDATA_DATA_BYTEORDER: u8 = 1;
@@ -54,6 +60,8 @@ pub(crate) enum Element {
     Subnet(Ipv4Net),
     /// The same of IPv6.
     Subnet6(Ipv6Net),
+    /// A port of the host's with the guest's that it leads to.
+    Service(Exposure),
     /// An interface name with the chain to jump to.
     Jump {
         /// The key.
@@ -85,7 +93,8 @@ pub(crate) struct Layout {
     /// nft's number of the key's type.
     pub(crate) key_type: u32,
     pub(crate) key_len: u32,
-    pub(crate) verdicts: bool,
+    /// The type of a map's values and their length.
+    pub(crate) values: Option<(u32, u32)>,
     /// How many elements the kernel may add, and milliseconds after which they go; 0 is never.
     pub(crate) dynamic: Option<(u32, u64)>,
     /// By which nft knows how to print it.
@@ -150,8 +159,8 @@ impl Table {
                 .be32(3, layout.flags)
                 .be32(4, layout.key_type)
                 .be32(5, layout.key_len);
-            if layout.verdicts {
-                a.be32(6, DATA_TYPE_VERDICT).be32(7, 0);
+            if let Some((data_type, len)) = layout.values {
+                a.be32(6, data_type).be32(7, len);
             }
             if let Some((size, timeout)) = layout.dynamic {
                 a.nest(9, |a| _ = a.be32(1, size));
@@ -324,27 +333,47 @@ impl SetKind {
             SetKind::Interfaces => (0, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
             SetKind::Pairs => (
                 0,
-                NFT_TYPE_IFNAME << 6 | NFT_TYPE_IFNAME,
+                concatenated(&[NFT_TYPE_IFNAME, NFT_TYPE_IFNAME]),
                 2 * IFNAME as u32,
                 0,
             ),
             SetKind::Subnets => (SET_INTERVAL, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
             SetKind::Subnets6 => (SET_INTERVAL, NFT_TYPE_IPV6_ADDR, 16, BIG_ENDIAN),
+            SetKind::Services => (
+                SET_MAP,
+                concatenated(&[
+                    NFT_TYPE_IPV4_ADDR,
+                    NFT_TYPE_INET_PROTO,
+                    NFT_TYPE_INET_SERVICE,
+                ]),
+                SERVICE_KEY as u32,
+                0,
+            ),
             SetKind::Verdicts => (SET_MAP, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
         };
-        let verdicts = self == SetKind::Verdicts;
+        let values = match self {
+            SetKind::Verdicts => Some(VERDICTS),
+            SetKind::Services => Some((
+                concatenated(&[NFT_TYPE_IPV4_ADDR, NFT_TYPE_INET_SERVICE]),
+                SERVICE_VALUE as u32,
+            )),
+            _ => None,
+        };
         let mut userdata = udata(UDATA_KEY_BYTEORDER, byteorder);
         if self == SetKind::Pairs {
             userdata.extend(udata_of_concatenation(&[]));
         }
-        if verdicts {
+        if self == SetKind::Services {
+            userdata.extend(udata(UDATA_DATA_BYTEORDER, 0));
+        }
+        if self == SetKind::Verdicts {
             userdata.extend(udata_of_verdicts());
         }
         Layout {
             flags,
             key_type,
             key_len,
-            verdicts,
+            values,
             dynamic: None,
             userdata,
         }
@@ -362,6 +391,7 @@ impl Element {
             } => name.clone(),
             Element::Subnet(subnet) => subnet.to_string(),
             Element::Subnet6(subnet) => subnet.to_string(),
+            Element::Service(exposure) => exposure.to_string(),
         }
     }
 
@@ -373,6 +403,16 @@ impl Element {
             Element::Jump { interface, chain } => format!("\"{interface}\" : jump {chain}"),
             Element::Subnet(subnet) => subnet.to_string(),
             Element::Subnet6(subnet) => subnet.to_string(),
+            Element::Service(exposure) => {
+                let Exposure {
+                    address,
+                    protocol,
+                    port,
+                    to,
+                    to_port,
+                } = exposure;
+                format!("{address} . {protocol} . {port} : {to} . {to_port}")
+            }
         }
     }
 
@@ -398,8 +438,55 @@ impl Element {
                 one(&subnet.network().octets(), false, None);
                 one(&after.to_be_bytes(), true, None);
             }
+            Element::Service(exposure) => {
+                list.nest(1, |a| {
+                    a.nest(1, |a| _ = a.raw(1, &service_key(exposure)));
+                    let value = service_value(exposure.to, exposure.to_port);
+                    a.nest(2, |a| _ = a.raw(1, &value));
+                });
+            }
         }
     }
+}
+
+/// `ipv4_addr . inet_proto . inet_service`, each filled up to four bytes.
+const SERVICE_KEY: usize = 12;
+/// `ipv4_addr . inet_service`
+const SERVICE_VALUE: usize = 8;
+
+fn service_key(exposure: &Exposure) -> [u8; SERVICE_KEY] {
+    let [a, b, c, d] = exposure.address.octets();
+    let [high, low] = exposure.port.get().to_be_bytes();
+    let protocol = exposure.protocol.number();
+    [a, b, c, d, protocol, 0, 0, 0, high, low, 0, 0]
+}
+
+fn service_value(address: Ipv4Addr, port: Port) -> [u8; SERVICE_VALUE] {
+    let [a, b, c, d] = address.octets();
+    let [high, low] = port.get().to_be_bytes();
+    [a, b, c, d, high, low, 0, 0]
+}
+
+/// The reverse of the two.
+fn service(key: &[u8], value: &[u8]) -> Option<Exposure> {
+    let address = |bytes: &[u8]| Some(Ipv4Addr::from(attr::be32(bytes)?));
+    let port = |bytes: Option<&[u8]>| {
+        let number = u16::from_be_bytes(bytes?.try_into().ok()?);
+        Port::try_from(u64::from(number)).ok()
+    };
+    Some(Exposure {
+        address: address(key)?,
+        protocol: Transport::of_number(*key.get(4)?)?,
+        port: port(key.get(8..10))?,
+        to: address(value)?,
+        to_port: port(value.get(4..6))?,
+    })
+}
+
+fn concatenated(types: &[u32]) -> u32 {
+    types
+        .iter()
+        .fold(0, |whole, part| whole << NFT_TYPE_BITS | part)
 }
 
 /// Writes an element: its key, whether it ends an interval, its verdict.
@@ -492,6 +579,15 @@ pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
                     interface: attr::string(key)?.to_owned(),
                     chain: chain.clone(),
                 })
+            })
+            .collect(),
+        SetKind::Services => dump
+            .iter()
+            .flat_map(|attrs| attr::parse(attr::find(attrs, 3).unwrap_or_default()))
+            .filter_map(|(_, elem)| {
+                let key = attr::find(attr::find(elem, 1)?, 1)?;
+                let value = attr::find(attr::find(elem, 2)?, 1)?;
+                service(key, value).map(Element::Service)
             })
             .collect(),
         SetKind::Subnets => subnets(&raw),

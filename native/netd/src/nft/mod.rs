@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use guard::{Guard, GuardNetwork, GuardPort};
 use ipnet::{Ipv4Net, Ipv6Net};
-use tapyard_protocol::{Mode, RecipeStep};
+use tapyard_protocol::{Exposure, Mode, RecipeStep};
 
 use crate::acts::deed;
 use expr::Expr;
 use message::{Element, Table};
 use ruleset::{
-    BRIDGES, Chain, IN, NAT_OFF, NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, SETS, SWITCHED,
-    SetKind, UPLINKS,
+    BRIDGES, Chain, EXPOSED, IN, NAT_OFF, NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, SETS,
+    SWITCHED, SetKind, UPLINKS,
 };
 use socket::{Message, Socket};
 
@@ -118,6 +118,20 @@ impl FilterState {
     /// The same for IPv6.
     pub fn opened6(&self) -> Vec<&str> {
         names(self.elements(OPENED6)).collect()
+    }
+
+    /// The host's ports that lead to guests, sorted.
+    pub fn exposed(&self) -> Vec<Exposure> {
+        let mut exposed: Vec<Exposure> = self
+            .elements(EXPOSED)
+            .iter()
+            .filter_map(|element| match element {
+                Element::Service(exposure) => Some(*exposure),
+                _ => None,
+            })
+            .collect();
+        exposed.sort();
+        exposed
     }
 
     fn elements(&self, set: &str) -> &[Element] {
@@ -277,6 +291,23 @@ impl Filter {
         self.set_interfaces(OPENED, names, &guarding(names, "IPv4"))
     }
 
+    /// Makes the map `exposed` hold exactly these ports.
+    pub fn set_exposed(&mut self, exposed: &[Exposure]) -> Result<()> {
+        let wanted = exposed.iter().copied().map(Element::Service).collect();
+        let what = match exposed {
+            [] => "let no port lead to a guest".to_owned(),
+            ports => format!(
+                "let {} lead to guests",
+                ports
+                    .iter()
+                    .map(Exposure::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        };
+        self.set_elements(EXPOSED, SetKind::Services, wanted, &what)
+    }
+
     /// Removes the whole table; fine if it is not there. True when it was.
     pub fn delete(&mut self) -> Result<bool> {
         let deleted = delete_table(&mut self.socket, &self.table);
@@ -302,8 +333,18 @@ impl Filter {
     }
 
     fn set_interfaces(&mut self, set: &str, names: &[String], what: &str) -> Result<()> {
-        let wanted: Vec<Element> = names.iter().cloned().map(Element::Interface).collect();
-        let there = self.elements(set, SetKind::Interfaces)?;
+        let wanted = names.iter().cloned().map(Element::Interface).collect();
+        self.set_elements(set, SetKind::Interfaces, wanted, what)
+    }
+
+    fn set_elements(
+        &mut self,
+        set: &str,
+        kind: SetKind,
+        wanted: Vec<Element>,
+        what: &str,
+    ) -> Result<()> {
+        let there = self.elements(set, kind)?;
         let gone = there.iter().filter(|e| !wanted.contains(e));
         let new = wanted.iter().filter(|e| !there.contains(e));
         let plan: Vec<Message> = gone
@@ -351,7 +392,7 @@ impl Filter {
             | Element::Jump {
                 interface: name, ..
             } => name,
-            Element::Subnet(_) | Element::Subnet6(_) | Element::Pair(_) => {
+            Element::Subnet(_) | Element::Subnet6(_) | Element::Pair(_) | Element::Service(_) => {
                 return Ok(self.elements(set, kind)?.contains(element));
             }
         };
@@ -491,6 +532,6 @@ fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
         | Element::Jump {
             interface: name, ..
         } => Some(name.as_str()),
-        Element::Subnet(_) | Element::Subnet6(_) => None,
+        Element::Subnet(_) | Element::Subnet6(_) | Element::Service(_) => None,
     })
 }

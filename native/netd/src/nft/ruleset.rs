@@ -5,9 +5,9 @@ use tapyard_protocol::Mode;
 
 use super::NetworkRules;
 use super::expr::{
-    Expr, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_16,
-    Verdict, destination_in, destination6_in, source_address, source_address6, source_in,
-    source6_in,
+    Expr, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_4,
+    REG_AFTER_8, REG_AFTER_16, Verdict, destination_address, destination_in, destination6_in,
+    source_address, source_address6, source_in, source6_in,
 };
 
 /// Bridges of labs.
@@ -26,6 +26,8 @@ pub(crate) const OPENED6: &str = "opened6";
 pub(crate) const NAT_SOURCES: &str = "nat_sources";
 /// IPv6 subnets to masquerade.
 pub(crate) const NAT_SOURCES6: &str = "nat_sources6";
+/// From an address and port of the host's to a guest's.
+pub(crate) const EXPOSED: &str = "exposed";
 /// From the bridge a packet came by to its network's chain.
 pub(crate) const OUT: &str = "out";
 /// From the bridge a packet leaves by to its network's chain.
@@ -42,12 +44,14 @@ pub(crate) enum SetKind {
     Subnets,
     /// `type ipv6_addr; flags interval`
     Subnets6,
+    /// `type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service`
+    Services,
     /// `type ifname : verdict`
     Verdicts,
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 10] = [
+pub(crate) const SETS: [(&str, SetKind); 11] = [
     (BRIDGES, SetKind::Interfaces),
     (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
@@ -56,6 +60,7 @@ pub(crate) const SETS: [(&str, SetKind); 10] = [
     (OPENED6, SetKind::Interfaces),
     (NAT_SOURCES, SetKind::Subnets),
     (NAT_SOURCES6, SetKind::Subnets6),
+    (EXPOSED, SetKind::Services),
     (OUT, SetKind::Verdicts),
     (IN, SetKind::Verdicts),
 ];
@@ -85,7 +90,7 @@ const fn filter_hook(number: u32) -> Option<Hook> {
 }
 
 /// The chains that are there before any network is.
-pub(crate) fn base_chains() -> [Chain; 4] {
+pub(crate) fn base_chains() -> [Chain; 6] {
     let drop_of = |meta, set: &str| {
         vec![
             Expr::Meta(meta),
@@ -145,11 +150,15 @@ pub(crate) fn base_chains() -> [Chain; 4] {
         rule.extend([Expr::InSet(set.into()), Expr::Counter, Expr::Masquerade]);
         rule
     };
-    let nat = Some(Hook {
-        kind: "nat",
-        number: libc::NF_INET_POST_ROUTING as u32,
-        priority: 100,
-    });
+    let nat = |number: i32, priority| {
+        Some(Hook {
+            kind: "nat",
+            number: number as u32,
+            priority,
+        })
+    };
+    let mut from_uplink = vec![Expr::Meta(META_IIFNAME), Expr::InSet(UPLINKS.into())];
+    from_uplink.extend(to_guest());
     [
         Chain {
             name: "forward".into(),
@@ -167,8 +176,18 @@ pub(crate) fn base_chains() -> [Chain; 4] {
             rules: to_host,
         },
         Chain {
+            name: "nat_prerouting".into(),
+            hook: nat(libc::NF_INET_PRE_ROUTING, -100),
+            rules: vec![from_uplink],
+        },
+        Chain {
+            name: "nat_output".into(),
+            hook: nat(libc::NF_INET_LOCAL_OUT, -100),
+            rules: vec![to_guest()],
+        },
+        Chain {
             name: "nat_postrouting".into(),
-            hook: nat,
+            hook: nat(libc::NF_INET_POST_ROUTING, 100),
             rules: vec![
                 masquerade(source_address(4), NAT_SOURCES),
                 masquerade(source_address6(), NAT_SOURCES6),
@@ -187,7 +206,7 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
                 established(),
                 drop_rest(),
             ],
-            vec![established(), drop_rest()],
+            vec![exposed(), established(), drop_rest()],
         ),
         Mode::Routed => (
             vec![
@@ -219,6 +238,39 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
     [
         chain(out_chain(network.bridge), out),
         chain(in_chain(network.bridge), into),
+    ]
+}
+
+/// `dnat ip to ip daddr . meta l4proto . th dport map @exposed`
+fn to_guest() -> Vec<Expr> {
+    let mut rule = destination_address();
+    rule.extend([
+        Expr::MetaPart {
+            register: REG_AFTER_4,
+            key: META_L4PROTO,
+        },
+        Expr::Part {
+            register: REG_AFTER_8,
+            base: PAYLOAD_TRANSPORT,
+            offset: 2,
+            len: 2,
+        },
+        Expr::ValueOf(EXPOSED.into()),
+        Expr::Redirect,
+    ]);
+    rule
+}
+
+/// `iifname @uplinks ct status dnat accept`: what [`to_guest`] sends to a guest.
+fn exposed() -> Vec<Expr> {
+    const DNAT: u32 = 1 << 5;
+    vec![
+        Expr::Meta(META_IIFNAME),
+        Expr::InSet(UPLINKS.into()),
+        Expr::CtStatus,
+        Expr::Mask(DNAT.to_ne_bytes().to_vec()),
+        Expr::NotEqual(vec![0; 4]),
+        Expr::Verdict(Verdict::Accept),
     ]
 }
 

@@ -100,6 +100,14 @@ pub fn dispatch(engine: &mut Engine, greeted: bool, asked: Asked) -> Outcome {
             let done = read(args).and_then(|args| engine.set_nat(&args));
             answer(id, done.map_err(refused))
         }
+        "expose" => {
+            let done = read(args).and_then(|args| engine.expose(&args));
+            answer(id, done.map_err(refused))
+        }
+        "unexpose" => {
+            let done = read(args).and_then(|args| engine.unexpose(&args));
+            answer(id, done.map_err(refused))
+        }
         "counters" => answer(id, read(args).and_then(|Counters {}| engine.counters())),
         "acts" => answer(
             id,
@@ -252,7 +260,7 @@ mod tests {
 
     #[test]
     fn any_bytes() {
-        use tapyard_protocol::{Dial, LineReader, RemoveNetwork, SetNat};
+        use tapyard_protocol::{Dial, Expose, LineReader, RemoveNetwork, SetNat, Unexpose};
         crate::fuzz::run("request", |bytes| {
             // As they come: in pieces, and more than fits.
             let mut reader = LineReader::new(512);
@@ -269,6 +277,8 @@ mod tests {
                 let _ = read::<RemoveNetwork>(args());
                 let _ = read::<SetNat>(args());
                 let _ = read::<Dial>(args());
+                let _ = read::<Expose>(args());
+                let _ = read::<Unexpose>(args());
                 let _ = read::<Hello>(args());
             }
         });
