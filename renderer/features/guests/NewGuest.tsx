@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useRef, useState, type FormEvent, type ReactElement } from 'react';
-import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
+import { useEffect, useState, type FormEvent, type ReactElement } from 'react';
 import { Button } from '../../lib/Button.tsx';
 import { Dialog, DialogActions } from '../../lib/Dialog.tsx';
-import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { Field } from '../../lib/Field.tsx';
+import { FieldPair, Fields } from '../../lib/Fields.tsx';
 import { Switch } from '../../lib/Switch.tsx';
 import { useClient } from '../../store/core.ts';
 import { useGuests, useLab, useNetworks } from '../../store/select.ts';
-import { useTables, type Row } from '../../store/tables.ts';
+import type { Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { SaveError } from '../forms/SaveError.tsx';
+import { SubmitButton } from '../forms/SubmitButton.tsx';
+import { useSubmission } from '../forms/use-submission.ts';
+import { useTouched } from '../forms/use-touched.ts';
 import styles from './NewGuest.module.css';
 import {
   checkForm,
@@ -42,12 +45,9 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
     network: networks[0]?.name ?? '',
     address: freeAddress(networks[0], guests) ?? '',
   }));
-  const [touched, setTouched] = useState<ReadonlySet<FieldName>>(new Set());
   const [start, setStart] = useState(true);
   const [images, setImages] = useState<Images>([]);
-  const [sending, setSending] = useState(false);
-  const [error, setError] = useState<ErrorData | null>(null);
-  const element = useRef<HTMLFormElement>(null);
+  const { sending, error, send } = useSubmission();
 
   useEffect(() => {
     const abort = new AbortController();
@@ -60,9 +60,9 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   }, [client]);
 
   const errors = checkForm(form, guests, networks);
-  const shown = (field: FieldName): string | undefined => (touched.has(field) ? errors[field] : undefined);
+  const { formRef, touch, shown, passes } = useTouched(errors);
   const set = (field: FieldName, value: string): void => {
-    setTouched((fields) => new Set([...fields, field]));
+    touch(field);
     setForm((old) => {
       const next = { ...old, [field]: value };
       if (field !== 'network') return next;
@@ -78,40 +78,33 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
     });
   };
 
-  const submit = async (fileHash: string): Promise<void> => {
-    setTouched(new Set(['name', 'image', 'memory', 'cpus', 'network', 'address']));
-    if (Object.keys(errors).length > 0) {
-      // Where to go on; the message is read with the field.
-      requestAnimationFrame(() => element.current?.querySelector<HTMLElement>('[aria-invalid]')?.focus());
-      return;
-    }
-    setSending(true);
-    setError(null);
-    try {
-      await client.guest.create({
-        lab: lab.name,
-        guest: form.name,
-        definition: definitionOf(form),
-        start: start && lab.state === 'up',
-        fileHash,
-      });
-      close();
-      useUi.getState().announce(`${form.name} is in the lab file.`);
-      useUi.getState().select({ kind: 'guest', id: `${lab.id}/${form.name}` });
-    } catch (thrown) {
-      setError(TapyardError.from(thrown).toData());
-      setSending(false);
-    }
+  const submit = (fileHash: string): void => {
+    if (!passes()) return;
+    send(
+      () =>
+        client.guest.create({
+          lab: lab.name,
+          guest: form.name,
+          definition: definitionOf(form),
+          start: start && lab.state === 'up',
+          fileHash,
+        }),
+      () => {
+        close();
+        useUi.getState().announce(`${form.name} is in the lab file.`);
+        useUi.getState().select({ kind: 'guest', id: `${lab.id}/${form.name}` });
+      },
+    );
   };
   const onSubmit = (event: FormEvent): void => {
     event.preventDefault();
-    void submit(lab.fileHash);
+    submit(lab.fileHash);
   };
 
   return (
     <Dialog title={`New guest in ${lab.name}`} open onClose={close}>
-      <form ref={element} onSubmit={onSubmit} noValidate>
-        <div className={styles.fields}>
+      <form ref={formRef} onSubmit={onSubmit} noValidate>
+        <Fields>
           <Field
             label="Name"
             error={shown('name')}
@@ -156,7 +149,7 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
               </>
             )}
           </Field>
-          <div className={styles.pair}>
+          <FieldPair>
             <Field label="Memory" error={shown('memory')} hint="Such as 256M or 2G." mono>
               {(control) => (
                 <input
@@ -178,8 +171,8 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
                 />
               )}
             </Field>
-          </div>
-          <div className={styles.pair}>
+          </FieldPair>
+          <FieldPair>
             <Field label="Network" error={shown('network')} hint="The bridge that its cable goes to.">
               {(control) => (
                 <select
@@ -212,7 +205,7 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
                 />
               )}
             </Field>
-          </div>
+          </FieldPair>
           {lab.state === 'up' ? (
             <Switch isSelected={start} onChange={setStart}>
               Start it now
@@ -220,37 +213,17 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
           ) : (
             <p className={styles.note}>It starts with the lab, which is {lab.state}.</p>
           )}
-          {error ? <CreateError error={error} lab={lab.id} onRetry={(hash) => void submit(hash)} /> : null}
-        </div>
+          {error ? (
+            <SaveError title="The guest was not created" error={error} lab={lab.id} onRetry={submit} />
+          ) : null}
+        </Fields>
         <DialogActions>
           <Button onPress={close}>Cancel</Button>
-          <Button variant="primary" type="submit" unavailable={sending ? 'Writing the lab file…' : undefined}>
-            {sending ? 'Writing…' : start && lab.state === 'up' ? 'Create and start' : 'Create'}
-          </Button>
+          <SubmitButton sending={sending}>
+            {start && lab.state === 'up' ? 'Create and start' : 'Create'}
+          </SubmitButton>
         </DialogActions>
       </form>
     </Dialog>
-  );
-}
-
-interface CreateErrorProps {
-  readonly error: ErrorData;
-  readonly lab: string;
-  readonly onRetry: (fileHash: string) => void;
-}
-
-/** Why it was not created. A file that was edited meanwhile is no reason to type all of it again. */
-function CreateError({ error, lab, onRetry }: CreateErrorProps): ReactElement {
-  const hash = useTables((tables) => tables.labs.get(lab)?.fileHash);
-  return (
-    <div role="alert">
-      <ErrorNote title="The guest was not created" error={error}>
-        {error.code === 'LAB_FILE_CHANGED' && hash !== undefined ? (
-          <Button size="small" onPress={() => onRetry(hash)}>
-            Try again on the file as it is now
-          </Button>
-        ) : null}
-      </ErrorNote>
-    </div>
   );
 }

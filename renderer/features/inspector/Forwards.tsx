@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { X } from 'lucide-react';
-import { useState, type FormEvent, type ReactElement } from 'react';
+import { useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
 import { Button } from '../../lib/Button.tsx';
 import { CopyButton } from '../../lib/CopyButton.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { Field } from '../../lib/Field.tsx';
+import { FieldPair } from '../../lib/Fields.tsx';
 import { count } from '../../lib/format.ts';
 import { useClient } from '../../store/core.ts';
 import { useForwards } from '../../store/select.ts';
 import type { Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { SmallForm } from '../forms/SmallForm.tsx';
+import { useSubmission } from '../forms/use-submission.ts';
+import { useTouched } from '../forms/use-touched.ts';
 import styles from './Forwards.module.css';
 import { checkForward, portOf, reaches, type ForwardForm } from './forward-form.ts';
 import { Section } from './Section.tsx';
@@ -111,34 +115,34 @@ interface NewForwardProps {
 function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
   const client = useClient();
   const [form, setForm] = useState<ForwardForm>({ port: '', to: '', address: '127.0.0.1' });
-  const [touched, setTouched] = useState(false);
-  const [sending, setSending] = useState(false);
-  const [error, setError] = useState<ErrorData | null>(null);
-  const wrong = checkForward(form, others);
-  const submit = (event: FormEvent): void => {
-    event.preventDefault();
-    setTouched(true);
+  const submission = useSubmission();
+  const { formRef, shown, passes } = useTouched(checkForward(form, others));
+  const submit = (): void => {
     const port = portOf(form.port);
     const to = portOf(form.to);
-    if (port === undefined || Object.keys(wrong).length > 0) return;
-    setSending(true);
+    if (!passes() || port === undefined) return;
     const forward = { port, address: form.address, ...(to === undefined ? {} : { to }) };
-    client.forward.add({ lab: guest.lab, guest: guest.name, forward }).then(
+    submission.send(
+      () => client.forward.add({ lab: guest.lab, guest: guest.name, forward }),
       () => {
         useUi.getState().announce(`${form.address}:${port} leads to ${guest.name}.`);
         onClose();
-      },
-      (thrown: unknown) => {
-        setSending(false);
-        setError(TapyardError.from(thrown).toData());
       },
     );
   };
   const set = (part: Partial<ForwardForm>): void => setForm((old) => ({ ...old, ...part }));
   return (
-    <form className={styles.form} aria-label={`New forward to ${guest.name}`} noValidate onSubmit={submit}>
-      <div className={styles.pair}>
-        <Field label="Port here" error={touched ? wrong.port : undefined} mono>
+    <SmallForm
+      label={`New forward to ${guest.name}`}
+      formRef={formRef}
+      submission={submission}
+      submit="Forward"
+      refused="The forward was not made"
+      onSubmit={submit}
+      onCancel={onClose}
+    >
+      <FieldPair>
+        <Field label="Port here" error={shown('port')} mono>
           {(control) => (
             <input
               {...control}
@@ -152,7 +156,7 @@ function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
             />
           )}
         </Field>
-        <Field label="Guest’s port" error={touched ? wrong.to : undefined} mono>
+        <Field label="Guest’s port" error={shown('to')} mono>
           {(control) => (
             <input
               {...control}
@@ -164,7 +168,7 @@ function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
             />
           )}
         </Field>
-      </div>
+      </FieldPair>
       <Field label="Who reaches it">
         {(control) => (
           <select
@@ -180,20 +184,6 @@ function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
           </select>
         )}
       </Field>
-      {error ? <ErrorNote title="The forward was not made" error={error} /> : null}
-      <div className={styles.actions}>
-        <Button size="small" onPress={onClose}>
-          Cancel
-        </Button>
-        <Button
-          size="small"
-          variant="primary"
-          type="submit"
-          unavailable={sending ? 'Writing the lab file…' : undefined}
-        >
-          {sending ? 'Writing…' : 'Forward'}
-        </Button>
-      </div>
-    </form>
+    </SmallForm>
   );
 }

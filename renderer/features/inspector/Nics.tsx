@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import { X } from 'lucide-react';
-import { useState, type FormEvent, type ReactElement } from 'react';
+import { useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
 import { canChangeNics } from '../../commands/rules.ts';
 import { Button } from '../../lib/Button.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { Field } from '../../lib/Field.tsx';
+import { FieldPair } from '../../lib/Fields.tsx';
 import { useClient } from '../../store/core.ts';
 import { useGuests, useLinks, useNetworks } from '../../store/select.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { SmallForm } from '../forms/SmallForm.tsx';
+import { useSubmission } from '../forms/use-submission.ts';
 import { addressError } from '../guests/new-guest.ts';
 import styles from './Nics.module.css';
 import { Fact, Facts, Section } from './Section.tsx';
@@ -147,30 +150,30 @@ function NewNic({
   const fileHash = useFileHash(guest.lab);
   const [name, setName] = useState(networks[0]?.name ?? '');
   const [address, setAddress] = useState('');
-  const [sending, setSending] = useState(false);
-  const [error, setError] = useState<ErrorData | null>(null);
+  const submission = useSubmission();
   const network = networks.find((other) => other.name === name);
   const wrong = network && address !== '' ? addressError(address, network, guests) : undefined;
-  const submit = (event: FormEvent): void => {
-    event.preventDefault();
+  const submit = (): void => {
     if (wrong !== undefined) return;
-    setSending(true);
-    setError(null);
     const nic = { network: name, ...(address === '' ? {} : { address }) };
-    client.guest.addNic({ lab: guest.lab, guest: guest.name, nic, fileHash }).then(
+    submission.send(
+      () => client.guest.addNic({ lab: guest.lab, guest: guest.name, nic, fileHash }),
       () => {
         onClose();
         useUi.getState().announce(`${guest.name} has a NIC on ${name}.`);
       },
-      (thrown: unknown) => {
-        setSending(false);
-        setError(TapyardError.from(thrown).toData());
-      },
     );
   };
   return (
-    <form className={styles.form} aria-label={`New NIC of ${guest.name}`} onSubmit={submit} noValidate>
-      <div className={styles.pair}>
+    <SmallForm
+      label={`New NIC of ${guest.name}`}
+      submission={submission}
+      submit="Add NIC"
+      refused="The NIC was not added"
+      onSubmit={submit}
+      onCancel={onClose}
+    >
+      <FieldPair>
         <Field label="Network">
           {(control) => (
             <select
@@ -199,21 +202,7 @@ function NewNic({
             />
           )}
         </Field>
-      </div>
-      {error ? <ErrorNote title="The NIC was not added" error={error} /> : null}
-      <div className={styles.actions}>
-        <Button size="small" onPress={onClose}>
-          Cancel
-        </Button>
-        <Button
-          size="small"
-          variant="primary"
-          type="submit"
-          unavailable={sending ? 'Writing the lab file…' : undefined}
-        >
-          {sending ? 'Writing…' : 'Add NIC'}
-        </Button>
-      </div>
-    </form>
+      </FieldPair>
+    </SmallForm>
   );
 }

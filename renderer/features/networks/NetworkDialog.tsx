@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useRef, useState, type FormEvent, type ReactElement } from 'react';
-import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
+import { useEffect, useState, type FormEvent, type ReactElement } from 'react';
 import { NetworkMode } from '../../../electron/contract/lab-file.ts';
 import { Button } from '../../lib/Button.tsx';
 import { Dialog, DialogActions } from '../../lib/Dialog.tsx';
-import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { Field } from '../../lib/Field.tsx';
+import { FieldPair, Fields } from '../../lib/Fields.tsx';
 import { useClient } from '../../store/core.ts';
 import { useGuests, useLab, useNetworks } from '../../store/select.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { SaveError } from '../forms/SaveError.tsx';
+import { SubmitButton } from '../forms/SubmitButton.tsx';
+import { useSubmission } from '../forms/use-submission.ts';
+import { useTouched } from '../forms/use-touched.ts';
 import styles from './NetworkDialog.module.css';
 import {
   checkForm,
@@ -34,8 +37,6 @@ export default function NetworkDialog({ network }: { readonly network: string | 
 
 const close = (): void => useUi.setState({ networkForm: null });
 
-const fields: readonly FieldName[] = ['name', 'mode', 'uplink', 'subnet', 'dhcp', 'from', 'to', 'mtu'];
-
 interface FormProps {
   readonly lab: Row<'labs'>;
   readonly edited: Row<'networks'> | null;
@@ -46,11 +47,8 @@ function Form({ lab, edited }: FormProps): ReactElement {
   const guests = useGuests(lab.id);
   const networks = useNetworks(lab.id);
   const [form, setForm] = useState<NetworkForm>(() => (edited ? formOf(edited) : newForm(networks)));
-  const [touched, setTouched] = useState<ReadonlySet<FieldName>>(new Set());
   const [used, setUsed] = useState<readonly Used[]>([]);
-  const [sending, setSending] = useState(false);
-  const [error, setError] = useState<ErrorData | null>(null);
-  const element = useRef<HTMLFormElement>(null);
+  const { sending, error, send } = useSubmission();
   const isNew = edited === null;
 
   useEffect(() => {
@@ -69,42 +67,34 @@ function Form({ lab, edited }: FormProps): ReactElement {
   const around = { scope: lab.scope, edited, networks, guests, used };
   const errors = checkForm(form, around);
   const notes = Object.keys(errors).length > 0 ? [] : consequences(form, around);
-  const shown = (field: FieldName): string | undefined => (touched.has(field) ? errors[field] : undefined);
+  const { formRef, touch, shown, passes } = useTouched(errors);
   const set = (field: FieldName, next: NetworkForm): void => {
-    setTouched((old) => new Set([...old, field]));
+    touch(field);
     setForm(next);
   };
 
-  const submit = async (fileHash: string): Promise<void> => {
-    setTouched(new Set(fields));
-    if (Object.keys(errors).length > 0) {
-      // Where to go on; the message is read with the field.
-      requestAnimationFrame(() => element.current?.querySelector<HTMLElement>('[aria-invalid]')?.focus());
-      return;
-    }
-    setSending(true);
-    setError(null);
+  const submit = (fileHash: string): void => {
+    if (!passes()) return;
     const definition = definitionOf(form, edited?.definition ?? null);
     const input = { lab: lab.name, network: form.name, definition, fileHash };
-    try {
-      await (isNew ? client.network.create(input) : client.network.change(input));
-      close();
-      useUi.getState().announce(`${form.name} is ${isNew ? 'in the lab file' : 'changed'}.`);
-      useUi.getState().select({ kind: 'network', id: `${lab.id}/${form.name}` });
-    } catch (thrown) {
-      setError(TapyardError.from(thrown).toData());
-      setSending(false);
-    }
+    send(
+      () => (isNew ? client.network.create(input) : client.network.change(input)),
+      () => {
+        close();
+        useUi.getState().announce(`${form.name} is ${isNew ? 'in the lab file' : 'changed'}.`);
+        useUi.getState().select({ kind: 'network', id: `${lab.id}/${form.name}` });
+      },
+    );
   };
   const onSubmit = (event: FormEvent): void => {
     event.preventDefault();
-    void submit(lab.fileHash);
+    submit(lab.fileHash);
   };
 
   return (
     <Dialog title={edited ? `Edit ${edited.name}` : `Add a network to ${lab.name}`} open onClose={close}>
-      <form ref={element} onSubmit={onSubmit} noValidate>
-        <div className={styles.fields}>
+      <form ref={formRef} onSubmit={onSubmit} noValidate>
+        <Fields>
           {isNew ? (
             <Field label="Name" error={shown('name')} hint="Its bridge’s name: at most 15 characters." mono>
               {(control) => (
@@ -172,15 +162,13 @@ function Form({ lab, edited }: FormProps): ReactElement {
               title={isNew ? 'The network was not added' : `${form.name} was not changed`}
               error={error}
               lab={lab.id}
-              onRetry={(hash) => void submit(hash)}
+              onRetry={submit}
             />
           ) : null}
-        </div>
+        </Fields>
         <DialogActions>
           <Button onPress={close}>Cancel</Button>
-          <Button variant="primary" type="submit" unavailable={sending ? 'Writing the lab file…' : undefined}>
-            {sending ? 'Writing…' : isNew ? 'Add network' : 'Save'}
-          </Button>
+          <SubmitButton sending={sending}>{isNew ? 'Add network' : 'Save'}</SubmitButton>
         </DialogActions>
       </form>
     </Dialog>
@@ -204,7 +192,7 @@ const dhcpKinds = ['half', 'range', 'off'] as const;
 function OwnFields({ form, shown, set }: OwnFieldsProps): ReactElement {
   return (
     <>
-      <div className={styles.pair}>
+      <FieldPair>
         <Field label="Subnet" error={shown('subnet')} hint="The bridge takes its first address." mono>
           {(control) => (
             <input
@@ -229,7 +217,7 @@ function OwnFields({ form, shown, set }: OwnFieldsProps): ReactElement {
             />
           )}
         </Field>
-      </div>
+      </FieldPair>
       <Field label="DHCP" error={shown('dhcp')} hint="For guests without an address of their own.">
         {(control) => (
           <select
@@ -249,7 +237,7 @@ function OwnFields({ form, shown, set }: OwnFieldsProps): ReactElement {
         )}
       </Field>
       {form.dhcp === 'range' ? (
-        <div className={styles.pair}>
+        <FieldPair>
           {(['from', 'to'] as const).map((end) => (
             <Field key={end} label={end === 'from' ? 'From' : 'To'} error={shown(end)} mono>
               {(control) => (
@@ -263,31 +251,8 @@ function OwnFields({ form, shown, set }: OwnFieldsProps): ReactElement {
               )}
             </Field>
           ))}
-        </div>
+        </FieldPair>
       ) : null}
     </>
-  );
-}
-
-interface SaveErrorProps {
-  readonly title: string;
-  readonly error: ErrorData;
-  readonly lab: string;
-  readonly onRetry: (fileHash: string) => void;
-}
-
-/** Why nothing was written. A file that was edited meanwhile is no reason to type all of it again. */
-function SaveError({ title, error, lab, onRetry }: SaveErrorProps): ReactElement {
-  const hash = useTables((tables) => tables.labs.get(lab)?.fileHash);
-  return (
-    <div role="alert">
-      <ErrorNote title={title} error={error}>
-        {error.code === 'LAB_FILE_CHANGED' && hash !== undefined ? (
-          <Button size="small" onPress={() => onRetry(hash)}>
-            Try again on the file as it is now
-          </Button>
-        ) : null}
-      </ErrorNote>
-    </div>
   );
 }
