@@ -68,6 +68,8 @@ export const errorCodes = [
   'WRONG_LAB',
   'NO_SUCH_NETWORK',
   'NIC_IN_USE',
+  'NETEM_MISSING',
+  'SHAPER_MISSING',
   'TUN_MISSING',
   'TUN_UNREADABLE',
   'VHOST_MISSING',

@@ -151,7 +151,16 @@ test('a truncated message and a client that goes away harm nobody', async () => 
 });
 
 test('verbs before hello: HELLO_FIRST, and nothing happens', async () => {
-  const verbs = ['apply_network', 'remove_network', 'open_tap', 'set_nat', 'observe', 'counters', 'shutdown'];
+  const verbs = [
+    'apply_network',
+    'remove_network',
+    'open_tap',
+    'set_nat',
+    'set_shape',
+    'observe',
+    'counters',
+    'shutdown',
+  ];
   const { replies } = await raw(
     verbs
       .map((verb, id) => request(id, verb, verb === 'apply_network' ? { lab: 'seed', network: br0 } : {}))

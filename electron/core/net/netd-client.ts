@@ -15,6 +15,7 @@ const deadlines: Readonly<Record<NetdVerb, number>> = {
   set_nat: 10_000,
   expose: 10_000,
   unexpose: 10_000,
+  set_shape: 10_000,
   observe: 10_000,
   counters: 5_000,
   acts: 5_000,

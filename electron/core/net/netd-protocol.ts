@@ -26,6 +26,10 @@ const Owner = z.object({
   nic: count.optional(),
 });
 
+/** What each direction of a NIC is held to: bit/s, µs twice, packets of a million. 0 is none. */
+export const NetdShape = z.object({ rate: count, delay: count, jitter: count, loss: count });
+export type NetdShape = z.infer<typeof NetdShape>;
+
 /** One interface of the bridge's namespace. */
 export const NetdLink = z.object({
   ifindex: count,
@@ -42,6 +46,8 @@ export const NetdLink = z.object({
   alias: z.string(),
   addresses: z.array(z.string()),
   ours: Owner.nullable(),
+  /** Of a tap that is held to one, read back. */
+  shape: NetdShape.optional(),
 });
 export type NetdLink = z.infer<typeof NetdLink>;
 
@@ -166,6 +172,7 @@ const replies = {
   set_nat: z.object({ nat: z.boolean(), changed: z.boolean(), flows_removed: count, ms: z.number() }),
   expose: z.object({ at: z.array(z.string()), changed: z.boolean(), ms: z.number() }),
   unexpose: z.object({ changed: z.boolean(), ms: z.number() }),
+  set_shape: z.object({ shape: NetdShape, changed: z.boolean(), ms: z.number() }),
   observe: NetdSnapshot,
   counters: z.object({
     links: z.array(
@@ -203,6 +210,7 @@ export const readReply: { readonly [Verb in NetdVerb]: (value: unknown) => NetdR
   set_nat: reader(replies.set_nat),
   expose: reader(replies.expose),
   unexpose: reader(replies.unexpose),
+  set_shape: reader(replies.set_shape),
   observe: reader(replies.observe),
   counters: reader(replies.counters),
   acts: reader(replies.acts),
@@ -248,6 +256,13 @@ export interface NetdArgs {
     readonly address: string;
     readonly protocol: 'tcp' | 'udp';
     readonly port: number;
+  };
+  readonly set_shape: {
+    readonly lab: string;
+    readonly network: string;
+    readonly guest: string;
+    readonly nic: number;
+    readonly shape: NetdShape;
   };
   readonly observe: Readonly<Record<string, never>>;
   readonly counters: Readonly<Record<string, never>>;

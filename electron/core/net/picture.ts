@@ -73,7 +73,9 @@ export function tapIn(
   nic: number,
 ): NetdLink | undefined {
   for (const link of picture?.links.values() ?? [])
-    if (link.ours?.lab === lab && link.ours.guest === guest && link.ours.nic === nic) return link;
+    // What shapes a tap (an ifb) has its label as well.
+    if (link.kind === 'tun' && link.ours?.lab === lab && link.ours.guest === guest && link.ours.nic === nic)
+      return link;
   return undefined;
 }
 

@@ -16,7 +16,8 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tapyard_protocol::{
-    Code, Error, Exposure, LabName, NetworkName, NetworkSpec, Port, Result, Transport,
+    Code, Error, Exposure, GuestName, LabName, NetworkName, NetworkSpec, Nic, Port, Result, Shape,
+    Transport,
 };
 
 const VERSION: u32 = 1;
@@ -79,6 +80,26 @@ pub enum Entry {
         /// [`Exposure::key`]
         port: (Ipv4Addr, Transport, Port),
     },
+    /// A NIC's traffic is to be held to something; to nothing where the shape is none.
+    Shape {
+        /// Which network it is on.
+        network: NetworkName,
+        /// Its guest.
+        guest: GuestName,
+        /// Its number.
+        nic: Nic,
+        /// As wanted.
+        shape: Shape,
+    },
+    /// Nothing holds it any more.
+    Unshaped {
+        /// Which network it was on.
+        network: NetworkName,
+        /// Its guest.
+        guest: GuestName,
+        /// Its number.
+        nic: Nic,
+    },
     /// Forwarding of an interface that is not ours is to be switched on; it was off.
     Opened {
         /// The interface.
@@ -117,6 +138,8 @@ pub struct Recorded {
     pub doors: Vec<Place>,
     /// Ports of the host's that lead to its guests.
     pub exposed: Vec<Exposure>,
+    /// What traffic is held to, by NIC. A shape that is none is still to be taken off.
+    pub shapes: BTreeMap<(GuestName, Nic), Shape>,
 }
 
 /// A bridge's addresses with their subnets' lengths; none where the network is bridged.
@@ -155,10 +178,10 @@ impl State {
             Entry::Network { lab, network } => {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
-                let (mut formers, doors, mut exposed) =
+                let (mut formers, doors, mut exposed, shapes) =
                     before.map_or_else(Default::default, |mut before| {
                         before.formers.extend(bridge_addresses(&before.spec));
-                        (before.formers, before.doors, before.exposed)
+                        (before.formers, before.doors, before.exposed, before.shapes)
                     });
                 exposed.retain(|exposure| may_expose(&spec, exposure));
                 let own = bridge_addresses(&spec);
@@ -170,6 +193,7 @@ impl State {
                     formers,
                     doors,
                     exposed,
+                    shapes,
                 };
                 self.networks.insert(recorded.spec.name.clone(), recorded);
             }
@@ -202,6 +226,25 @@ impl State {
             Entry::Unexposed { network, port } => {
                 if let Some(recorded) = self.networks.get_mut(&network) {
                     recorded.exposed.retain(|e| e.key() != port);
+                }
+            }
+            Entry::Shape {
+                network,
+                guest,
+                nic,
+                shape,
+            } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.shapes.insert((guest, nic), shape);
+                }
+            }
+            Entry::Unshaped {
+                network,
+                guest,
+                nic,
+            } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.shapes.remove(&(guest, nic));
                 }
             }
             Entry::Opened { device } => insert(&mut self.opened, device),
@@ -241,6 +284,13 @@ impl State {
             entries.extend(recorded.exposed.iter().map(|exposure| Entry::Exposed {
                 network: name.clone(),
                 exposure: *exposure,
+            }));
+            let shapes = recorded.shapes.iter();
+            entries.extend(shapes.map(|((guest, nic), shape)| Entry::Shape {
+                network: name.clone(),
+                guest: guest.clone(),
+                nic: *nic,
+                shape: *shape,
             }));
             if recorded.removing {
                 entries.push(Entry::Removing { name: name.clone() });

@@ -12,6 +12,7 @@ mod fds;
 mod framing;
 mod names;
 mod owner;
+mod shape;
 mod types;
 mod verbs;
 
@@ -22,6 +23,7 @@ pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
 pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
 pub use owner::listener_of;
+pub use shape::Shape;
 pub use types::{
     Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, Lease, Link,
     Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport, Uplink,
@@ -30,7 +32,7 @@ pub use verbs::{
     ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Dial, DialReply,
     Domain, Expose, ExposeReply, Hello, HelloReply, LinkCounters, NetworkSpec, Observe, OpenTap,
     OpenTapReply, RemoveNetwork, Removed, Reply, Request, Reservation, SetNat, SetNatReply,
-    Shutdown, Unexpose, UnexposeReply, Verb,
+    SetShape, SetShapeReply, Shutdown, Unexpose, UnexposeReply, Verb,
 };
 
 /// The number that `hello` carries; it changes when a message changes its meaning.

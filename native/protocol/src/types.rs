@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What netd tells about the kernel ("Types" in the protocol page). Everything is read back.
 
-use crate::{Error, GuestName, LabName, Mac, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
+use crate::{
+    Error, GuestName, LabName, Mac, NetworkName, Nic, Port, Shape, Subnet, Subnet6, TapName,
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -93,6 +95,9 @@ pub struct Link {
     pub addresses: Vec<IpNet>,
     /// Set where label and journal both say that netd made it.
     pub ours: Option<Owner>,
+    /// What a tap's traffic is held to, read back; none where both directions are not alike.
+    #[serde(default, skip_serializing_if = "Shape::is_none")]
+    pub shape: Shape,
 }
 
 /// The DHCP and DNS server of a network.

@@ -3,7 +3,7 @@
 
 use crate::{
     Code, Error, Exposure, GuestName, LabName, Mac, Mode, Mtu, Network, NetworkName, Nic, Port,
-    Scope, Snapshot, Step, Subnet, Subnet6, TapName, Transport,
+    Scope, Shape, Snapshot, Step, Subnet, Subnet6, TapName, Transport,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,7 @@ verb!(OpenTap, "open_tap", OpenTapReply);
 verb!(SetNat, "set_nat", SetNatReply);
 verb!(Expose, "expose", ExposeReply);
 verb!(Unexpose, "unexpose", UnexposeReply);
+verb!(SetShape, "set_shape", SetShapeReply);
 verb!(Dial, "dial", DialReply);
 verb!(Observe, "observe", Snapshot);
 verb!(Counters, "counters", CountersReply);
@@ -341,6 +342,9 @@ pub struct OpenTap {
     pub mac: Mac,
     /// The preferred name; where it is taken, the lowest free `tapN`.
     pub tap: TapName,
+    /// What its traffic is held to.
+    #[serde(default, skip_serializing_if = "Shape::is_none")]
+    pub shape: Shape,
 }
 
 /// What `open_tap` answers, with one fd.
@@ -351,7 +355,7 @@ pub struct OpenTapReply {
     pub tap: TapName,
     /// The kernel's number of it.
     pub ifindex: u32,
-    /// `tap`, `tap_port`.
+    /// `tap`, `tap_shape` where there is one, `tap_port`.
     pub steps: Vec<Step>,
 }
 
@@ -377,6 +381,34 @@ pub struct SetNatReply {
     pub changed: bool,
     /// Conntrack entries of the subnet that were removed.
     pub flows_removed: u64,
+    /// Milliseconds in netd.
+    pub ms: f64,
+}
+
+/// `set_shape`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetShape {
+    /// The lab.
+    pub lab: LabName,
+    /// The network that the NIC is on.
+    pub network: NetworkName,
+    /// The guest.
+    pub guest: GuestName,
+    /// Which of the guest's NICs.
+    pub nic: Nic,
+    /// What its traffic is held to from now on; all zero for nothing.
+    pub shape: Shape,
+}
+
+/// What `set_shape` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetShapeReply {
+    /// As the kernel has it now.
+    pub shape: Shape,
+    /// False where it was so already.
+    pub changed: bool,
     /// Milliseconds in netd.
     pub ms: f64,
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
-use tapyard_protocol::{GuestName, LabName, Mac, NetworkName, Nic, TapName};
+use tapyard_protocol::{GuestName, LabName, Mac, NetworkName, Nic, Shape, TapName};
 
 /// One `--tap`.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct WantedTap {
     pub mac: Mac,
     /// The preferred name.
     pub tap: TapName,
+    /// What its traffic is held to.
+    pub shape: Shape,
 }
 
 /// What `exec` was asked for.
@@ -49,7 +51,8 @@ pub fn parse(words: &[OsString]) -> Result<Args, String> {
     let mut netd = None;
     let mut lab = None;
     let mut guest = None;
-    let mut taps = Vec::new();
+    let mut taps: Vec<WantedTap> = Vec::new();
+    let mut shapes = Vec::new();
     let mut vhosts = Vec::new();
     let mut report = None;
     let mut rest = words.iter();
@@ -69,6 +72,7 @@ pub fn parse(words: &[OsString]) -> Result<Args, String> {
             Some("--lab") => lab = Some(name::<LabName>("--lab", value()?)?),
             Some("--guest") => guest = Some(name::<GuestName>("--guest", value()?)?),
             Some("--tap") => taps.push(wanted_tap(text("--tap", value()?)?)?),
+            Some("--shape") => shapes.push(shape(text("--shape", value()?)?)?),
             Some("--vhost") => vhosts.push(descriptor("--vhost", text("--vhost", value()?)?)?),
             Some("--report") => report = Some(descriptor("--report", text("--report", value()?)?)?),
             _ => return Err(format!("unknown option {}", option.display())),
@@ -76,6 +80,11 @@ pub fn parse(words: &[OsString]) -> Result<Args, String> {
     };
     if program.is_empty() {
         return Err("`-- PROGRAM` is missing".into());
+    }
+    for (nic, shape) in shapes {
+        let tap = taps.iter_mut().find(|tap| tap.nic == nic);
+        tap.ok_or_else(|| format!("--shape: NIC {} has no --tap", nic.get()))?
+            .shape = shape;
     }
     let mut numbers = HashSet::new();
     let used = taps
@@ -143,7 +152,18 @@ fn wanted_tap(value: &str) -> Result<WantedTap, String> {
         network: network.parse().map_err(|e| field("NETWORK", &e))?,
         mac: Mac::try_from(mac.to_owned()).map_err(|e| field("MAC", &e))?,
         tap: tap.parse().map_err(|e| field("TAP", &e))?,
+        shape: Shape::default(),
     })
+}
+
+/// `NIC:RATE:DELAY:JITTER:LOSS`, in bits a second, microseconds and packets of a million.
+fn shape(value: &str) -> Result<(Nic, Shape), String> {
+    let wrong = || format!("--shape {value}: NIC:RATE:DELAY:JITTER:LOSS is wanted");
+    let (nic, shape) = value.split_once(':').ok_or_else(wrong)?;
+    let nic = nic.parse::<u64>().map_err(|_| wrong())?;
+    let nic = Nic::try_from(nic).map_err(|e| format!("--shape {value}: {e}"))?;
+    let shape = shape.parse().map_err(|e| format!("--shape {value}: {e}"))?;
+    Ok((nic, shape))
 }
 
 #[cfg(test)]
@@ -158,12 +178,14 @@ mod tests {
     fn a_whole_line() {
         let args = parse(&words(
             "--netd /run/x/netd.sock --lab seed --guest web --tap 10:0:br0:52:54:00:00:00:02:tap0 \
-             --tap 11:1:br-1.x:52:54:00:00:00:03:tap1 --vhost 12 --report 3 -- qemu --netd y",
+             --tap 11:1:br-1.x:52:54:00:00:00:03:tap1 --shape 1:10000000:20000:0:0 --vhost 12 --report 3 -- qemu --netd y",
         ))
         .unwrap();
         assert_eq!(args.taps.len(), 2);
         assert_eq!(args.taps[1].fd, 11);
         assert_eq!(args.taps[1].network.as_str(), "br-1.x");
+        assert!(args.taps[0].shape.is_none());
+        assert_eq!(args.taps[1].shape.rate, 10_000_000);
         assert_eq!((args.vhosts, args.report), (vec![12], Some(3)));
         assert_eq!(args.program, words("qemu --netd y"));
     }
@@ -180,6 +202,9 @@ mod tests {
             format!("{base} --tap 10:0:br0:52:54:00:00:00:02 -- qemu"),
             format!("{base} --tap 10:0:../br0:52:54:00:00:00:02:tap0 -- qemu"),
             format!("{base} --tap 10:99:br0:52:54:00:00:00:02:tap0 -- qemu"),
+            format!("{base} --shape 0:10000000:0:0:0 -- qemu"),
+            format!("{base} --tap 10:0:br0:52:54:00:00:00:02:tap0 --shape 0:1:0:0:0 -- qemu"),
+            format!("{base} --tap 10:0:br0:52:54:00:00:00:02:tap0 --shape 0:1 -- qemu"),
             format!("{base} --vhost 10 --report 10 -- qemu"),
             format!("{base} --report"),
         ] {

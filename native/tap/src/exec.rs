@@ -102,6 +102,7 @@ fn prepare(args: &Args) -> Result<(Vec<Opened>, Vec<OwnedFd>)> {
                 nic: tap.nic,
                 mac: tap.mac,
                 tap: tap.tap.clone(),
+                shape: tap.shape,
             };
             let (reply, mut fds) = netd.call(&request, PATIENCE)?;
             let (Some(fd), None) = (fds.pop(), fds.pop()) else {

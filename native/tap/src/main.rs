@@ -23,10 +23,11 @@ tapyard-tap - get taps and connections to guests from netd
 
 Usage:
   tapyard-tap exec --netd SOCKET --lab LAB --guest GUEST
-                   [--tap FD:NIC:NETWORK:MAC:TAP]... [--vhost FD]... [--report FD]
+                   [--tap FD:NIC:NETWORK:MAC:TAP]... [--shape NIC:RATE:DELAY:JITTER:LOSS]...
+                   [--vhost FD]... [--report FD]
                    -- PROGRAM [ARGUMENT]...
   tapyard-tap plug --netd SOCKET --qmp SOCKET --lab LAB --guest GUEST
-                   --nic NIC --network NETWORK --mac MAC --tap TAP
+                   --nic NIC --network NETWORK --mac MAC --tap TAP [--shape RATE:DELAY:JITTER:LOSS]
   tapyard-tap dial --netd SOCKET --lab LAB ADDRESS PORT
   tapyard-tap forward --netd SOCKET --lab LAB --listen ADDRESS:PORT --to ADDRESS:PORT
                       [--watch SOCKET]
@@ -44,6 +45,9 @@ exec
                   a tap at descriptor FD (3 or more) for NIC number NIC of the guest, as a port
                   of NETWORK; MAC is the guest's; TAP is the preferred name, else netd picks
                   the lowest free tapN
+  --shape NIC:RATE:DELAY:JITTER:LOSS
+                  what that tap's traffic is held to in each direction: bits per second,
+                  microseconds twice, packets of a million; 0 is none
   --vhost FD      /dev/vhost-net, opened at descriptor FD, for vhost=on
   --report FD     write one line of JSON there before PROGRAM is executed:
                   {\"taps\":[{\"nic\",\"tap\",\"ifindex\",\"fd\",\"steps\"}]} or {\"error\":{...}}

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tapyard_protocol::{
     Client, ClientKind, Code, Error, GuestName, LabName, Mac, NetworkName, Nic, OpenTap, Result,
-    Step, TapName,
+    Shape, Step, TapName,
 };
 
 /// How long netd may take to answer, and then QEMU; both answer in milliseconds.
@@ -112,6 +112,7 @@ fn tell(what: &Report<'_>) -> Result<()> {
 fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
     let (mut netd, mut monitor) = (None, None);
     let (mut lab, mut guest) = (None, None);
+    let mut shape = Shape::default();
     let (mut nic, mut network, mut mac, mut tap) = (None, None, None, None);
     let mut rest = words.iter();
     while let Some(option) = rest.next() {
@@ -130,6 +131,7 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
                 mac = Some(Mac::try_from(text).map_err(|e| format!("--mac: {e}"))?);
             }
             Some("--tap") => tap = Some(name::<TapName>("--tap", value)?),
+            Some("--shape") => shape = name::<Shape>("--shape", value)?,
             _ => return Err(format!("unknown option {}", option.display())),
         }
     }
@@ -143,6 +145,7 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
             nic: nic.ok_or("--nic is missing")?,
             mac: mac.ok_or("--mac is missing")?,
             tap: tap.ok_or("--tap is missing")?,
+            shape,
         },
     })
 }
@@ -162,12 +165,14 @@ mod tests {
     #[test]
     fn reads_its_line() {
         let line = "--netd /x/netd.sock --qmp /x/plug.sock --lab seed --guest web --nic 1 \
-                    --network br1 --mac 52:54:00:00:00:02 --tap tap1";
+                    --network br1 --mac 52:54:00:00:00:02 --tap tap1 --shape 10000000:0:0:0";
         let args = parse(&words(line)).unwrap();
+        assert_eq!(args.request.shape.rate, 10_000_000);
         assert_eq!(args.request.network.as_str(), "br1");
         assert_eq!(args.request.nic.get(), 1);
         for wrong in [
             line.replace("--nic 1", "--nic 99"),
+            line.replace("10000000:", "1:"),
             line.replace("br1", "../br1"),
             line.replace("52:54:00:00:00:02", "x"),
             line.replace(" --tap tap1", ""),

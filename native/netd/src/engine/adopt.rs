@@ -50,6 +50,9 @@ impl Engine {
                 eprintln!("adopt {name}: {error}");
             }
         }
+        if let Err(error) = self.hold_shapes() {
+            eprintln!("adopt the shapes: {error}");
+        }
         self.after_reply();
         let state = self.journal.state();
         let opened = !state.opened.is_empty() || !state.opened6.is_empty();

@@ -214,7 +214,8 @@ impl Engine {
     }
 }
 
-fn random_number() -> Result<u32> {
+/// A number for a new interface.
+pub(super) fn random_number() -> Result<u32> {
     let mut bytes = [0; 4];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| Error::kernel("get random bytes", &e.into()))?;

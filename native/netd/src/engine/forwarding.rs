@@ -255,7 +255,8 @@ impl Engine {
         let rules = self.hold_rules()?;
         let forwarding = self.hold_forwarding()?;
         let doors = self.hold_doors(None);
-        Ok(rules || forwarding || doors)
+        let shapes = self.hold_shapes()?;
+        Ok(rules || forwarding || doors || shapes)
     }
 
     /// Holds both of our tables.

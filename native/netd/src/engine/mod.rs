@@ -18,6 +18,8 @@ mod observe;
 mod open_tap;
 mod remove_network;
 mod set_nat;
+mod shape;
+mod shaper;
 mod shutdown;
 mod supervise;
 mod taps;
@@ -118,6 +120,7 @@ pub struct Engine {
     nameless: BTreeSet<NetworkName>,
     taps: Taps,
     reserved: Reserved,
+    ifbs: Taps,
     repairs: Repairs,
     /// Who loads a firewall anew does it in many steps, and each may shut a door.
     door_repairs: Repairs,
@@ -127,6 +130,8 @@ pub struct Engine {
     filter_doubtful: bool,
     /// Taps may have come or gone.
     taps_doubtful: bool,
+    /// Somebody may have changed what a tap is held to, or a tap with a shape may have gone.
+    shapes_doubtful: bool,
     /// Observers may have something to be told.
     dirty: bool,
 }
@@ -201,11 +206,13 @@ impl Engine {
             nameless: BTreeSet::new(),
             taps: Taps::new(),
             reserved: Reserved::default(),
+            ifbs: Taps::new(),
             repairs: Repairs::at_most(REPAIRS),
             door_repairs: Repairs::at_most(DOOR_REPAIRS),
             repair_at: None,
             filter_doubtful: false,
             taps_doubtful: false,
+            shapes_doubtful: false,
             dirty: false,
         };
         engine.adopt_taps()?;
@@ -269,6 +276,7 @@ impl Engine {
                 let changes = self.monitor.drain();
                 self.dirty |= changes.any();
                 self.taps_doubtful |= changes.links;
+                self.shapes_doubtful |= changes.links || changes.disciplines;
                 // Somebody wrote ip_forward: that reset every interface.
                 if changes.netconf {
                     self.repair(Engine::hold_all);
@@ -360,6 +368,10 @@ impl Engine {
             && let Err(error) = self.hold_guard()
         {
             eprintln!("guard the taps: {error}");
+        }
+        if std::mem::take(&mut self.shapes_doubtful) {
+            let _by = acts::by_itself("somebody changed tc, or a guest ended");
+            self.repair(Engine::hold_shapes);
         }
         std::mem::take(&mut self.dirty)
     }

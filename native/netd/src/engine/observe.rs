@@ -11,8 +11,8 @@ use crate::sysctl;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use tapyard_protocol::{
-    Dns, Event, LabName, Link, Mode, Network, NetworkRef, NetworkSpec, Owner, Result, Snapshot,
-    Uplink,
+    Dns, Event, LabName, Link, Mode, Network, NetworkRef, NetworkSpec, Owner, Result, Shape,
+    Snapshot, Uplink,
 };
 
 impl Engine {
@@ -28,6 +28,7 @@ impl Engine {
             false => self.read_filter(),
         };
         let guard = self.read_guard();
+        let shapes = self.read_shapes();
         let networks = self.journal.state().networks.values();
         let networks = networks
             .map(|recorded| {
@@ -41,7 +42,8 @@ impl Engine {
             .into_iter()
             .map(|link| {
                 let addresses = addresses.remove(&link.ifindex).unwrap_or_default();
-                self.link_from(link, addresses)
+                let shape = shapes.get(&link.ifindex).copied().unwrap_or_default();
+                self.link_from(link, addresses, shape)
             })
             .collect();
         links.sort_by_key(|link| link.ifindex);
@@ -111,7 +113,7 @@ impl Engine {
         }
     }
 
-    fn link_from(&self, link: LinkInfo, addresses: Vec<Address>) -> Link {
+    fn link_from(&self, link: LinkInfo, addresses: Vec<Address>, shape: Shape) -> Link {
         let ours = self.owner(&link);
         Link {
             ifindex: link.ifindex,
@@ -126,6 +128,7 @@ impl Engine {
             alias: link.alias,
             addresses: addresses.into_iter().map(|address| address.net).collect(),
             ours,
+            shape,
         }
     }
 
@@ -135,7 +138,7 @@ impl Engine {
         let recorded = self.journal.state().networks.get(&owner.network)?;
         let fits = match owner.guest {
             None => link.kind == "bridge" && link.name == *owner.network,
-            Some(_) => link.kind == "tun",
+            Some(_) => matches!(link.kind.as_str(), "tun" | "ifb"),
         };
         (fits && recorded.lab == owner.lab).then_some(owner)
     }

@@ -2,6 +2,7 @@
 //! `open_tap`: a tap for one NIC, handed over as a file descriptor.
 
 use super::bridged::bridge_name;
+use super::shaper::Port;
 use super::{Engine, Stopwatch, label};
 use crate::acts::{self, deed};
 use crate::rtnl::LinkChange;
@@ -13,8 +14,20 @@ use tapyard_protocol::{Code, Error, OpenTap, OpenTapReply, Owner, Result, TapNam
 impl Engine {
     /// See the protocol page. Dropping the fd removes the tap.
     pub fn open_tap(&mut self, args: &OpenTap) -> Result<(OpenTapReply, OwnedFd)> {
+        let opened = self.open_shaped_tap(args);
+        if opened.is_err()
+            && !args.shape.is_none()
+            && let Err(error) = self.hold_shapes()
+        {
+            eprintln!("undo of open_tap {}: {error}", args.tap);
+        }
+        opened
+    }
+
+    fn open_shaped_tap(&mut self, args: &OpenTap) -> Result<(OpenTapReply, OwnedFd)> {
         self.check_lab(&args.lab)?;
-        let spec = self.settled(&args.lab, &args.network)?.spec.clone();
+        let recorded = self.settled(&args.lab, &args.network)?.clone();
+        let spec = recorded.spec;
         // The leave for a bridge holds as long as its line in netd.conf.
         self.check_uplink(&spec)?;
         let _about = acts::about(&args.lab, &args.network);
@@ -29,15 +42,13 @@ impl Engine {
                     .hint("Somebody removed it; bring the lab up again.")
                     .subject(spec.name.as_str())
             })?;
-        let alias = label::format(
-            self.config.identity.label_uid,
-            &Owner {
-                lab: args.lab.clone(),
-                network: args.network.clone(),
-                guest: Some(args.guest.clone()),
-                nic: Some(args.nic),
-            },
-        );
+        let owner = Owner {
+            lab: args.lab.clone(),
+            network: args.network.clone(),
+            guest: Some(args.guest.clone()),
+            nic: Some(args.nic),
+        };
+        let alias = label::format(self.config.identity.label_uid, &owner);
         if let Some(other) = self.tap_labelled(&alias)? {
             return Err(Error::new(
                 Code::NicInUse,
@@ -48,6 +59,12 @@ impl Engine {
             )
             .hint("Another QEMU of this guest runs; end it first.")
             .subject(other.name.as_str()));
+        }
+        self.check_shape(&args.shape)?;
+        // The tap that this NIC had before is gone, but perhaps not what shaped it.
+        let key = (args.guest.clone(), args.nic);
+        if recorded.shapes.contains_key(&key) {
+            self.hold_shapes()?;
         }
         let (name, fd) = open_free(&args.tap)?;
         let ifindex = rustix::net::netdevice::name_to_index(self.rtnl.fd(), &name)
@@ -84,8 +101,19 @@ impl Engine {
             Error::kernel(format!("switch IPv6 of {name} off"), &e).subject(name.as_str())
         })?;
         self.guard_tap(&spec, ifindex, &name, args.mac)?;
-        self.taps.insert(alias, ifindex);
-        let tap = watch.step("tap", true);
+        self.taps.insert(alias.clone(), ifindex);
+        let mut steps = vec![watch.step("tap", true)];
+        if !args.shape.is_none() {
+            let port = Port {
+                ifindex,
+                name: &name,
+                mac: args.mac.tap_side(),
+                mtu: bridge.mtu,
+                alias: &alias,
+            };
+            self.shape_new_tap(&owner, &port, args.shape)?;
+            steps.push(watch.step("tap_shape", true));
+        }
         let change = LinkChange {
             master: Some(bridge.ifindex),
             up: Some(true),
@@ -106,7 +134,7 @@ impl Engine {
                 .subject(spec.name.as_str()),
                 _ => Error::from(e).subject(name.as_str()),
             })?;
-        let tap_port = watch.step("tap_port", true);
+        steps.push(watch.step("tap_port", true));
         self.dirty = true;
         let reply = OpenTapReply {
             tap: name
@@ -115,7 +143,7 @@ impl Engine {
                 .try_into()
                 .map_err(|e: String| Error::new(Code::Internal, e))?,
             ifindex,
-            steps: vec![tap, tap_port],
+            steps,
         };
         Ok((reply, fd))
     }

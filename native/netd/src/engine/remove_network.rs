@@ -34,6 +34,7 @@ impl Engine {
         }
         let ended = self.end_dns(name);
         out.note_if(ended, || format!("dnsmasq of {name}"));
+        self.remove_shapes(&recorded, &mut out);
         let deleted = match recorded.spec.mode {
             Mode::Bridged => self.release_ports(&recorded).map(|()| false),
             _ => self.remove_bridge(&recorded),

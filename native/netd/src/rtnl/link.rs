@@ -6,23 +6,23 @@ use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl, u32_at, u64_at};
 use crate::nft::attr::{Attrs, find, parse, string};
 use rustix::io::Errno;
 
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 
 // enum in linux/if_link.h
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_ADDRESS: u16 = 1;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_IFALIAS: u16 = 20;
+pub(super) const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_CARRIER: u16 = 33;
-const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
@@ -294,7 +294,7 @@ fn bridge_info(info: &mut Attrs) {
 }
 
 /// struct ifinfomsg.
-fn header(ifindex: u32, flags: u32, mask: u32) -> Vec<u8> {
+pub(super) fn header(ifindex: u32, flags: u32, mask: u32) -> Vec<u8> {
     let mut bytes = vec![0; 4]; // AF_UNSPEC, padding, type
     for word in [ifindex, flags, mask] {
         bytes.extend_from_slice(&word.to_ne_bytes());

@@ -7,12 +7,16 @@
 mod address;
 mod link;
 mod monitor;
+mod qdisc;
+mod redirect;
 mod route;
 mod socket;
 
 pub use address::{Address, AddressFamily};
 pub use link::{BridgeOptions, Counters, LinkChange, LinkInfo, LinkStats, NewBridge};
 pub use monitor::{Changes, Monitor};
+pub use qdisc::{Discipline, Place, Qdisc};
+pub use redirect::NewIfb;
 pub use route::{Route, default_route};
 pub use socket::{Rtnl, messages};
 

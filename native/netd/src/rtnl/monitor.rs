@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 // linux/rtnetlink.h, RTNLGRP_… as bits.
 const LINK: u32 = 1 << 0;
+const TC: u32 = 1 << 3;
 const IPV4_IFADDR: u32 = 1 << 4;
 const IPV4_ROUTE: u32 = 1 << 6;
 const IPV6_IFADDR: u32 = 1 << 8;
@@ -25,6 +26,10 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
+const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
 const RTM_NEWNETCONF: u16 = 80;
 const RTM_DELNETCONF: u16 = 81;
 
@@ -39,12 +44,14 @@ pub struct Changes {
     pub routes: bool,
     /// sysctls of net.ipv4.conf, forwarding among them.
     pub netconf: bool,
+    /// Queueing disciplines and their filters.
+    pub disciplines: bool,
 }
 
 impl Changes {
     /// Whether anything did.
     pub fn any(self) -> bool {
-        self.links || self.addresses || self.routes || self.netconf
+        self.links || self.addresses || self.routes || self.netconf || self.disciplines
     }
 }
 
@@ -64,7 +71,8 @@ impl Monitor {
                 SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
                 None, // NETLINK_ROUTE is 0
             )?;
-            let groups = LINK | IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV6_IFADDR | IPV4_NETCONF;
+            let groups =
+                LINK | TC | IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV6_IFADDR | IPV4_NETCONF;
             bind(&fd, &SocketAddrNetlink::new(0, groups))?;
             Ok(fd)
         };
@@ -94,6 +102,9 @@ impl Monitor {
                             RTM_NEWROUTE | RTM_DELROUTE | RTM_NEWRULE | RTM_DELRULE => {
                                 changes.routes = true;
                             }
+                            RTM_NEWQDISC | RTM_DELQDISC | RTM_NEWTFILTER | RTM_DELTFILTER => {
+                                changes.disciplines = true;
+                            }
                             RTM_NEWNETCONF | RTM_DELNETCONF => changes.netconf = true,
                             _ => {}
                         }
@@ -106,6 +117,7 @@ impl Monitor {
                         addresses: true,
                         routes: true,
                         netconf: true,
+                        disciplines: true,
                     };
                 }
                 Err(Errno::INTR) => {}

@@ -15,6 +15,7 @@ const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_ACK: u16 = 0x04;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
+pub(super) const NLM_F_REPLACE: u16 = 0x100;
 pub(super) const NLM_F_EXCL: u16 = 0x200;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 
@@ -33,7 +34,7 @@ pub(super) struct Message {
     pub(super) operation: String,
     /// `RTM_…`
     pub(super) kind: u16,
-    /// `NLM_F_CREATE`, `NLM_F_EXCL`.
+    /// `NLM_F_CREATE`, `NLM_F_EXCL`, `NLM_F_REPLACE`.
     pub(super) flags: u16,
     /// The family's header and the attributes.
     pub(super) body: Vec<u8>,

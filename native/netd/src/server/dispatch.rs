@@ -108,6 +108,10 @@ pub fn dispatch(engine: &mut Engine, greeted: bool, asked: Asked) -> Outcome {
             let done = read(args).and_then(|args| engine.unexpose(&args));
             answer(id, done.map_err(refused))
         }
+        "set_shape" => {
+            let done = read(args).and_then(|args| engine.set_shape(&args));
+            answer(id, done.map_err(refused))
+        }
         "counters" => answer(id, read(args).and_then(|Counters {}| engine.counters())),
         "acts" => answer(
             id,
@@ -260,7 +264,9 @@ mod tests {
 
     #[test]
     fn any_bytes() {
-        use tapyard_protocol::{Dial, Expose, LineReader, RemoveNetwork, SetNat, Unexpose};
+        use tapyard_protocol::{
+            Dial, Expose, LineReader, RemoveNetwork, SetNat, SetShape, Unexpose,
+        };
         crate::fuzz::run("request", |bytes| {
             // As they come: in pieces, and more than fits.
             let mut reader = LineReader::new(512);
@@ -276,6 +282,7 @@ mod tests {
                 let _ = read::<OpenTap>(args());
                 let _ = read::<RemoveNetwork>(args());
                 let _ = read::<SetNat>(args());
+                let _ = read::<SetShape>(args());
                 let _ = read::<Dial>(args());
                 let _ = read::<Expose>(args());
                 let _ = read::<Unexpose>(args());

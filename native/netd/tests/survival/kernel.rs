@@ -77,6 +77,7 @@ pub fn namespace(enter: &[String]) -> Value {
         "links": links,
         "addresses": addresses,
         "routes": routes,
+        "disciplines": listing(enter, &["tc", "-j", "qdisc"]),
         "rules": ruleset(&listing(enter, &["nft", "-j", "list", "ruleset"])),
         "sysctls": sysctls,
     })

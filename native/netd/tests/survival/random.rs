@@ -59,7 +59,7 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
             "$(id)",
         ],
     );
-    match dice.roll() % 10 {
+    match dice.roll() % 11 {
         0..=3 => (
             "apply_network",
             json!({"lab": lab, "network": network(dice, name)}),
@@ -80,6 +80,15 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
             let args = json!({"lab": lab, "network": name, "guest": guest, "nic": nic,
                 "mac": mac, "tap": tap});
             ("open_tap", args)
+        }
+        9 => {
+            let guest = dice.mostly(&["a", "b"], &["A", "-", "a.b"]);
+            let nic = dice.mostly(&[0_i64, 1, 31], &[-1, 32, 1 << 40]);
+            let rate = dice.mostly(&[0_u64, 8000, 10_000_000], &[1, u64::MAX]);
+            let delay = dice.mostly(&[0, 0, 20_000], &[10_000_001]);
+            let args = json!({"lab": lab, "network": name, "guest": guest, "nic": nic,
+                "shape": {"rate": rate, "delay": delay}});
+            ("set_shape", args)
         }
         _ => dice.of(&[
             ("counters", json!({})),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tapyard_protocol::{
-    ApplyNetwork, Code, Counters, Error, OpenTap, RemoveNetwork, Result, SetNat, Shutdown,
+    ApplyNetwork, Code, Counters, Error, OpenTap, RemoveNetwork, Result, SetNat, SetShape, Shutdown,
 };
 
 use crate::guest::Guest;
@@ -56,7 +56,7 @@ pub const OPEN_TAP: Act = Act {
     verb: Some("open_tap"),
     run: |lab| {
         let args = json!({"lab": "seed", "network": "br0", "guest": "guest", "nic": 0,
-            "mac": "52:54:00:00:00:02", "tap": "tap0"});
+            "mac": "52:54:00:00:00:02", "tap": "tap0", "shape": {"rate": lab.rate}});
         let (_, mut fds) = lab.ask::<OpenTap>(args)?;
         let guest = Guest::new(
             fds.remove(0),
@@ -113,6 +113,26 @@ pub const SCRIPT: &[Act] = &[
         name: "switch NAT on",
         verb: Some("set_nat"),
         run: |lab| lab.ask::<SetNat>(nat(true)).map(drop),
+    },
+    Act {
+        name: "hold the guest to a rate",
+        verb: Some("set_shape"),
+        run: |lab| hold(lab, 1_000_000),
+    },
+    Act {
+        name: "hold it to another",
+        verb: Some("set_shape"),
+        run: |lab| hold(lab, 8_000_000),
+    },
+    Act {
+        name: "let it go",
+        verb: Some("set_shape"),
+        run: |lab| hold(lab, 0),
+    },
+    Act {
+        name: "hold it once more",
+        verb: Some("set_shape"),
+        run: |lab| hold(lab, 8_000_000),
     },
     Act {
         name: "somebody takes the filter away",
@@ -184,6 +204,17 @@ fn first(mtu: u32, reservations: u8) -> Value {
 
 fn nat(on: bool) -> Value {
     json!({"lab": "seed", "network": "br0", "nat": on})
+}
+
+/// The guest that runs, or one that has ended since and starts anew.
+fn hold(lab: &mut Lab, rate: u64) -> Result<()> {
+    lab.rate = rate;
+    if lab.guest.lock().unwrap().is_none() {
+        return (OPEN_TAP.run)(lab);
+    }
+    let args = json!({"lab": "seed", "network": "br0", "guest": "guest", "nic": 0,
+        "shape": {"rate": rate}});
+    lab.ask::<SetShape>(args).map(drop)
 }
 
 fn leads_out_by(lab: &mut Lab, device: &str) -> Result<()> {

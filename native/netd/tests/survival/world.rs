@@ -133,6 +133,8 @@ pub struct Lab {
     log: File,
     /// The guest, for as long as it lives.
     pub guest: Arc<Mutex<Option<Guest>>>,
+    /// What the guest is to be held to, in bits a second; 0 for nothing.
+    pub rate: u64,
 }
 
 impl Lab {
@@ -149,6 +151,7 @@ impl Lab {
             traced: None,
             log: memory_file(),
             guest: Arc::default(),
+            rate: 0,
         }
     }
 
