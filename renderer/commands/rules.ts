@@ -85,10 +85,11 @@ export function canRemoveNetwork(
   return canEditNetwork(network);
 }
 
-/** NICs are added and removed in the lab file while the guest is off. */
+/** NICs are plugged and unplugged while the guest runs, and only written down while it is off. */
 export function canChangeNics(guest: Guest): Verdict {
   if (!guest.wanted) return `${guest.name} is no longer in the lab file`;
-  return guest.state === 'shut off' || guest.state === 'crashed' ? true : `shut ${guest.name} down first`;
+  if (guest.state === 'paused') return `${guest.name} is paused; resume it first`;
+  return ['running', 'shut off', 'crashed'].includes(guest.state) ? true : `${guest.name} is ${guest.state}`;
 }
 
 /** NAT is switched where the kernel holds a network that has it. */

@@ -327,14 +327,32 @@ export class FakeCore {
           this.#note('guest.addNic', `${lab}/${guest}`);
           const row = this.#guest(lab, guest);
           const used = this.guests.rows().flatMap(({ nics }) => nics).length;
-          const added = nicState(row.nics.length, nic.network, `tap${used}`, nic.address ?? null);
-          this.patchGuest(row.id, { nics: [...row.nics, { ...added, tap: null, fd: null, leased: false }] });
+          const added = {
+            ...nicState(row.nics.length, nic.network, `tap${used}`, nic.address ?? null),
+            mac: `52:54:00:a1:40:0${used}`,
+            leased: false,
+            fd: null,
+          };
+          const plugged = row.state === 'running';
+          if (plugged) {
+            await wait(guestMs);
+            this.links.change(tapLinks({ ...row, nics: [added] }));
+          }
+          this.patchGuest(row.id, { nics: [...row.nics, { ...added, tap: plugged ? added.tap : null }] });
           return { nic: row.nics.length };
         },
         removeNic: async ({ lab, guest, nic }) => {
           this.#note('guest.removeNic', `${lab}/${guest} ${nic}`);
           const row = this.#guest(lab, guest);
           const nics = row.nics.filter(({ index }) => index !== nic);
+          const gone = row.nics.filter(({ index }) => index === nic);
+          if (row.state === 'running') {
+            await wait(guestMs);
+            this.links.change(
+              [],
+              tapLinks({ ...row, nics: gone }).map(({ id }) => id),
+            );
+          }
           this.patchGuest(row.id, { nics: nics.map((each, index) => ({ ...each, index })) });
           return {};
         },

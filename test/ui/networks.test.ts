@@ -123,9 +123,8 @@ describe('NICs', () => {
     const page = await open('lab=mock&select=guest:seed/web');
     const section = page.getByRole('region', { name: 'Network' });
     const add = section.getByRole('button', { name: 'Add NIC' });
-    expect(await add.getAttribute('aria-disabled')).toBe('true');
     await page.getByRole('button', { name: 'Force off web' }).click();
-    await expect.poll(() => add.getAttribute('aria-disabled')).toBe(null);
+    await section.getByText('no lease yet').waitFor({ state: 'detached' });
     await add.press('Enter');
     const form = section.getByRole('form', { name: 'New NIC of web' });
     await form.getByLabel('Network').selectOption('br1');
@@ -139,5 +138,38 @@ describe('NICs', () => {
     await shoot(page, 'nics');
     await section.getByRole('button', { name: 'Remove NIC eth0' }).click();
     await section.getByText('eth1 ↔').waitFor({ state: 'detached' });
+  });
+
+  it('are plugged into a guest that runs and unplugged, and the map has their cables', async () => {
+    const page = await open('lab=mock&select=guest:seed/web');
+    const section = page.getByRole('region', { name: 'Network' });
+    await section.getByRole('button', { name: 'Add NIC' }).press('Enter');
+    const form = section.getByRole('form', { name: 'New NIC of web' });
+    await form.getByText('Plugged in at once.').waitFor();
+    await form.getByLabel('Network').selectOption('br1');
+    // What lasts for a moment is waited for before it can come.
+    await Promise.all([
+      form.getByRole('button', { name: 'Plugging in…' }).waitFor(),
+      form.getByRole('button', { name: 'Add NIC' }).click(),
+    ]);
+    await form.waitFor({ state: 'detached' });
+    const cable = await section.getByText(/^eth1 ↔ tap\d+$/).textContent();
+    const tap = /tap\d+/.exec(cable ?? '')?.[0] ?? '';
+    const port = page.getByRole('button', { name: `Port ${tap}, eth1 of web` });
+    await port.waitFor();
+    await Promise.all([
+      section.getByText('Waiting until web lets go of eth1…').waitFor(),
+      section.getByRole('button', { name: 'Remove NIC eth1' }).click(),
+    ]);
+    await section.getByText('eth1 ↔').waitFor({ state: 'detached' });
+    await port.waitFor({ state: 'detached' });
+  });
+
+  it('that the guest does not let go of are told where they are', async () => {
+    const page = await open('lab=mock&select=guest:seed/web&failing=guest.removeNic');
+    const section = page.getByRole('region', { name: 'Network' });
+    await section.getByRole('button', { name: 'Remove NIC eth0' }).click();
+    await section.getByRole('group', { name: 'The NIC was not removed' }).waitFor();
+    await section.getByText('eth0 ↔').waitFor();
   });
 });

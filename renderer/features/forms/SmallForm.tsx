@@ -11,6 +11,8 @@ interface SmallFormProps {
   readonly formRef?: RefObject<HTMLFormElement | null>;
   readonly submission: Submission;
   readonly submit: string;
+  /** What its button says meanwhile. */
+  readonly sendingText?: string | undefined;
   /** What it means that the submission was refused. */
   readonly refused: string;
   readonly onSubmit: () => void;
@@ -24,6 +26,7 @@ export function SmallForm({
   formRef,
   submission: { sending, error },
   submit,
+  sendingText,
   refused,
   onSubmit,
   onCancel,
@@ -41,7 +44,7 @@ export function SmallForm({
         <Button size="small" onPress={onCancel}>
           Cancel
         </Button>
-        <SubmitButton size="small" sending={sending}>
+        <SubmitButton size="small" sending={sending} sendingText={sendingText}>
           {submit}
         </SubmitButton>
       </div>

@@ -5,19 +5,21 @@ import { Button } from '../../lib/Button.tsx';
 interface SubmitButtonProps {
   readonly sending: boolean;
   readonly size?: 'small';
+  /** What it says meanwhile, where more is done than the file is written. */
+  readonly sendingText?: string | undefined;
   readonly children: string;
 }
 
 /** Sends a form that writes into the lab file. */
-export function SubmitButton({ sending, size, children }: SubmitButtonProps): ReactElement {
+export function SubmitButton({ sending, size, sendingText, children }: SubmitButtonProps): ReactElement {
   return (
     <Button
       variant="primary"
       type="submit"
       {...(size === undefined ? {} : { size })}
-      unavailable={sending ? 'Writing the lab file…' : undefined}
+      unavailable={sending ? (sendingText ?? 'Writing the lab file…') : undefined}
     >
-      {sending ? 'Writing…' : children}
+      {sending ? (sendingText ?? 'Writing…') : children}
     </Button>
   );
 }

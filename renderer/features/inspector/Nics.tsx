@@ -20,7 +20,7 @@ import { Fact, Facts, Section } from './Section.tsx';
 /** As many as the lab file takes. */
 const most = 8;
 
-/** The cables of a guest, and more and fewer of them while it is off. */
+/** The cables of a guest, and more and fewer of them: at once where it runs. */
 export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement {
   const links = useLinks(guest.lab);
   const networks = useNetworks(guest.lab);
@@ -54,7 +54,7 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
           network?.observed?.addresses.find((address) => !address.includes(':'))?.split('/')[0] ??
           network?.wanted?.address;
         return (
-          <div key={nic.index} className={styles.nic}>
+          <div key={nic.mac} className={styles.nic}>
             <Facts>
               <Fact
                 name="Cable"
@@ -80,7 +80,7 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
               <Fact name="Gateway" value={gateway} />
               <Fact name="Name" value={nic.address === null ? null : `${guest.name}.lab`} copy />
             </Facts>
-            {can === true ? <RemoveNic guest={guest} index={nic.index} onError={setError} /> : null}
+            {can === true ? <RemoveNic guest={guest} nic={nic} onError={setError} /> : null}
           </div>
         );
       })}
@@ -92,14 +92,15 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
 
 interface RemoveNicProps {
   readonly guest: Row<'guests'>;
-  readonly index: number;
+  readonly nic: Row<'guests'>['nics'][number];
   readonly onError: (error: ErrorData | null) => void;
 }
 
-function RemoveNic({ guest, index, onError }: RemoveNicProps): ReactElement {
+function RemoveNic({ guest, nic, onError }: RemoveNicProps): ReactElement {
   const client = useClient();
   const fileHash = useFileHash(guest.lab);
   const [removing, setRemoving] = useState(false);
+  const { index } = nic;
   const label = `Remove NIC eth${index}`;
   const remove = (): void => {
     setRemoving(true);
@@ -113,18 +114,23 @@ function RemoveNic({ guest, index, onError }: RemoveNicProps): ReactElement {
       .finally(() => setRemoving(false));
   };
   return (
-    <Button
-      variant="ghost"
-      size="small"
-      iconOnly
-      aria-label={label}
-      tip={label}
-      unavailable={removing ? 'Removing…' : undefined}
-      className={styles.remove}
-      onPress={remove}
-    >
-      <X aria-hidden />
-    </Button>
+    <>
+      {removing && guest.state === 'running' ? (
+        <p role="status">{`Waiting until ${guest.name} lets go of eth${index}…`}</p>
+      ) : null}
+      <Button
+        variant="ghost"
+        size="small"
+        iconOnly
+        aria-label={label}
+        tip={label}
+        unavailable={removing ? 'Removing…' : undefined}
+        className={styles.remove}
+        onPress={remove}
+      >
+        <X aria-hidden />
+      </Button>
+    </>
   );
 }
 
@@ -152,6 +158,7 @@ function NewNic({
   const [address, setAddress] = useState('');
   const submission = useSubmission();
   const network = networks.find((other) => other.name === name);
+  const running = guest.state === 'running';
   const wrong = network && address !== '' ? addressError(address, network, guests) : undefined;
   const submit = (): void => {
     if (wrong !== undefined) return;
@@ -169,12 +176,13 @@ function NewNic({
       label={`New NIC of ${guest.name}`}
       submission={submission}
       submit="Add NIC"
+      sendingText={running ? 'Plugging in…' : undefined}
       refused="The NIC was not added"
       onSubmit={submit}
       onCancel={onClose}
     >
       <FieldPair>
-        <Field label="Network">
+        <Field label="Network" hint={running ? 'Plugged in at once.' : 'With its next start.'}>
           {(control) => (
             <select
               {...control}
