@@ -210,12 +210,19 @@ export const ForwardRow = z.strictObject({
   port: z.number(),
   /** The guest's port. */
   to: z.number(),
-  /** `waiting`: nobody listens, since the lab is down or the guest has no address yet; `failed`: `error` says why. */
-  state: z.enum(['waiting', 'listening', 'failed']),
+  /**
+   * `waiting`: nobody listens, since the lab is down or the guest has no address yet; `blocked`: a rule that lets
+   * nothing in while NAT of the guest's network is off; `failed`: `error` says why.
+   */
+  state: z.enum(['waiting', 'listening', 'blocked', 'failed']),
+  /** A process that listens and passes on, or a rule of the kernel's, by which the guest sees who asks. */
+  way: z.enum(['process', 'rule']),
+  /** The addresses by which it is reached from this computer, none while it is not there. */
+  at: z.array(z.string()),
   /** The guest's address that it leads to. */
   target: z.string().nullable(),
-  /** Connections that it carries now. */
-  flows: z.number(),
+  /** Connections that a process carries now; null of a rule. */
+  flows: z.number().nullable(),
   pid: z.number().nullable(),
   error: ErrorData.nullable(),
 });

@@ -182,6 +182,8 @@ export const forwardRow = (
     to,
     state: 'listening',
     target: guest.nics[0]?.address ?? null,
+    way: 'process',
+    at: [address === '0.0.0.0' ? '127.0.0.1' : address],
     flows: 0,
     pid: 32_100,
     error: null,

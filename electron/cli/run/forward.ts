@@ -13,16 +13,28 @@ import { columns, printJson, safeLine } from '../terminal.ts';
 const settleDeadline = 5000;
 
 /** Where it listens and where it leads, as `ssh -L` writes it. */
-const wayText = ({ address, port, target, to, guest }: ForwardRow): string =>
-  `${address}:${port} -> ${guest}${target === null ? '' : ` (${target})`}:${to}`;
+const wayText = ({ address, port, target, to, guest, way }: ForwardRow): string =>
+  `${address}:${port} -> ${guest}${target === null ? '' : ` (${target})`}:${to}${way === 'rule' ? ' by rule' : ''}`;
+
+const waitsFor: Readonly<Partial<Record<ForwardRow['state'], string>>> = {
+  waiting: '  once the lab is up and the guest has an address',
+  blocked: '  once NAT of its network is on',
+};
 
 /** The table of forwards for people. */
 export function forwardsText(forwards: readonly ForwardRow[]): string {
   if (forwards.length === 0) return 'No forwards. One is made with: tapyard forward GUEST PORT GUEST_PORT\n';
   const table = columns([
-    ['LISTENS ON', 'GUEST', 'PORT', 'STATE', 'FLOWS'],
+    ['LISTENS ON', 'GUEST', 'PORT', 'WAY', 'STATE', 'FLOWS'],
     ...forwards.map((row) =>
-      [`${row.address}:${row.port}`, row.guest, String(row.to), row.state, String(row.flows)].map(safeLine),
+      [
+        `${row.address}:${row.port}`,
+        row.guest,
+        String(row.to),
+        row.way,
+        row.state,
+        row.flows === null ? '-' : String(row.flows),
+      ].map(safeLine),
     ),
   ]);
   const errors = forwards.flatMap((row) =>
@@ -81,10 +93,7 @@ async function add(
   mirror.close();
   if (row?.state === 'failed' && row.error !== null) throw TapyardError.fromData(row.error);
   if (options['json'] === true) printJson(terminal, row ?? null);
-  else if (row)
-    terminal.out(
-      `${wayText(row)}${row.state === 'waiting' ? '  once the lab is up and the guest has an address' : ''}\n`,
-    );
+  else if (row) terminal.out(`${wayText(row)}${waitsFor[row.state] ?? ''}\n`);
   return 0;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path';
+import type { NetworkMode } from '../../contract/lab-file.ts';
 import type { ForwardRow } from '../../contract/rows.ts';
 import { labDir } from '../host/runtime-dir.ts';
 import { Forward } from './forward.ts';
@@ -13,7 +14,25 @@ export interface WantedForward {
   readonly to: number;
   /** The guest's address; null while it has none or the lab is down. */
   readonly target: string | null;
+  /** What the network of that address reaches. */
+  readonly mode: NetworkMode | null;
 }
+
+/** The row of a forward. */
+export const forwardRow = (
+  lab: string,
+  { guest, address, port, to, target }: WantedForward,
+  now: Pick<ForwardRow, 'way' | 'state' | 'at' | 'flows' | 'pid' | 'error'>,
+): ForwardRow => ({
+  id: `${lab}/${guest}/${address}:${port}`,
+  lab,
+  guest,
+  address,
+  port,
+  to,
+  target,
+  ...now,
+});
 
 type Listening = Pick<WantedForward, 'address' | 'port'>;
 const keyOf = ({ address, port }: Listening): string => `${address}:${port}`;
@@ -77,22 +96,19 @@ export class ForwardSet {
 
   /** How each one that is wanted stands. */
   rows(): ForwardRow[] {
-    return this.#wanted.map(({ guest, address, port, to, target }) => {
-      const now = this.#forwards.get(keyOf({ address, port }))?.condition;
+    return this.#wanted.map((forward) => {
+      const { address } = forward;
+      const now = this.#forwards.get(keyOf(forward))?.condition;
       const listens = now !== undefined && now.pid !== null;
-      return {
-        id: `${this.#lab}/${guest}/${address}:${port}`,
-        lab: this.#lab,
-        guest,
-        address,
-        port,
-        to,
+      return forwardRow(this.#lab, forward, {
+        way: 'process',
         state: listens ? 'listening' : now?.error ? 'failed' : 'waiting',
-        target,
+        // 0.0.0.0 is no address that a program can go to.
+        at: listens ? [address === '0.0.0.0' ? '127.0.0.1' : address] : [],
         flows: now?.flows ?? 0,
         pid: now?.pid ?? null,
         error: now?.error ?? now?.failure ?? null,
-      };
+      });
     });
   }
 

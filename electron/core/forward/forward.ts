@@ -5,7 +5,7 @@ import { makePrivateDir } from '../host/runtime-dir.ts';
 import { ForwardProcess, type ForwardSpec, type ForwardStatus } from './forward-process.ts';
 
 /** Pauses before a forward that failed or ended by itself is tried again, ms; the last one stays. */
-const retryPauses = [1000, 5000, 30_000];
+export const retryPauses = [1000, 5000, 30_000];
 
 /** How one forward stands. */
 export interface ForwardCondition extends ForwardStatus {

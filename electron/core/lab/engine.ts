@@ -4,7 +4,7 @@ import type { TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
 import type { Guest } from '../guest/guest.ts';
 import type { GuestSpec } from '../guest/spec.ts';
-import type { NetdReply } from '../net/netd-protocol.ts';
+import type { NetdExposure, NetdReply } from '../net/netd-protocol.ts';
 import type { Picture } from '../net/picture.ts';
 import type { ResolvedNetwork } from './resolve.ts';
 
@@ -54,6 +54,9 @@ export interface Engine {
   applyNetwork(network: ResolvedNetwork): Promise<NetdReply<'apply_network'>['steps']>;
   removeNetwork(name: string): Promise<void>;
   setNat(name: string, nat: boolean): Promise<NetdReply<'set_nat'>>;
+  /** Leads a port of the host's on the LAN to a guest's. Throws PORT_TAKEN, PORT_DENIED, NO_SUCH_ADDRESS. */
+  expose(exposure: NetdExposure): Promise<void>;
+  unexpose(exposure: NetdExposure): Promise<void>;
   counters(): Promise<NetdReply<'counters'>>;
   /** Ends every network of the lab and what serves them, and leaves nothing. The guests are off before. */
   release(): Promise<void>;

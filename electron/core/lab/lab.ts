@@ -8,7 +8,8 @@ import type { Scope } from '../../contract/names.ts';
 import type { ForwardRow, GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../contract/rows.ts';
 import type { ActRow } from '../../contract/act.ts';
 import type { Subscription } from '../../contract/client.ts';
-import { ForwardSet, type WantedForward } from '../forward/forward-set.ts';
+import type { WantedForward } from '../forward/forward-set.ts';
+import { Forwards } from '../forward/forwards.ts';
 import type { Job } from '../host/jobs.ts';
 import { ownUid } from '../host/runtime-dir.ts';
 import type { Table } from '../host/table.ts';
@@ -65,7 +66,7 @@ export class Lab {
   readonly file: string;
   readonly #options: LabOptions;
   readonly #guests: GuestSet;
-  readonly #forwards: ForwardSet;
+  readonly #forwards: Forwards;
   readonly #applied = new Map<string, ResolvedNetwork>();
   readonly #records: StepRecords;
   readonly #acts: ActLog;
@@ -97,7 +98,7 @@ export class Lab {
     this.file = options.file;
     this.#records = new StepRecords(options.name);
     this.#guests = new GuestSet(options.name, () => this.#changed());
-    this.#forwards = new ForwardSet(options.name, () => this.#changed());
+    this.#forwards = new Forwards(options.name, () => this.#changed());
     this.#definition = { name: options.name, networks: {}, guests: {} };
     this.#resolved = resolveLab(this.#definition);
     this.#acts = new ActLog(options.name, options.tables.acts, () => this.#filterCommand());
@@ -652,7 +653,7 @@ export class Lab {
    */
   async #settleForwards(): Promise<void> {
     try {
-      await this.#forwards.settle(this.#wantedForwards(), this.#engine.netdSocket);
+      await this.#forwards.settle(this.#wantedForwards(), this.#engine);
     } catch {
       // What keeps netd's socket from having a path keeps the lab from coming up as well, and is told there.
     }
@@ -664,8 +665,10 @@ export class Lab {
     return this.#resolved.guests.flatMap((guest) => {
       const handle = this.#guests.handles.get(guest.name);
       const nics = handle ? guestRow(handle.spec, handle.status, guest, picture).nics : [];
-      const target = usable ? (nics.find((nic) => nic.address !== null)?.address ?? null) : null;
-      return guest.forwards.map((forward) => ({ guest: guest.name, ...forward, target }));
+      const nic = usable ? nics.find(({ address }) => address !== null) : undefined;
+      const mode = this.#resolved.networks.find(({ name }) => name === nic?.network)?.mode ?? null;
+      const to = { target: nic?.address ?? null, mode };
+      return guest.forwards.map((forward) => ({ guest: guest.name, ...forward, ...to }));
     });
   }
 

@@ -2,6 +2,7 @@
 import { rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
@@ -13,7 +14,7 @@ import { labDir } from '../host/runtime-dir.ts';
 import { inspectImage } from '../image/inspect.ts';
 import type { NetdClient } from '../net/netd-client.ts';
 import { connectNetd, ensureNetd, netdDir, netdLeftSomething, netdSocket } from '../net/netd-process.ts';
-import type { NetdEvent, NetdReply } from '../net/netd-protocol.ts';
+import type { NetdEvent, NetdExposure, NetdNetwork, NetdReply } from '../net/netd-protocol.ts';
 import { networkIn, type Picture, pictureOf, withEvent } from '../net/picture.ts';
 import type { ActLog } from './act-log.ts';
 import type { Engine, GuestHandle } from './engine.ts';
@@ -140,6 +141,24 @@ export class LocalEngine implements Engine {
     // What netd answers it has read back from the kernel; its event comes a moment later.
     if (network) this.#event({ event: 'networks', put: [{ ...network, nat: done.nat }], del: [] });
     return done;
+  }
+
+  async expose(exposure: NetdExposure): Promise<void> {
+    const { at } = await this.#connected().request('expose', { lab: this.#lab, exposure });
+    await this.#until(() =>
+      this.#exposed().some((each) => isDeepStrictEqual(each, { exposure, at: [...at] })),
+    );
+  }
+
+  async unexpose(exposure: NetdExposure): Promise<void> {
+    const { address, protocol, port } = exposure;
+    await this.#connected().request('unexpose', { lab: this.#lab, address, protocol, port });
+    await this.#until(() => !this.#exposed().some((each) => isDeepStrictEqual(each.exposure, exposure)));
+  }
+
+  #exposed(): NetdNetwork['exposed'] {
+    const own = [...(this.#picture?.networks.values() ?? [])].filter(({ lab }) => lab === this.#lab);
+    return own.flatMap(({ exposed }) => exposed);
   }
 
   async counters(): Promise<NetdReply<'counters'>> {

@@ -54,6 +54,7 @@ export function Forwards({ guest }: { readonly guest: Row<'guests'> }): ReactEle
 const stateWords: Readonly<Record<Row<'forwards'>['state'], string>> = {
   waiting: 'waiting for the guest',
   listening: 'listening',
+  blocked: 'NAT is off',
   failed: 'nobody listens',
 };
 
@@ -62,8 +63,7 @@ function Forward({ row }: { readonly row: Row<'forwards'> }): ReactElement {
   const [removing, setRemoving] = useState(false);
   const [error, setError] = useState<ErrorData | null>(null);
   const at = `${row.address}:${row.port}`;
-  // 0.0.0.0 is no address that a program can go to.
-  const reachable = row.address === '0.0.0.0' ? `127.0.0.1:${row.port}` : at;
+  const reachable = `${row.at[0] ?? row.address}:${row.port}`;
   const remove = (): void => {
     setRemoving(true);
     const { lab, guest, address, port } = row;
@@ -94,8 +94,9 @@ function Forward({ row }: { readonly row: Row<'forwards'> }): ReactElement {
       </Button>
       <span className={styles.state} data-state={row.state}>
         {stateWords[row.state]}
-        {row.state === 'listening' && row.flows > 0 ? ` · ${count(row.flows, 'connection')}` : ''}
+        {row.state === 'listening' && row.flows ? ` · ${count(row.flows, 'connection')}` : ''}
         {row.address === '127.0.0.1' ? '' : ' · open to the network'}
+        {row.way === 'rule' ? ' by a rule' : ''}
       </span>
       {failure ? (
         <div className={styles.error}>

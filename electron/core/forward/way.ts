@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { NetworkMode } from '../../contract/lab-file.ts';
+import type { Scope } from '../../contract/names.ts';
+import type { ForwardRow } from '../../contract/rows.ts';
+import type { Picture } from '../net/picture.ts';
+import type { WantedForward } from './forward-set.ts';
+
+/** What decides how a forward is made. */
+export interface Surroundings {
+  readonly scope: Scope;
+  /** Null while nothing is observed. */
+  readonly picture: Pick<Picture, 'uplink'> | null;
+}
+
+const isLoopback = (address: string): boolean => address.startsWith('127.');
+
+/** What a rule can lead to; a bridged network has no rules of ours, and nothing is let into an isolated one. */
+const hasWayIn = (mode: NetworkMode | null): boolean => mode === null || mode === 'nat' || mode === 'routed';
+
+/**
+ * By a rule of the kernel's, where that can be: at the uplink's addresses in the host scope. Everything else by a
+ * process that listens.
+ */
+export function wayOf(
+  { address, mode }: Pick<WantedForward, 'address' | 'mode'>,
+  { scope, picture }: Surroundings,
+): ForwardRow['way'] {
+  if (scope !== 'host' || isLoopback(address) || !hasWayIn(mode)) return 'process';
+  if (address === '0.0.0.0' || picture === null) return 'rule';
+  return picture.uplink.addresses.some((cidr) => cidr.split('/')[0] === address) ? 'rule' : 'process';
+}
