@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import process from 'node:process';
-import { TapyardError } from '../contract/error.ts';
+import { type ErrorData, TapyardError } from '../contract/error.ts';
+import { adviceOf } from '../contract/refusal.ts';
 
 /** Where a command writes to. */
 export interface Terminal {
@@ -55,11 +56,16 @@ export function columns(rows: readonly (readonly string[])[]): string {
     .join('');
 }
 
-/** An error for people: what happened, its code to look it up by, then what to do. */
+/** An error for people: what happened, its code to look it up by, the rule that said no, then what to do. */
 export function errorText(error: TapyardError): string {
-  const hint = error.hint === undefined ? '' : `  ${safe(error.hint).replaceAll('\n', '\n  ')}\n`;
-  return `tapyard: ${safe(error.message)} [${error.code}]\n${hint}`;
+  return `tapyard: ${safe(error.message)} [${error.code}]\n${adviceText(error, '  ')}`;
 }
+
+/** Below an error: the rule that said no, and what to do now. */
+export const adviceText = (error: Pick<ErrorData, 'code' | 'hint'>, indent: string): string =>
+  adviceOf(error)
+    .map((text) => `${indent}${safe(text).replaceAll('\n', `\n${indent}`)}\n`)
+    .join('');
 
 /** Writes an error; with `json` also as an object on stdout, so that a script has one thing to read. */
 export function showError(terminal: Terminal, thrown: unknown, json: boolean): void {

@@ -268,7 +268,7 @@ class Peer {
       this.#error(
         id,
         new TapyardError('NOT_ALLOWED', `${name} is ${onlyFor[member.leaf.for]}.`, {
-          hint: 'Use the `tapyard` command in a terminal, or the desktop window.',
+          hint: 'Use the command in a terminal (tapyard ls), or the desktop window.',
           subject: name,
         }),
       );

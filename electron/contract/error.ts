@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { refusalOf } from './refusal.ts';
 import { z } from './zod.ts';
 
 /** Every code of a failure that a user can meet. netd's codes (`docs/netd-protocol.md`) are among them. */
@@ -135,7 +136,7 @@ export class TapyardError extends Error {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = 'TapyardError';
     this.code = code;
-    this.hint = more.hint;
+    this.hint = more.hint ?? refusalOf(code)?.fix;
     this.subject = more.subject;
   }
 
@@ -151,8 +152,9 @@ export class TapyardError extends Error {
 
   /** The error that somebody else sent. */
   static fromData(data: ErrorData): TapyardError {
+    const hint = data.hint ?? refusalOf(data.code)?.fix;
     const error = new TapyardError('INTERNAL', data.message, {
-      ...(data.hint === undefined ? {} : { hint: data.hint }),
+      ...(hint === undefined ? {} : { hint }),
       ...(data.subject === undefined ? {} : { subject: data.subject }),
     });
     // A newer peer may send a code that this build does not know; it must survive the way.

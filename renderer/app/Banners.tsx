@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { adviceOf } from '../../electron/contract/refusal.ts';
 import { useState, type ReactElement } from 'react';
 import { Button } from '../lib/Button.tsx';
 import { CopyButton } from '../lib/CopyButton.tsx';
@@ -37,7 +38,11 @@ export function Banners({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         <div className={cx(styles.banner, styles.bad)} role="alert">
           <strong>{lab.name}:</strong>
           <span>{lab.error.message}</span>
-          {lab.error.hint === undefined ? null : <span className={styles.muted}>{lab.error.hint}</span>}
+          {adviceOf(lab.error).map((text) => (
+            <span key={text} className={styles.muted}>
+              {text}
+            </span>
+          ))}
           <code>{lab.error.code}</code>
           <span className={styles.actions}>
             <Button size="small" onPress={() => useUi.getState().show('checks')}>

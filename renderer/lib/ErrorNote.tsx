@@ -2,6 +2,7 @@
 import { X } from 'lucide-react';
 import type { ReactElement, ReactNode } from 'react';
 import type { ErrorData } from '../../electron/contract/error.ts';
+import { adviceOf } from '../../electron/contract/refusal.ts';
 import { Button } from './Button.tsx';
 import styles from './ErrorNote.module.css';
 import { cx } from './class-names.ts';
@@ -28,7 +29,11 @@ export function ErrorNote({ error, title, onDismiss, children, tone = 'bad' }: E
       <div className={styles.text}>
         {title === undefined ? null : <strong>{title}</strong>}
         <p className={styles.message}>{error.message}</p>
-        {error.hint === undefined ? null : <p className={styles.hint}>{error.hint}</p>}
+        {adviceOf(error).map((text) => (
+          <p key={text} className={styles.hint}>
+            {text}
+          </p>
+        ))}
         <code className={styles.code}>{error.code}</code>
         {children === undefined ? null : <div className={styles.actions}>{children}</div>}
       </div>

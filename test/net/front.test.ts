@@ -281,6 +281,16 @@ describe('the front', () => {
       expect(end.stderr).toMatch(/it may have been done\. \[CORE_UNREACHABLE\]\n.*tapyard ls/);
       expect(calls).toBe(expected);
     }
+    // A script that asked for JSON gets it.
+    const end = await byFrontAlone(['ls', '--json']);
+    expect(end).toMatchObject({ code: 1, stderr: expect.stringContaining('[CORE_UNREACHABLE]') });
+    expect(JSON.parse(end.stdout)).toEqual({
+      error: {
+        code: 'CORE_UNREACHABLE',
+        message: expect.stringContaining('may have been done'),
+        hint: 'Look with: tapyard ls',
+      },
+    });
     failing.close();
   });
 });

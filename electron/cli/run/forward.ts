@@ -7,7 +7,7 @@ import type { ForwardRow } from '../../contract/rows.ts';
 import type { Invocation, Run } from '../commands.ts';
 import { Mirror, rowsOf } from '../mirror.ts';
 import { labOf } from '../select-lab.ts';
-import { columns, printJson, safeLine } from '../terminal.ts';
+import { adviceText, columns, printJson, safeLine } from '../terminal.ts';
 
 /** How long a forward may take until it listens or fails, ms. */
 const settleDeadline = 5000;
@@ -38,9 +38,14 @@ export function forwardsText(forwards: readonly ForwardRow[]): string {
     ),
   ]);
   const errors = forwards.flatMap((row) =>
-    row.error === null ? [] : [`${row.address}:${row.port}: ${row.error.message} [${row.error.code}]`],
+    row.error === null
+      ? []
+      : [
+          `${safeLine(`${row.address}:${row.port}: ${row.error.message} [${row.error.code}]`)}\n`,
+          adviceText(row.error, '  '),
+        ],
   );
-  return table + errors.map((error) => `${safeLine(error)}\n`).join('');
+  return table + errors.join('');
 }
 
 export const run: Run = async (invocation) => {

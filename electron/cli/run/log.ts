@@ -4,7 +4,7 @@ import { untilSignalled } from '../browser.ts';
 import type { Run } from '../commands.ts';
 import { Mirror, rowsOf } from '../mirror.ts';
 import { labOf } from '../select-lab.ts';
-import { printJson, safe, safeLine } from '../terminal.ts';
+import { adviceText, printJson, safe, safeLine } from '../terminal.ts';
 
 /** So many lines of a command are shown; the rest is in the recipe and in --json. */
 const commandLines = 6;
@@ -31,9 +31,7 @@ export class LogText {
 
 function errorText({ error }: ActRow): string {
   if (error === null) return '';
-  const hint =
-    error.hint === undefined ? '' : `${indent}${safe(error.hint).replaceAll('\n', `\n${indent}`)}\n`;
-  return `${indent}${safeLine(error.message)} [${error.code}]\n${hint}`;
+  return `${indent}${safeLine(error.message)} [${error.code}]\n${adviceText(error, indent)}`;
 }
 
 function commandText({ command }: ActRow): string {

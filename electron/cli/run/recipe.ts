@@ -3,7 +3,7 @@ import type { StepRow } from '../../contract/rows.ts';
 import type { Run } from '../commands.ts';
 import { rowsOf } from '../mirror.ts';
 import { labOf } from '../select-lab.ts';
-import { duration, safe, safeLine } from '../terminal.ts';
+import { adviceText, duration, safe, safeLine } from '../terminal.ts';
 
 const marks: Record<StepRow['state'], string> = { pending: '·', doing: '…', done: '✓', failed: '✗' };
 
@@ -18,7 +18,8 @@ export function stepText(step: StepRow): string {
   ].filter((fact) => fact !== undefined);
   const command =
     step.command === '' ? '' : `    ${safe(step.command).trimEnd().replaceAll('\n', '\n    ')}\n`;
-  const error = step.error === null ? '' : `    ${safeLine(step.error.message)}\n`;
+  const error =
+    step.error === null ? '' : `    ${safeLine(step.error.message)}\n${adviceText(step.error, '    ')}`;
   return `${marks[step.state]} ${safeLine(step.title)}${facts.length === 0 ? '' : `  (${safeLine(facts.join(', '))})`}\n${command}${error}`;
 }
 

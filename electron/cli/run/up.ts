@@ -8,7 +8,7 @@ import { guestEntry, reachText } from '../guests.ts';
 import { jobDone, runJob } from '../job.ts';
 import { Mirror, rowsOf } from '../mirror.ts';
 import { absoluteFile, labFileName } from '../select-lab.ts';
-import { printJson, safeLine } from '../terminal.ts';
+import { adviceText, printJson, safeLine } from '../terminal.ts';
 
 /** How long guests may take to their leases, ms. */
 const leaseDeadline = 60_000;
@@ -94,14 +94,14 @@ export const run: Run = async (invocation) => {
     if (uplink?.provider === 'none' && uplink.reason !== null) {
       const { code, message } = uplink.reason;
       terminal.err(`tapyard: the lab has no uplink: ${safeLine(message)} [${safeLine(code)}]\n`);
-      if (uplink.reason.hint !== undefined) terminal.err(`  ${safeLine(uplink.reason.hint)}\n`);
+      terminal.err(adviceText(uplink.reason, '  '));
     }
     for (const { error } of await rowsOf(connection, tables.forwards).then((rows) =>
       rows.filter((row) => row.lab === lab && row.state === 'failed'),
     ))
       if (error !== null)
         terminal.err(
-          `tapyard: a forward does not listen: ${safeLine(error.message)} [${safeLine(error.code)}]\n`,
+          `tapyard: a forward does not listen: ${safeLine(error.message)} [${safeLine(error.code)}]\n${adviceText(error, '  ')}`,
         );
     if (options['json'] === true) printJson(terminal, { lab, guests: guests.map(guestEntry) });
     else terminal.out(`Lab ${lab} is up.\n${guests.map((guest) => `  ${reachText(guest)}\n`).join('')}`);

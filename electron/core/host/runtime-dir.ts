@@ -98,7 +98,7 @@ function refuseOthersPlace(path: string): void {
   if ((uid === ownUid() || uid === 0) && !open) return;
   const whose = open ? 'can be written to by everybody' : `belongs to user ${uid}, not to you (${ownUid()})`;
   throw new TapyardError('RUNTIME_DIR_UNSAFE', `XDG_RUNTIME_DIR names ${path}, which ${whose}.`, {
-    hint: 'With sudo, leave -E out or unset XDG_RUNTIME_DIR. Otherwise set it to a directory of yours.',
+    hint: 'With sudo, leave -E out or unset XDG_RUNTIME_DIR. Otherwise set it to a directory of yours (mkdir -m 0700).',
     subject: path,
   });
 }

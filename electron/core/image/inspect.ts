@@ -6,6 +6,7 @@ import { TapyardError } from '../../contract/error.ts';
 import { z } from '../../contract/zod.ts';
 import { errnoOf } from '../host/atomic-write.ts';
 import { microDirectory } from '../host/programs.ts';
+import { shellWord } from '../lab/shell-quote.ts';
 import type { ResolvedImage } from './image.ts';
 import { isQcow2, parseQcow2Header, qcow2HeaderBytes } from './qcow2.ts';
 
@@ -117,7 +118,7 @@ async function readHead(path: string): Promise<{ head: Buffer }> {
     }
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TapyardError('IMAGE_UNREADABLE', `The image ${path} cannot be read: ${why}.`, {
-      hint: 'QEMU runs as you, so you need the right to read it and its directories.',
+      hint: `QEMU runs as you, so you need the right to read it and its directories: namei -l ${shellWord(path)}`,
       subject: path,
       cause,
     });

@@ -7,6 +7,7 @@ import type { LabDefinition } from '../../contract/lab-file.ts';
 import type { FileProblem } from '../../contract/lab-file.ts';
 import { TapyardError } from '../../contract/error.ts';
 import { errnoOf, writeFileAtomic } from '../host/atomic-write.ts';
+import { shellWord } from './shell-quote.ts';
 import { labFileLimit, type LabReading, readLabFile } from './definition.ts';
 
 /** Editors write a file in several steps; it is read when they have been quiet for so long, ms. */
@@ -54,7 +55,7 @@ async function readAtMost(path: string, limit: number): Promise<Uint8Array> {
         cause,
       });
     throw new TapyardError('LAB_FILE_UNREADABLE', `The lab file ${path} cannot be read: ${words(cause)}.`, {
-      hint: 'Look at its permissions.',
+      hint: `Look at its permissions: namei -l ${shellWord(path)}`,
       subject: path,
       cause,
     });
@@ -144,7 +145,7 @@ async function editInTurn(
       'LAB_FILE_UNWRITABLE',
       `The lab file ${path} cannot be written: ${words(cause)}.`,
       {
-        hint: 'Look at the permissions of the file and its directory.',
+        hint: `Look at the permissions of the file and its directory: namei -l ${shellWord(path)}`,
         subject: path,
         cause,
       },

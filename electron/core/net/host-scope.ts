@@ -59,7 +59,7 @@ export function hostScopeWays(ground: HostScopeGround = thisComputer()): HostSco
 export function pkexecRefusal(status: number | null, words: string): TapyardError | undefined {
   if (status === 126)
     return new TapyardError('HOST_SCOPE_DISMISSED', 'The question for the host scope was closed.', {
-      hint: 'Nothing was changed. Try again when you want, or use the private scope, which asks nothing.',
+      hint: 'Nothing was changed. Try again when you want, or use the private scope, which asks nothing: tapyard scope private',
       subject: policyNetd,
     });
   if (status !== 127) return undefined;

@@ -31,10 +31,7 @@ fn main() -> ExitCode {
         Ok(answer) => output::write(&answer),
         Err(NoAnswer::NotDone) => become_node(&build, &words),
         Err(NoAnswer::MayBeDone) => {
-            eprintln!(
-                "tapyard: Tapyard’s core was asked and did not answer; it may have been done. \
-                 [CORE_UNREACHABLE]\n  Look with: tapyard ls"
-            );
+            output::unreachable(&words);
             ExitCode::from(1)
         }
     }

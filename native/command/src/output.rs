@@ -4,6 +4,8 @@
 use crate::wire::Answer;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use serde_json::json;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
@@ -20,6 +22,24 @@ pub fn write(answer: &Answer) -> ExitCode {
             eprintln!("tapyard: its output could not be written: {error}");
             ExitCode::from(1)
         }
+    }
+}
+
+/// Says that the core was asked and did not answer; where the words ask for JSON, also as every
+/// other error is told to scripts.
+pub fn unreachable(words: &[OsString]) {
+    let message = "Tapyard’s core was asked and did not answer; it may have been done.";
+    let hint = "Look with: tapyard ls";
+    eprintln!("tapyard: {message} [CORE_UNREACHABLE]\n  {hint}");
+    // Behind `--` the words are another program's.
+    let mut own = words.iter().take_while(|word| *word != "--");
+    if own.any(|word| word == "--json") {
+        let error = json!({ "code": "CORE_UNREACHABLE", "message": message, "hint": hint });
+        // Nobody can be told that stdout is closed.
+        let _ = write_all(
+            std::io::stdout().as_fd(),
+            format!("{:#}\n", json!({ "error": error })).as_bytes(),
+        );
     }
 }
 

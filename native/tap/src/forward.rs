@@ -57,7 +57,7 @@ fn listen(at: SocketAddrV4) -> Result<TcpListener> {
             let owner = listener_of(at.port(), Transport::Tcp);
             let owner = owner.unwrap_or_else(|| "another program".to_owned());
             Error::new(Code::PortTaken, format!("{at} is taken by {owner}"))
-                .hint("End that program, or forward from another port.")
+                .hint("End that program (ss -ltnp shows it), or forward from another port.")
                 .subject(at.to_string())
         }
         std::io::ErrorKind::PermissionDenied => {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { adviceOf } from '../../../electron/contract/refusal.ts';
 import { memo, type ReactNode } from 'react';
 import type { Node, NodeProps } from '@xyflow/react';
 import { runCommand } from '../../commands/run.ts';
@@ -156,7 +157,7 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
         {node.sentence}
       </p>
       {level === 'card' && failure && (
-        <p className="map-error" role="alert" title={failure.error.hint}>
+        <p className="map-error" role="alert" title={adviceOf(failure.error).join('\n')}>
           {failure.error.message}
         </p>
       )}
@@ -224,7 +225,7 @@ function GuestFoot({ node }: { readonly node: GuestNode }) {
   const error = failure?.error ?? node.error;
   if (error) {
     return (
-      <p className="map-error" title={[error.message, error.hint].filter(Boolean).join('\n')}>
+      <p className="map-error" title={[error.message, ...adviceOf(error)].join('\n')}>
         {error.message}
       </p>
     );

@@ -43,7 +43,7 @@ pub fn check(caller: Option<u32>) -> Result<()> {
                 Code::UnsafePath,
                 format!("netd does not run with privilege from {}: {shown} {why}", exe.display()),
             )
-            .hint("Install it where only root can write, such as /usr/libexec/tapyard, or use the private scope.")
+            .hint(format!("Install it where only root can write, such as /usr/libexec/tapyard, or use the private scope. Who may write: namei -l {}", exe.display()))
             .subject(shown));
         }
     }
@@ -68,7 +68,10 @@ pub fn check_root_owned(file: &Path) -> std::result::Result<(), String> {
 fn step(path: &Path) -> Result<Step> {
     let meta = path.symlink_metadata().map_err(|e| {
         Error::new(Code::UnsafePath, format!("{}: {e}", path.display()))
-            .hint("Start netd again by its present path.")
+            .hint(format!(
+                "Start netd again by its present path. Who may write: namei -l {}",
+                path.display()
+            ))
             .subject(path.display().to_string())
     })?;
     Ok(Step {

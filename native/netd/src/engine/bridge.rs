@@ -117,7 +117,10 @@ impl Engine {
                 Err(error) if error.errno == Errno::EXIST => {
                     let error = Error::from(error);
                     let error = Error::new(Code::NameTaken, error.message)
-                        .hint("Somebody made an interface of that name just now; try again.")
+                        .hint(format!(
+                            "Somebody made it just now. Look who: ip -d link show {}; then try again.",
+                            spec.name
+                        ))
                         .subject(spec.name.as_str());
                     return deed.told(Err(error));
                 }

@@ -45,7 +45,7 @@ impl Engine {
             return refuse(
                 Code::WifiCannotBridge,
                 why.to_owned(),
-                "Use mode: nat or routed, or a bridge with a cable behind it.",
+                "Use mode: nat or routed, or a bridge with a cable behind it: ip -br link show type bridge",
             );
         }
         if link.kind != "bridge" {
@@ -71,7 +71,7 @@ impl Engine {
         }
         if link.alias.starts_with("tapyard:") {
             let why = "it is the bridge of a lab's network".to_owned();
-            let hint = "Give the guest a NIC on that network instead.";
+            let hint = "Give the guest a NIC on that network instead. Bridges: ip -br link show type bridge";
             return refuse(Code::NoSuchBridge, why, hint);
         }
         access::check_bridge(self.config.identity.label_uid, uplink)

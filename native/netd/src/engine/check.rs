@@ -25,7 +25,7 @@ impl Engine {
             Code::ModeNeedsHostScope,
             format!("{} is {}, but {why}", spec.name, spec.mode),
         )
-        .hint("Use mode: nat, or bring the lab up with --scope host.")
+        .hint("Use mode: nat, or bring the lab up in the host scope: tapyard scope host")
         .subject(spec.name.as_str()))
     }
 
@@ -45,7 +45,7 @@ impl Engine {
                 Code::NameTaken,
                 format!("the lab {} has a network {name} already", other.lab),
             )
-            .hint("Give this network another name.")
+            .hint("Give this network another name. What there is: tapyard topology")
             .subject(name));
         }
         match self.rtnl.link_named(name)? {
@@ -80,7 +80,10 @@ impl Engine {
                 Code::SubnetOverlap,
                 format!("{subnet} of {} overlaps {what}", spec.name),
             )
-            .hint("Choose another subnet for this network.")
+            .hint(
+                "Choose another subnet for this network, or none, and a free one is chosen. What is in \
+                 use: ip route",
+            )
             .subject(subject))
         };
         let networks = self.journal.state().networks.values();

@@ -310,7 +310,7 @@ impl Engine {
                 Code::ModeNeedsHostScope,
                 format!("{exposure} is none of the private scope: no address of this computer is"),
             )
-            .hint("Bring the lab up with --scope host.")
+            .hint("Move the lab: tapyard scope host. A forward of the private scope listens on this computer: tapyard forward")
             .subject(exposure.to_string()));
         }
         let (spec, _) = self.network_of(lab, exposure.to)?;
@@ -386,7 +386,7 @@ fn first_free_port() -> u16 {
 
 fn taken(exposure: &Exposure, owner: &str) -> Error {
     Error::new(Code::PortTaken, format!("{exposure} is taken by {owner}"))
-        .hint("End that, or forward from another port.")
+        .hint("End that (ss -lntup shows it), or forward from another port.")
         .subject(exposure.to_string())
 }
 

@@ -448,7 +448,7 @@ impl Engine {
                 Code::WrongLab,
                 format!("this netd serves the lab {own}, not {lab}"),
             )
-            .hint("In the private scope each lab has a netd of its own.")
+            .hint("In the private scope each lab has a netd of its own. Which labs there are: tapyard ls")
             .subject(lab.as_str())),
             _ => Ok(()),
         }

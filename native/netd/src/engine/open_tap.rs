@@ -57,7 +57,10 @@ impl Engine {
                     args.nic, args.guest, other.name
                 ),
             )
-            .hint("Another QEMU of this guest runs; end it first.")
+            .hint(format!(
+                "Another QEMU of this guest runs; end it first: tapyard force-off {}",
+                args.guest
+            ))
             .subject(other.name.as_str()));
         }
         self.check_shape(&args.shape)?;

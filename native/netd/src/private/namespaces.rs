@@ -271,7 +271,7 @@ fn denied(operation: &str, errno: i32) -> Error {
         Some((sysctl, hint)) => error.hint(hint).subject(sysctl),
         None => error.hint(
             "A sandbox or container around Tapyard forbids it, or the host has too many \
-             namespaces; use the host scope, or QEMU's own user-mode network.",
+             namespaces: tapyard check says more. The host scope needs none.",
         ),
     }
 }

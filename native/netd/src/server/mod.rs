@@ -228,7 +228,8 @@ impl Server {
             format!("this netd serves another user than uid {uid}"),
         )
         .hint(
-            "Only its owner and root may talk to it: run Tapyard as the user who brought the lab up.",
+            "Only its owner and root may talk to it: run Tapyard as the user who brought the lab up. \
+             Which labs are yours: tapyard ls",
         ))
     }
 
