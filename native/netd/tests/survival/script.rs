@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tapyard_protocol::{
-    ApplyNetwork, Code, Counters, Error, OpenTap, RemoveNetwork, Result, SetNat, SetShape, Shutdown,
+    ApplyNetwork, Code, Counters, Error, Expose, OpenTap, RemoveNetwork, Result, SetNat, SetShape,
+    Shutdown, Unexpose,
 };
 
 use crate::guest::Guest;
@@ -135,6 +136,16 @@ pub const SCRIPT: &[Act] = &[
         run: |lab| hold(lab, 8_000_000),
     },
     Act {
+        name: "lead a port to the guest",
+        verb: Some("expose"),
+        run: |lab| expose(lab, 8080),
+    },
+    Act {
+        name: "lead it to another port of his",
+        verb: Some("expose"),
+        run: |lab| expose(lab, 8081),
+    },
+    Act {
         name: "somebody takes the filter away",
         verb: None,
         run: |lab| {
@@ -161,6 +172,20 @@ pub const SCRIPT: &[Act] = &[
             sh("ip route replace default via 203.0.113.1");
             leads_out_by(lab, "eth0")
         },
+    },
+    Act {
+        name: "lead the port nowhere",
+        verb: Some("unexpose"),
+        run: |lab| {
+            let args =
+                json!({"lab": "seed", "address": "0.0.0.0", "protocol": "tcp", "port": 8022});
+            lab.ask::<Unexpose>(args).map(drop)
+        },
+    },
+    Act {
+        name: "lead it once more",
+        verb: Some("expose"),
+        run: |lab| expose(lab, 8080),
     },
     Act {
         name: "remove a network",
@@ -215,6 +240,21 @@ fn hold(lab: &mut Lab, rate: u64) -> Result<()> {
     let args = json!({"lab": "seed", "network": "br0", "guest": "guest", "nic": 0,
         "shape": {"rate": rate}});
     lab.ask::<SetShape>(args).map(drop)
+}
+
+/// In the private scope the LAN has no way in by rule, and netd says so.
+fn expose(lab: &mut Lab, to_port: u16) -> Result<()> {
+    let args = json!({"lab": "seed", "exposure": {"address": "0.0.0.0", "protocol": "tcp",
+        "port": 8022, "to": "192.168.57.2", "to_port": to_port}});
+    match lab.ask::<Expose>(args) {
+        Err(error)
+            if lab.scope == crate::world::Scope::Private
+                && error.code == Code::ModeNeedsHostScope =>
+        {
+            Ok(())
+        }
+        answer => answer.map(drop),
+    }
 }
 
 fn leads_out_by(lab: &mut Lab, device: &str) -> Result<()> {
