@@ -3,49 +3,37 @@ import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { ForwardDefinition, LabDefinition, NicDefinition } from '../../contract/lab-file.ts';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
-import type { FileProblem } from '../../contract/lab-file.ts';
 import type { Scope } from '../../contract/names.ts';
-import type { ForwardRow, GuestRow, LabRow, LinkRow, NetworkRow, StepRow } from '../../contract/rows.ts';
-import type { ActRow } from '../../contract/act.ts';
+import type { LabRow } from '../../contract/rows.ts';
 import type { Subscription } from '../../contract/client.ts';
 import type { WantedForward } from '../forward/forward-set.ts';
 import { Forwards } from '../forward/forwards.ts';
 import type { Job } from '../host/jobs.ts';
 import { ownUid } from '../host/runtime-dir.ts';
-import type { Table } from '../host/table.ts';
-import { inspectImage } from '../image/inspect.ts';
-import { resolveImage } from '../image/image.ts';
 import { ownDefaultDevice } from '../net/default-route.ts';
-import { freeSubnet, type UsedSubnet } from '../net/free-subnet.ts';
-import { formatSubnet, subnetOf } from '../net/ipv4.ts';
-import { hostSubnets } from '../net/used-subnets.ts';
+import type { UsedSubnet } from '../net/free-subnet.ts';
 import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
-import { type NewGuest, type NewNetwork, withForwards, withGuest, withNat, withoutGuest } from './edit.ts';
+import type { NewGuest, NewNetwork } from './edit.ts';
 import { ActLog } from './act-log.ts';
+import { DefinitionInForce } from './definition-in-force.ts';
 import type { Engine, GuestHandle } from './engine.ts';
+import { addForward, type Listening, removeForward } from './forward-edits.ts';
+import { createGuest, guestNameTaken, removeGuest } from './guest-edits.ts';
 import { GuestSet, guestSpec } from './guest-set.ts';
-import { editLabFile, invalidFile, type LoadedFile, loadLabFile, watchLabFile } from './lab-file.ts';
-import { readKeptSubnets, stillFree, writeKeptSubnets } from './kept-subnets.ts';
+import { type LoadedFile, watchLabFile } from './lab-file.ts';
+import { dropRows, type LabTables, putRows } from './lab-tables.ts';
+import { refuseWithoutSwitch, writeNat } from './nat-switch.ts';
 import { changeNetwork, createNetwork, type EditGround, removeNetwork } from './network-edits.ts';
 import { addNic, removeNic, type NicGround } from './nic-edits.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
-import { chooseSubnets, type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
+import { type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { guestRow, stepRows } from './rows.ts';
+import { moveScope } from './scope-move.ts';
 import { StepRecords } from './step-records.ts';
 import { readStepTimes, removeStepTimes, writeStepTimes } from './step-times.ts';
-
-/** The tables that a lab puts its rows into. */
-export interface LabTables {
-  readonly labs: Table<LabRow>;
-  readonly networks: Table<NetworkRow>;
-  readonly links: Table<LinkRow>;
-  readonly guests: Table<GuestRow>;
-  readonly forwards: Table<ForwardRow>;
-  readonly steps: Table<StepRow>;
-  readonly acts: Table<ActRow>;
-}
+import { keepSubnets, offerSubnet, usedElsewhere } from './subnet-choice.ts';
 
 /** What a lab is made from. */
 export interface LabOptions {
@@ -65,6 +53,7 @@ export class Lab {
   readonly name: string;
   readonly file: string;
   readonly #options: LabOptions;
+  readonly #inForce: DefinitionInForce;
   readonly #guests: GuestSet;
   readonly #forwards: Forwards;
   readonly #applied = new Map<string, ResolvedNetwork>();
@@ -73,12 +62,6 @@ export class Lab {
   #engine: Engine;
   #engineSubscription: Subscription;
   #watcher: { close(): void } | undefined;
-  /** How often a reading of the file was taken. */
-  #taken = 0;
-  #definition: LabDefinition;
-  #resolved: ResolvedLab;
-  #hash = '';
-  #problems: readonly FileProblem[] = [];
   #busy: 'starting' | 'stopping' | undefined;
   /** From the question for the other scope to the end of the move: nothing else may begin in between. */
   #moving = false;
@@ -99,8 +82,12 @@ export class Lab {
     this.#records = new StepRecords(options.name);
     this.#guests = new GuestSet(options.name, () => this.#changed());
     this.#forwards = new Forwards(options.name, () => this.#changed());
-    this.#definition = { name: options.name, networks: {}, guests: {} };
-    this.#resolved = resolveLab(this.#definition);
+    this.#inForce = new DefinitionInForce({
+      lab: options.name,
+      file: options.file,
+      subnets: (definition) => this.#chooseSubnets(definition),
+      changed: () => this.#settleGuests(),
+    });
     this.#acts = new ActLog(options.name, options.tables.acts, () => this.#filterCommand());
     this.#engine = options.engine(options.scope, this.#acts);
     this.#engineSubscription = this.#engine.onChange(() => this.#changed());
@@ -112,7 +99,7 @@ export class Lab {
    */
   static async open(options: LabOptions, loaded?: LoadedFile): Promise<Lab> {
     const lab = new Lab(options);
-    if (loaded) lab.#take(loaded);
+    if (loaded) lab.#inForce.take(loaded);
     else await lab.reload();
     lab.#watcher = watchLabFile(lab.file, () => void lab.reload());
     try {
@@ -160,57 +147,27 @@ export class Lab {
     return this.#guests.get(name);
   }
 
-  /** Reads the file again. One that is broken leaves the last good definition in force. */
+  /** See {@link DefinitionInForce.reload}. */
   async reload(): Promise<void> {
     if (this.#closed) return;
-    try {
-      // An edit that ended meanwhile knows better than what was read before it.
-      let taken, loaded;
-      do {
-        taken = this.#taken;
-        loaded = await loadLabFile(this.file);
-      } while (taken !== this.#taken);
-      this.#take(loaded);
-    } catch (thrown) {
-      const { message, hint } = TapyardError.from(thrown);
-      this.#problems = [
-        { line: 1, column: 1, path: '', message, ...(hint === undefined ? {} : { expected: hint }) },
-      ];
-    }
+    await this.#inForce.reload();
     this.publish();
   }
 
-  #take(loaded: LoadedFile): void {
-    this.#taken++;
-    this.#hash = loaded.hash;
-    const { definition, problems } = loaded.reading;
-    this.#problems = problems;
-    if (!definition) return;
-    if (definition.name !== this.name) {
-      const message = `the lab is called "${this.name}" and the file now says "${definition.name}"`;
-      const expected = `${this.name}; or bring the lab down and open the file anew`;
-      this.#problems = [{ line: 1, column: 1, path: 'name', message, expected }];
-      return;
-    }
-    this.#definition = definition;
-    this.#resolved = resolveLab(definition, this.#chooseSubnets(definition));
-    this.#settleGuests();
+  get #definition(): LabDefinition {
+    return this.#inForce.definition;
   }
 
-  /** The subnets that the file leaves open. Once chosen, one stays, but where somebody took it while the lab was down. */
+  get #resolved(): ResolvedLab {
+    return this.#inForce.resolved;
+  }
+
   #chooseSubnets(definition: LabDefinition): ReadonlyMap<string, string> {
-    const others = this.#options.tables.networks.rows().filter((row) => row.lab !== this.name);
-    const used = [
-      ...hostSubnets(),
-      ...others.flatMap(({ id, wanted }) =>
-        typeof wanted?.subnet === 'string' ? [{ subnet: subnetOf(wanted.subnet), by: id }] : [],
-      ),
-    ];
-    const kept = readKeptSubnets(this.name);
-    const free = this.#opened && !this.#running() ? stillFree(kept, used) : kept;
-    const chosen = chooseSubnets(definition, free, used);
-    if (!isDeepStrictEqual(chosen, kept)) writeKeptSubnets(this.name, chosen);
-    return chosen;
+    return keepSubnets(this.name, definition, this.#usedElsewhere(), this.#opened && !this.#running());
+  }
+
+  #usedElsewhere(): UsedSubnet[] {
+    return usedElsewhere(this.name, this.#options.tables.networks.rows());
   }
 
   #settleGuests(): void {
@@ -227,8 +184,7 @@ export class Lab {
    */
   async beforeUp(scope: Scope | undefined): Promise<void> {
     this.#refuseBusy();
-    this.#take(await loadLabFile(this.file));
-    if (this.#problems.length > 0) throw invalidFile(this.file, this.#problems);
+    await this.#inForce.require();
     this.#refuseBusy();
     if (scope === undefined || scope === this.scope) return;
     if (this.#running())
@@ -312,10 +268,7 @@ export class Lab {
     });
   }
 
-  /**
-   * Takes the lab to another scope. Rejects with nothing changed where that scope is not to be had; where the lab
-   * cannot be brought up there, it is brought up again where it was.
-   */
+  /** See {@link moveScope}; of a lab that is down only what it will be is changed. Throws LAB_BUSY too. */
   async move(job: Job, scope: Scope, waitReachable: number): Promise<void> {
     this.#refuseBusy();
     if (scope === this.scope) return;
@@ -326,46 +279,22 @@ export class Lab {
     }
     this.#moving = true;
     try {
-      await this.#move(job, scope, waitReachable);
+      await moveScope(
+        {
+          lab: this.name,
+          former: this.scope,
+          engine: (other) => this.#options.engine(other, this.#acts),
+          down: (work) => this.#down(work, false),
+          up: (work) => this.#up(work, waitReachable),
+          changeScope: (other) => this.#changeScope(other),
+          release: () => this.#engine.release(),
+        },
+        job,
+        scope,
+      );
     } finally {
       this.#moving = false;
       this.publish();
-    }
-  }
-
-  async #move(job: Job, scope: Scope, waitReachable: number): Promise<void> {
-    const former = this.scope;
-    job.progress(`asking for the ${scope} scope`, 0, 0);
-    const next = this.#options.engine(scope, this.#acts);
-    try {
-      const { started } = await next.open();
-      try {
-        // The question may have stood for minutes, and have been answered after nobody wanted it any more.
-        if (job.signal.aborted) throw stopped(this.name);
-        await this.#down(job, false);
-      } catch (thrown) {
-        // A netd that nobody needs now would stay for ever.
-        if (started) await next.release().catch(() => undefined);
-        throw thrown;
-      }
-    } finally {
-      next.close();
-      next.tidy();
-    }
-    this.#changeScope(scope);
-    try {
-      await this.#up(job, waitReachable);
-    } catch (thrown) {
-      await this.#engine.release().catch(() => undefined);
-      this.#changeScope(former);
-      // Back where it was, cancelled or not. The reason is what went wrong there; how it is here its row tells.
-      const back: Job = {
-        id: job.id,
-        signal: new AbortController().signal,
-        progress: (doing, done, total) => job.progress(doing, done, total),
-      };
-      await this.#up(back, waitReachable).catch(() => undefined);
-      throw thrown;
     }
   }
 
@@ -445,82 +374,35 @@ export class Lab {
     network: string,
     nat: boolean,
   ): Promise<{ nat: boolean; changed: boolean; flowsRemoved: number; ms: number }> {
-    const wanted = this.#resolved.networks.find((each) => each.name === network);
-    if (!wanted && !networkIn(this.#engine.picture, this.name, network))
-      throw new TapyardError('NO_SUCH_NETWORK', `There is no network "${network}" in the lab ${this.name}.`, {
-        hint: `It has: ${this.#resolved.networks.map((each) => each.name).join(', ') || 'none'}.`,
-        subject: `${this.name}/${network}`,
-      });
-    if (wanted && wanted.mode !== 'nat')
-      throw new TapyardError('NO_NAT_SWITCH', `${network} is ${wanted.mode}: it has no NAT to switch.`, {
-        hint: 'Give the network mode: nat in the lab file, and bring the lab up again.',
-        subject: `${this.name}/${network}`,
-      });
+    refuseWithoutSwitch(this.#resolved, network, this.#engine.picture);
     const begin = performance.now();
     const done = await this.#engine.setNat(network, nat);
     const ms = performance.now() - begin;
     const applied = this.#applied.get(network);
     if (applied?.mode === 'nat') this.#applied.set(network, { ...applied, nat });
     try {
-      this.#take(
-        await editLabFile(this.file, undefined, (text, definition) =>
-          Object.hasOwn(definition.networks, network) ? withNat(text, network, nat) : text,
-        ),
-      );
+      this.#inForce.take(await writeNat(this.file, network, nat));
       if (this.#error?.code === 'LAB_FILE_UNWRITABLE') this.#error = null;
     } catch (thrown) {
-      const error = TapyardError.from(thrown);
-      this.#error = new TapyardError(
-        'LAB_FILE_UNWRITABLE',
-        `NAT of ${network} is ${nat ? 'on' : 'off'} now, but the lab file does not say so: ${error.message}`,
-        {
-          hint: error.hint ?? 'Write it there yourself, or it is lost with the next up.',
-          subject: this.file,
-        },
-      ).toData();
+      this.#error = TapyardError.from(thrown).toData();
     }
     this.publish();
     return { nat: done.nat, changed: done.changed, flowsRemoved: done.flows_removed, ms };
   }
 
-  /** Writes a new guest into the file. Throws GUEST_NAME_TAKEN, LAB_FILE_*, IMAGE_*. */
+  /** See {@link createGuest}. Throws GUEST_NAME_TAKEN too. */
   async createGuest(name: string, guest: NewGuest, fileHash: string): Promise<void> {
     if (Object.hasOwn(this.#definition.guests, name) || this.#guests.handles.has(name))
-      throw new TapyardError(
-        'GUEST_NAME_TAKEN',
-        `There is a guest "${name}" in the lab ${this.name} already.`,
-        {
-          hint: 'Choose another name.',
-          subject: `${this.name}/${name}`,
-        },
-      );
-    await inspectImage(resolveImage(guest.image, dirname(this.file)));
-    this.#take(await editLabFile(this.file, fileHash, (text) => withGuest(text, name, guest)));
+      throw guestNameTaken(this.name, name);
+    this.#inForce.take(await createGuest(this.file, name, guest, fileHash));
     this.publish();
   }
 
-  /**
-   * Takes a guest that is off out of the file. Throws NO_SUCH_GUEST, GUEST_STATE, LAB_FILE_*. `deleteDisk` is
-   * called once the file is written.
-   */
+  /** See {@link removeGuest}. Throws NO_SUCH_GUEST too. `deleteDisk` is called once the file is written. */
   async removeGuest(name: string, fileHash: string, deleteDisk: () => Promise<void>): Promise<void> {
-    this.#refuseAlive(name, 'can be removed');
-    this.#take(await editLabFile(this.file, fileHash, (text) => withoutGuest(text, name)));
+    this.#inForce.take(await removeGuest(this.file, this.guest(name), fileHash));
     await deleteDisk();
     this.publish();
-  }
-
-  #refuseAlive(name: string, what: string): void {
-    const { status } = this.guest(name);
-    if (status.pid === null && status.state !== 'starting') return;
-    throw new TapyardError(
-      'GUEST_STATE',
-      `The guest ${name} is ${status.state}; only one that is shut off ${what}.`,
-      {
-        hint: 'Shut it down first.',
-        subject: `${this.name}/${name}`,
-      },
-    );
   }
 
   /** See {@link addNic}; which NIC of the guest it is. Throws LAB_BUSY too. */
@@ -546,29 +428,9 @@ export class Lab {
     await done;
   }
 
-  /** What subnets are in use elsewhere and by whom, and one that is free. */
-  subnets(): { free: string; used: { subnet: string; by: string }[] } {
-    const own = this.#resolved.networks.flatMap(({ name, subnet }) =>
-      subnet === null ? [] : [{ subnet: subnetOf(subnet), by: name }],
-    );
-    const names = new Set(own.map(({ by }) => by));
-    // In the host scope the lab's own bridges are among the computer's interfaces.
-    const used = this.#usedElsewhere().filter(({ by }) => !this.#running() || !names.has(by));
-    return {
-      free: freeSubnet([this.name, String(own.length)], [...used, ...own]),
-      used: used.map(({ subnet, by }) => ({ subnet: formatSubnet(subnet), by })),
-    };
-  }
-
-  /** By this computer's addresses and routes, and by other labs. */
-  #usedElsewhere(): UsedSubnet[] {
-    const others = this.#options.tables.networks.rows().filter((row) => row.lab !== this.name);
-    return [
-      ...hostSubnets(),
-      ...others.flatMap(({ id, wanted }) =>
-        typeof wanted?.subnet === 'string' ? [{ subnet: subnetOf(wanted.subnet), by: id }] : [],
-      ),
-    ];
+  /** See {@link offerSubnet}. */
+  subnets(): ReturnType<typeof offerSubnet> {
+    return offerSubnet(this.#resolved, this.#usedElsewhere(), this.#running());
   }
 
   /** Adds a network to the file, and where the lab is up to the kernel first. See {@link createNetwork}. */
@@ -596,7 +458,7 @@ export class Lab {
     this.#refuseBusy();
     const up = this.#running() && this.#engine.picture !== null;
     try {
-      this.#take(await edit({ ...this.#ground(), file: this.file, up, resolve: resolveLab }));
+      this.#inForce.take(await edit({ ...this.#ground(), file: this.file, up, resolve: resolveLab }));
       if (up) writeStepTimes(this.name, this.#records.times(this.#statuses()));
     } catch (thrown) {
       // Told to who asked; what is there is as it was.
@@ -607,38 +469,19 @@ export class Lab {
     }
   }
 
-  /** Writes a forward into the file, in place of one with its port. Throws NO_SUCH_GUEST, LAB_FILE_*. */
-  async addForward(guest: string, forward: ForwardDefinition): Promise<void> {
-    this.#refuseUnknownGuest(guest);
-    const elsewhere = otherThan(forward);
-    this.#take(
-      await editLabFile(this.file, undefined, (text, definition) => {
-        const forwards = definition.guests[guest]?.forwards ?? [];
-        return withForwards(text, guest, [...forwards.filter(elsewhere), forward]);
-      }),
-    );
-    await this.#settleForwards();
-    this.publish();
+  /** See {@link addForward}. Throws NO_SUCH_GUEST too. */
+  addForward(guest: string, forward: ForwardDefinition): Promise<void> {
+    return this.#editForwards(guest, () => addForward(this.file, guest, forward));
   }
 
-  /** Takes a forward out of the file. Throws NO_SUCH_GUEST, NO_SUCH_FORWARD, LAB_FILE_*. */
-  async removeForward(guest: string, at: Listening): Promise<void> {
+  /** See {@link removeForward}. Throws NO_SUCH_GUEST too. */
+  removeForward(guest: string, at: Listening): Promise<void> {
+    return this.#editForwards(guest, () => removeForward(this.name, this.file, guest, at));
+  }
+
+  async #editForwards(guest: string, edit: () => Promise<LoadedFile>): Promise<void> {
     this.#refuseUnknownGuest(guest);
-    const edit = await editLabFile(this.file, undefined, (text, definition) => {
-      const forwards = definition.guests[guest]?.forwards ?? [];
-      const others = forwards.filter(otherThan(at));
-      if (others.length === forwards.length)
-        throw new TapyardError(
-          'NO_SUCH_FORWARD',
-          `Nothing leads from ${at.address}:${at.port} to ${guest} in the lab ${this.name}.`,
-          {
-            hint: `It has: ${forwards.map(({ address, port }) => `${address}:${port}`).join(', ') || 'none'}.`,
-            subject: `${this.name}/${guest}`,
-          },
-        );
-      return withForwards(text, guest, others);
-    });
-    this.#take(edit);
+    this.#inForce.take(await edit());
     await this.#settleForwards();
     this.publish();
   }
@@ -725,44 +568,38 @@ export class Lab {
   publish(): void {
     this.#publishing = false;
     if (this.#closed) return;
-    const { tables } = this.#options;
     const { picture, failure } = this.#engine;
     const wanted = new Map(this.#resolved.guests.map((guest) => [guest.name, guest]));
-    const rows = [...this.guests].map(([name, handle]) =>
+    const guests = [...this.guests].map(([name, handle]) =>
       guestRow(handle.spec, handle.status, wanted.get(name), picture),
     );
-    const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
     if (this.#opened && this.#busy !== 'starting') void this.#settleForwards();
-    const held: Held = { picture, guests: new Map(rows.map((row) => [row.name, row])) };
-    tables.labs.put({
-      id: this.name,
-      name: this.name,
-      file: this.file,
-      fileHash: this.#hash,
-      problems: [...this.#problems],
-      scope: this.scope,
-      state: this.#state(),
-      error: this.#error ?? failure?.toData() ?? null,
-      uplink: picture ? uplinkRow(picture.uplink) : null,
-    });
-    tables.guests.replace(rows, mine);
-    tables.forwards.replace(this.#forwards.rows(), mine);
-    tables.networks.replace(
-      networkRows(
+    const held: Held = { picture, guests: new Map(guests.map((row) => [row.name, row])) };
+    putRows(this.#options.tables, {
+      lab: {
+        id: this.name,
+        name: this.name,
+        file: this.file,
+        fileHash: this.#inForce.hash,
+        problems: [...this.#inForce.problems],
+        scope: this.scope,
+        state: this.#state(),
+        error: this.#error ?? failure?.toData() ?? null,
+        uplink: picture ? uplinkRow(picture.uplink) : null,
+      },
+      guests,
+      forwards: this.#forwards.rows(),
+      networks: networkRows(
         this.name,
         this.#resolved.networks,
         this.#definition.networks,
         picture,
         this.#records.failures(this.#resolved.networks),
       ),
-      mine,
-    );
-    // In the host scope a lab that is down has nothing to show of a namespace that other labs use.
-    tables.links.replace(this.#running() ? linkRows(this.name, picture) : [], mine);
-    tables.steps.replace(
-      stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#records.with(this.#statuses())),
-      mine,
-    );
+      // In the host scope a lab that is down has nothing to show of a namespace that other labs use.
+      links: this.#running() ? linkRows(this.name, picture) : [],
+      steps: stepRows(this.name, recipeOf(this.#recipeInput()), held, this.#records.with(this.#statuses())),
+    });
   }
 
   /** Lets go: guests and networks run on. Its rows are taken away. */
@@ -773,26 +610,7 @@ export class Lab {
     this.#engine.close();
     await this.#forwards.release();
     await this.#guests.release();
-    const { tables } = this.#options;
-    const mine = (row: { readonly lab: string }): boolean => row.lab === this.name;
-    for (const table of [tables.guests, tables.forwards, tables.networks, tables.links, tables.steps])
-      table.replace([], mine);
     this.#acts.close();
-    tables.labs.delete(this.name);
+    dropRows(this.#options.tables, this.name);
   }
 }
-
-function stopped(lab: string): TapyardError {
-  return new TapyardError('ABORTED', `The move of ${lab} was stopped before anything was changed.`, {
-    hint: 'Move it again when you want.',
-    subject: lab,
-  });
-}
-
-/** Where a forward listens, by which it is known. */
-type Listening = Pick<ForwardDefinition, 'address' | 'port'>;
-
-const otherThan =
-  (at: Listening) =>
-  ({ address, port }: Listening): boolean =>
-    address !== at.address || port !== at.port;
