@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
-import type { NetdNetwork } from '../../electron/core/net/netd-protocol.ts';
+import type { NetdNetwork, NetdNetworkSpec } from '../../electron/core/net/netd-protocol.ts';
 import { checkoutInside, type Finished, until, wanAddress, type Who, type World } from './world.ts';
 
 /** Runs a command as root on the world's host; a world with other firewalls has a way of its own. */
@@ -83,8 +83,9 @@ export class HostLab {
   }
 
   /** Makes br0 and answers what netd says of it. */
-  async up(): Promise<NetdNetwork> {
-    return (await this.client.request('apply_network', { lab: 'seed', network: br0 })).network;
+  async up(more: Partial<NetdNetworkSpec> = {}): Promise<NetdNetwork> {
+    const network = { ...br0, ...more };
+    return (await this.client.request('apply_network', { lab: 'seed', network })).network;
   }
 
   async down(): Promise<void> {

@@ -22,7 +22,16 @@ pub fn is_router() -> bool {
 /// Whether packets between two ports of a bridge pass the firewalls of IPv4 as well: br_netfilter is
 /// loaded (Docker does that), and switched on.
 pub fn bridged_pass_iptables() -> bool {
-    std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    bridged_pass("bridge-nf-call-iptables")
+}
+
+/// The same for IPv6.
+pub fn bridged_pass_ip6tables() -> bool {
+    bridged_pass("bridge-nf-call-ip6tables")
+}
+
+fn bridged_pass(name: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/net/bridge/{name}"))
         .is_ok_and(|text| text.trim() == "1")
 }
 

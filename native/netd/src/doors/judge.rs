@@ -13,6 +13,8 @@ const DEPTH: usize = 16;
 
 /// `ct state`, as the bits of nf_tables: 1 << (`IP_CT_…` + 1).
 pub(super) const ESTABLISHED: u32 = 0b10;
+/// What is tracked by nobody, as neighbour discovery.
+pub(super) const UNTRACKED: u32 = 0b100_0000;
 /// The first packet of a connection.
 pub(super) const NEW: u32 = 0b1000;
 

@@ -473,6 +473,7 @@ mod tests {
             label: label.to_owned(),
             mode: Mode::Nat,
             bridged: false,
+            ipv6: None,
             uplink: None,
             exposed: false,
         };

@@ -11,6 +11,7 @@ mod legacy;
 mod nft;
 mod packets;
 mod rule;
+mod services;
 mod tables;
 
 pub use nft::Chain;
@@ -58,10 +59,19 @@ pub struct Wanted {
     pub mode: Mode,
     /// What passes from port to port of its bridge goes through the firewalls of IP as well.
     pub bridged: bool,
+    /// Its IPv6, where it has any.
+    pub ipv6: Option<Ipv6>,
     /// The way out, where there is one.
     pub uplink: Option<String>,
     /// Ports of the host's lead to its guests.
     pub exposed: bool,
+}
+
+/// The IPv6 of a network that is to get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6 {
+    /// As [`Wanted::bridged`].
+    pub bridged: bool,
 }
 
 /// What opens doors, and which there are.

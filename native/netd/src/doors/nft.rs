@@ -6,6 +6,7 @@
 
 use super::Wanted;
 use super::rule::{Rule, UDATA_COMMENT};
+use super::services::services;
 use super::tables::{Family, Hook};
 use crate::nft::Result;
 use crate::nft::attr::Attrs;
@@ -39,13 +40,6 @@ impl fmt::Display for Chain {
     }
 }
 
-/// What a network needs of the host itself, in the words of `nft` and of the kernel.
-const SERVICES: [(&str, i32, u16); 3] = [
-    ("udp", libc::IPPROTO_UDP, 67),
-    ("udp", libc::IPPROTO_UDP, 53),
-    ("tcp", libc::IPPROTO_TCP, 53),
-];
-
 /// Whether iptables made the table and reads its rules.
 pub(super) fn is_iptables(family: Family, chain: &str) -> bool {
     family != Family::Inet && matches!(chain, "FORWARD" | "INPUT" | "DOCKER-USER")
@@ -75,15 +69,17 @@ pub(super) fn open(at: &Chain, hook: Hook, network: &Wanted) -> Vec<Message> {
             )]
         }
         Hook::Forward => vec![(0, interface(META_IIFNAME)), (0, interface(META_OIFNAME))],
-        Hook::Input => SERVICES
-            .iter()
-            .map(|(name, protocol, port)| {
+        Hook::Input => services(at.family, network)
+            .map(|service| {
                 let mut exprs = interface(META_IIFNAME);
-                exprs.extend(match iptables {
-                    true => iptables_port(at.family, name, *protocol, *port),
-                    false => native_port(*protocol, *port),
+                exprs.extend(match (service.port, iptables) {
+                    (None, _) => protocol_of(service.protocol),
+                    (Some((name, port)), true) => {
+                        iptables_port(at.family, name, service.protocol, port)
+                    }
+                    (Some((_, port)), false) => native_port(service.protocol, port),
                 });
-                (*protocol as u32, exprs)
+                (service.protocol as u32, exprs)
             })
             .collect(),
     };
@@ -136,9 +132,8 @@ pub(super) fn command(at: &Chain, hook: Hook, network: &Wanted) -> String {
             vec![format!("iifname {bridge} oifname {bridge}")]
         }
         Hook::Forward => vec![format!("iifname {bridge}"), format!("oifname {bridge}")],
-        Hook::Input => SERVICES
-            .iter()
-            .map(|(name, _, port)| format!("iifname {bridge} {name} dport {port}"))
+        Hook::Input => services(at.family, network)
+            .map(|service| format!("iifname {bridge} {}", service.words))
             .collect(),
     };
     let commands: Vec<String> = matches
@@ -148,17 +143,21 @@ pub(super) fn command(at: &Chain, hook: Hook, network: &Wanted) -> String {
     commands.join("; ")
 }
 
+fn protocol_of(protocol: i32) -> Vec<Expr> {
+    vec![Expr::Meta(META_L4PROTO), Expr::Equal(vec![protocol as u8])]
+}
+
 fn native_port(protocol: i32, port: u16) -> Vec<Expr> {
-    vec![
-        Expr::Meta(META_L4PROTO),
-        Expr::Equal(vec![protocol as u8]),
+    let mut exprs = protocol_of(protocol);
+    exprs.extend([
         Expr::Payload {
             base: PAYLOAD_TRANSPORT,
             offset: 2,
             len: 2,
         },
         Expr::Equal(port.to_be_bytes().to_vec()),
-    ]
+    ]);
+    exprs
 }
 
 /// `-p udp -m udp --dport 67`, as every iptables-nft can read it.

@@ -2,7 +2,8 @@
 //! The packets of a network that have to get through other firewalls.
 
 use super::Wanted;
-use super::judge::{self, ESTABLISHED, NEW, Packet};
+use super::judge::{self, ESTABLISHED, NEW, Packet, UNTRACKED};
+use super::services::services;
 use super::tables::{Base, Family, Hook, Table};
 use tapyard_protocol::Mode;
 
@@ -16,42 +17,76 @@ pub(super) fn dropped(table: &Table, family: Family, base: &Base, network: &Want
 
 /// New connections of the guests, the answers to them, and what asks for an address or a name.
 fn packets(hook: Hook, network: &Wanted) -> Vec<Packet<'_>> {
+    let mut packets = match hook {
+        Hook::Forward => forwarded(network, libc::NFPROTO_IPV4, network.bridged),
+        Hook::Input => to_host(network, libc::NFPROTO_IPV4),
+    };
+    if let Some(ipv6) = network.ipv6 {
+        packets.extend(match hook {
+            Hook::Forward => forwarded(network, libc::NFPROTO_IPV6, ipv6.bridged),
+            Hook::Input => to_host(network, libc::NFPROTO_IPV6),
+        });
+    }
+    packets
+}
+
+fn forwarded(network: &Wanted, family: i32, is_bridged: bool) -> Vec<Packet<'_>> {
     let bridge = Some(network.name.as_str());
     let uplink = network.uplink.as_deref();
-    let packet = |incoming, outgoing, protocol: i32, port, state| Packet {
-        family: libc::NFPROTO_IPV4 as u8,
-        incoming,
-        outgoing,
-        protocol: protocol as u8,
-        port,
-        state,
-        translated: false,
+    let is_ipv4 = family == libc::NFPROTO_IPV4;
+    let ping = match is_ipv4 {
+        true => libc::IPPROTO_ICMP,
+        false => libc::IPPROTO_ICMPV6,
     };
-    match hook {
-        Hook::Forward => [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMP]
-            .into_iter()
-            .flat_map(|protocol| {
-                let out = packet(bridge, uplink, protocol, None, NEW);
-                let answer = packet(uplink, bridge, protocol, None, ESTABLISHED);
-                let into = packet(uplink, bridge, protocol, None, NEW);
-                let bridged = packet(bridge, bridge, protocol, None, NEW);
-                let redirected = Packet {
-                    translated: true,
-                    ..into
-                };
-                let beyond = match network.mode {
-                    Mode::Nat if network.exposed => vec![out, answer, redirected],
-                    Mode::Nat => vec![out, answer],
-                    Mode::Routed => vec![out, answer, into],
-                    Mode::Isolated | Mode::Bridged => Vec::new(),
-                };
-                beyond.into_iter().chain(network.bridged.then_some(bridged))
-            })
-            .collect(),
-        Hook::Input => vec![
-            packet(bridge, None, libc::IPPROTO_UDP, Some(67), NEW),
-            packet(bridge, None, libc::IPPROTO_UDP, Some(53), NEW),
-            packet(bridge, None, libc::IPPROTO_TCP, Some(53), NEW),
-        ],
-    }
+    let protocols = [libc::IPPROTO_TCP, libc::IPPROTO_UDP, ping];
+    protocols
+        .into_iter()
+        .flat_map(|protocol| {
+            let packet = |incoming, outgoing, state| Packet {
+                family: family as u8,
+                incoming,
+                outgoing,
+                protocol: protocol as u8,
+                port: None,
+                state,
+                translated: false,
+            };
+            let out = packet(bridge, uplink, NEW);
+            let answer = packet(uplink, bridge, ESTABLISHED);
+            let into = packet(uplink, bridge, NEW);
+            let bridged = packet(bridge, bridge, NEW);
+            let redirected = Packet {
+                translated: true,
+                ..into
+            };
+            let beyond = match network.mode {
+                Mode::Nat if network.exposed && is_ipv4 => vec![out, answer, redirected],
+                Mode::Nat => vec![out, answer],
+                Mode::Routed => vec![out, answer, into],
+                Mode::Isolated | Mode::Bridged => Vec::new(),
+            };
+            beyond.into_iter().chain(is_bridged.then_some(bridged))
+        })
+        .collect()
+}
+
+fn to_host(network: &Wanted, family: i32) -> Vec<Packet<'_>> {
+    let table = match family {
+        libc::NFPROTO_IPV4 => Family::Ip,
+        _ => Family::Ip6,
+    };
+    services(table, network)
+        .map(|service| Packet {
+            family: family as u8,
+            incoming: Some(network.name.as_str()),
+            outgoing: None,
+            protocol: service.protocol as u8,
+            port: service.port.map(|(_, port)| port),
+            state: match service.port {
+                Some(_) => NEW,
+                None => UNTRACKED,
+            },
+            translated: false,
+        })
+        .collect()
 }

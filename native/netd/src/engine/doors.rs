@@ -3,7 +3,7 @@
 //! is told with the network; it is no failure of what was asked.
 
 use super::{Engine, label};
-use crate::doors::Wanted;
+use crate::doors::{Ipv6, Wanted};
 use crate::journal::Recorded;
 use crate::sysctl;
 use tapyard_protocol::{Door, Mode, NetworkName, Result, Scope};
@@ -16,6 +16,7 @@ impl Engine {
             return false;
         }
         let bridged = sysctl::bridged_pass_iptables();
+        let bridged6 = sysctl::bridged_pass_ip6tables();
         let uplink = self.uplink.state().device;
         let networks = self.journal.state().networks.values();
         let wanted: Vec<Wanted> = networks
@@ -27,6 +28,7 @@ impl Engine {
                 label: self.label_of(network),
                 mode: network.spec.mode,
                 bridged,
+                ipv6: network.spec.ipv6.map(|_| Ipv6 { bridged: bridged6 }),
                 uplink: uplink.clone(),
                 exposed: !network.exposed.is_empty(),
             })
