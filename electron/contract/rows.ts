@@ -10,6 +10,15 @@ import { z } from './zod.ts';
  * the window draws what is observed, and a ghost with `reason` where only `wanted` is there.
  */
 
+/** How IPv6 of the lab leaves: by an interface of its own, or not, with the reason. */
+export const Uplink6 = z.strictObject({
+  device: z.string().nullable(),
+  hostDevice: z.string().nullable(),
+  gateway: z.string().nullable(),
+  reason: ErrorData.nullable(),
+});
+export type Uplink6 = z.infer<typeof Uplink6>;
+
 /** How the lab's traffic leaves. `none` with a reason when it cannot. */
 export const Uplink = z.strictObject({
   provider: z.enum(['kernel', 'pasta', 'none']),
@@ -21,6 +30,8 @@ export const Uplink = z.strictObject({
   addresses: z.array(z.string()),
   gateway: z.string().nullable(),
   reason: ErrorData.nullable(),
+  /** null where the helper does not tell. */
+  ipv6: Uplink6.nullable(),
 });
 export type Uplink = z.infer<typeof Uplink>;
 

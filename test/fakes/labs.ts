@@ -112,6 +112,7 @@ export function statesLab(): LabRows {
             hostDevice: null,
             addresses: [],
             gateway: null,
+            ipv6: null,
             reason: {
               code: 'NO_DEFAULT_ROUTE',
               message: 'This computer has no default route, so guests cannot leave it.',
@@ -168,6 +169,7 @@ export function longNamesLab(): LabRows {
           addresses: ['192.168.178.123/24', '2001:db8:85a3:8d3:1319:8a2e:370:7348/64'],
           gateway: '192.168.178.1',
           reason: null,
+          ipv6: null,
         },
       }),
     ],

@@ -49,6 +49,7 @@ export const labRow = (name: string, part: Partial<LabRow> = {}): LabRow => ({
     addresses: ['10.0.4.23/24'],
     gateway: '10.0.4.1',
     reason: null,
+    ipv6: null,
   },
   ...part,
 });

@@ -101,15 +101,7 @@ export class HostLab {
 
   /** A guest on br0 with this address. */
   async guest(address: string): Promise<PortGuest> {
-    const sleeper = this.#world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], {
-      as: 'root',
-    });
-    const pid = await new Promise<number>((resolve) =>
-      sleeper.stdout?.setEncoding('utf8').once('data', (text: string) => resolve(Number(text))),
-    );
-    const guest = new PortGuest(this.#world, pid, address);
-    await guest.plug();
-    return guest;
+    return PortGuest.start(this.#world, address, (command) => [...command]);
   }
 
   /** Runs a script on the host and throws when it fails. */
@@ -123,18 +115,31 @@ export class PortGuest {
   readonly #world: World;
   readonly #pid: number;
   readonly #address: string;
+  readonly #onHost: OnHost;
 
-  constructor(world: World, pid: number, address: string) {
+  private constructor(world: World, pid: number, address: string, onHost: OnHost) {
     this.#world = world;
     this.#pid = pid;
     this.#address = address;
+    this.#onHost = onHost;
+  }
+
+  /** With this address, on the br0 that `onHost` leads to. */
+  static async start(world: World, address: string, onHost: OnHost): Promise<PortGuest> {
+    const sleeper = world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], { as: 'root' });
+    const pid = await new Promise<number>((resolve) =>
+      sleeper.stdout?.setEncoding('utf8').once('data', (text: string) => resolve(Number(text))),
+    );
+    const guest = new PortGuest(world, pid, address, onHost);
+    await guest.plug();
+    return guest;
   }
 
   /** Puts its cable into br0, anew where that is another one. */
   async plug(): Promise<void> {
     const port = `port${this.#address.split('.')[3] ?? ''}`;
     await this.#world.must(
-      [
+      this.#onHost([
         'sh',
         '-ec',
         `ip link del ${port} 2>/dev/null || :
@@ -142,7 +147,7 @@ export class PortGuest {
          ip link set ${port} master br0 up
          nsenter -t ${this.#pid} -n sh -ec 'ip link set lo up; ip link set eth0 up
            ip addr add ${this.#address}/24 dev eth0; ip route add default via 192.168.57.1'`,
-      ],
+      ]),
       { as: 'root' },
     );
   }
@@ -169,11 +174,11 @@ export class PortGuest {
   }
 
   /** Which ways to wan1 are open: never ping alone, for ufw lets ping through. */
-  async reaches(): Promise<{ tcp: boolean; udp: boolean; ping: boolean }> {
+  async reaches(wan = wanAddress): Promise<{ tcp: boolean; udp: boolean; ping: boolean }> {
     const [tcp, udp, ping] = await Promise.all([
-      this.run(`printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 2 nc -w 2 ${wanAddress} 80`),
-      this.run(`echo hello | timeout 2 nc -u -W 1 ${wanAddress} 7778`),
-      this.run(`busybox ping -c 1 -W 2 ${wanAddress}`),
+      this.run(`printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 2 nc -w 2 ${wan} 80`),
+      this.run(`echo hello | timeout 2 nc -u -W 1 ${wan} 7778`),
+      this.run(`busybox ping -c 1 -W 2 ${wan}`),
     ]);
     return {
       tcp: tcp.stdout.includes('hello from wan1'),

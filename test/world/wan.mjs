@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fake internet's servers, run in wan1: a web page (80), a TCP stream that sends a counter every 50 ms
-// (7777), a UDP echo (7778) and a DNS server (53, UDP) that answers every A question with 203.0.113.1.
+// (7777), a UDP echo (7778) and a DNS server (53, UDP) that answers every A question with 203.0.113.1. The page
+// and the echo are at 2001:db8::1 as well.
 import dgram from 'node:dgram';
 import http from 'node:http';
 import net from 'node:net';
@@ -8,15 +9,17 @@ import net from 'node:net';
 const address = '203.0.113.1';
 const servers = [];
 
-servers.push(
-  new Promise((ready) =>
-    http
-      .createServer((request, response) =>
-        response.end(`hello from wan1 to ${request.socket.remoteAddress}\n`),
-      )
-      .listen(80, address, ready),
-  ),
-);
+const address6 = '2001:db8::1';
+
+for (const at of [address, address6]) {
+  const page = http.createServer((request, response) =>
+    response.end(`hello from wan1 to ${request.socket.remoteAddress}\n`),
+  );
+  servers.push(new Promise((ready) => page.listen(80, at, ready)));
+  const echo = dgram.createSocket(at === address ? 'udp4' : 'udp6');
+  echo.on('message', (message, peer) => echo.send(message, peer.port, peer.address));
+  servers.push(new Promise((ready) => echo.bind(7778, at, ready)));
+}
 
 servers.push(
   new Promise((ready) =>
@@ -30,10 +33,6 @@ servers.push(
       .listen(7777, address, ready),
   ),
 );
-
-const echo = dgram.createSocket('udp4');
-echo.on('message', (message, peer) => echo.send(message, peer.port, peer.address));
-servers.push(new Promise((ready) => echo.bind(7778, address, ready)));
 
 const dns = dgram.createSocket('udp4');
 dns.on('message', (query, peer) => {

@@ -36,6 +36,16 @@ function uplinkText({ uplink, state }: LabRow): string {
   return `uplink ${host}${way}${uplink.gateway === null ? '' : `, gateway ${uplink.gateway}`}`;
 }
 
+/** How IPv6 leaves, for a lab that has it. */
+function uplink6Text({ lab, networks }: Topology): string {
+  const ipv6 = lab.uplink?.ipv6 ?? null;
+  if (ipv6 === null || networks.every(({ wanted }) => (wanted?.ipv6 ?? null) === null)) return '';
+  if (ipv6.reason !== null) return `${safeLine(`uplink of IPv6: none (${ipv6.reason.message})`)}\n`;
+  if (ipv6.device === null) return '';
+  const gateway = ipv6.gateway === null ? '' : `, gateway ${ipv6.gateway}`;
+  return `${safeLine(`uplink of IPv6 ${ipv6.hostDevice ?? ipv6.device}${gateway}`)}\n`;
+}
+
 function guestText(guest: GuestRow, network: string): string {
   const nics = guest.nics.filter((nic) => nic.network === network);
   const nic = nics[0];
@@ -92,7 +102,7 @@ export function topologyText(topology: Topology): string {
     ...networks.map((network) => networkNode(network, topology)),
     ...loose.map((guest): Node => ({ text: `${guest.name}  ${guest.state}  (no network)`, below: [] })),
   ];
-  return `lab ${safeLine(lab.name)} (${lab.scope}, ${lab.state})\n${safeLine(uplinkText(lab))}\n${draw(nodes, '')}`;
+  return `lab ${safeLine(lab.name)} (${lab.scope}, ${lab.state})\n${safeLine(uplinkText(lab))}\n${uplink6Text(topology)}${draw(nodes, '')}`;
 }
 
 export const run: Run = (invocation) =>

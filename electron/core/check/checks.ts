@@ -4,6 +4,7 @@ import { type Check, failed, words } from './check.ts';
 import { diskSpace } from './disk-space.ts';
 import { dnsmasq } from './dnsmasq.ts';
 import { hostNames } from './host-names.ts';
+import { ipv6 } from './ipv6.ts';
 import { kvm } from './kvm.ts';
 import { netd } from './netd.ts';
 import { pasta } from './pasta.ts';
@@ -27,6 +28,7 @@ const checks: readonly Check[] = [
   ping,
   resolver,
   hostNames,
+  ipv6,
   qemuImg,
   diskSpace,
 ];

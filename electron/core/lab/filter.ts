@@ -5,7 +5,12 @@ import type { OwnNetwork } from './resolve.ts';
  * netd's filter as nft's text: docs/netd-protocol.md, "The filter". `opened` is left empty: which interfaces
  * forwarded before is known only where it is made. One table for each uid.
  */
-export function filterTable(uid: number, networks: readonly OwnNetwork[], uplink: string | null): string {
+export function filterTable(
+  uid: number,
+  networks: readonly OwnNetwork[],
+  uplink: string | null,
+  uplink6: string | null,
+): string {
   const names = networks.map((network) => `"${network.name}"`);
   const off = networks
     .filter(({ mode, nat }) => mode === 'nat' && !nat)
@@ -19,6 +24,7 @@ export function filterTable(uid: number, networks: readonly OwnNetwork[], uplink
       names.map((name) => `${name} . ${name}`),
     ),
     set('uplinks', 'ifname', uplink === null ? [] : [`"${uplink}"`]),
+    set('uplinks6', 'ifname', uplink6 === null ? [] : [`"${uplink6}"`]),
     set('nat_off', 'ifname', off),
     set('opened', 'ifname', []),
     set('opened6', 'ifname', []),
@@ -55,8 +61,8 @@ function map(name: 'out' | 'in', networks: readonly OwnNetwork[]): string {
 
 function chains({ name, mode, subnet, ipv6 }: OwnNetwork): string[] {
   const established = 'ct state established,related accept';
-  const out6 = ipv6 === null ? [] : [`oifname @uplinks ip6 saddr ${ipv6} accept`];
-  const in6 = ipv6 === null ? [] : [`iifname @uplinks ip6 daddr ${ipv6} accept`];
+  const out6 = ipv6 === null ? [] : [`oifname @uplinks6 ip6 saddr ${ipv6} accept`];
+  const in6 = ipv6 === null ? [] : [`iifname @uplinks6 ip6 daddr ${ipv6} accept`];
   // NAT leaves an invalid packet as it is: it would carry its private source onto the wire.
   const invalid = mode === 'nat' ? ['ct state invalid counter drop'] : [];
   const out =
@@ -113,6 +119,6 @@ const baseChains = [
   '\tchain nat_postrouting {',
   '\t\ttype nat hook postrouting priority srcnat; policy accept;',
   '\t\toifname @uplinks ip saddr @nat_sources counter masquerade',
-  '\t\toifname @uplinks ip6 saddr @nat_sources6 counter masquerade',
+  '\t\toifname @uplinks6 ip6 saddr @nat_sources6 counter masquerade',
   '\t}',
 ];

@@ -10,7 +10,7 @@ import type { WantedForward } from '../forward/forward-set.ts';
 import { Forwards } from '../forward/forwards.ts';
 import type { Job } from '../host/jobs.ts';
 import { ownUid } from '../host/runtime-dir.ts';
-import { ownDefaultDevice } from '../net/default-route.ts';
+import { ownDefaultDevice, ownDefaultDevice6 } from '../net/default-route.ts';
 import type { UsedSubnet } from '../net/free-subnet.ts';
 import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
 import type { NewGuest, NewNetwork } from './edit.ts';
@@ -534,7 +534,8 @@ export class Lab {
     const argv = new Map<string, readonly string[]>();
     for (const [name, { status }] of this.guests) if (status.argv) argv.set(name, status.argv);
     const uplink = safeDevice(this.#uplinkDevice());
-    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink, argv };
+    const uplink6 = safeDevice(this.#uplink6Device());
+    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink, uplink6, argv };
   }
 
   /** The uplink's interface as observed; while it is neither there nor said why not, what it will be. */
@@ -542,6 +543,13 @@ export class Lab {
     const uplink = this.#engine.picture?.uplink;
     if (uplink && (uplink.device !== null || uplink.reason !== null)) return uplink.device;
     return this.scope === 'private' ? 'up0' : ownDefaultDevice();
+  }
+
+  #uplink6Device(): string | null {
+    const { picture } = this.#engine;
+    if (picture) return picture.uplink.ipv6?.device ?? null;
+    const device = ownDefaultDevice6();
+    return device !== null && this.scope === 'private' ? 'up0' : device;
   }
 
   #running(): boolean {

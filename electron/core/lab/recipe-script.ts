@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { RecipeInput, RecipeStep } from './recipe.ts';
-import { pastaCommand, recipeDirectory, recipeOf } from './recipe.ts';
+import { pastaCommand, recipeDirectory, recipeOf, sendsIpv6 } from './recipe.ts';
 import { isOwn } from './resolve.ts';
 import { shellComment } from './shell-quote.ts';
 
@@ -22,7 +22,7 @@ export function recipeScript(input: RecipeInput): string {
     '#   sh recipe.sh          makes the network',
     '#   sh recipe.sh guests   makes the network and starts the guests',
     '#   sh recipe.sh undo     takes the network away',
-    ...(input.scope === 'private' ? ['#', namespaceComment] : []),
+    ...(input.scope === 'private' ? ['#', namespaceComment(pastaCommand(sendsIpv6(input)))] : []),
     'set -eu',
     '',
     `undo() {\n${undo(input)}\n}`,
@@ -43,24 +43,26 @@ export function recipeScript(input: RecipeInput): string {
 }
 
 /** How the private scope's namespaces are made; a script cannot enter them before it runs. */
-const namespaceComment = shellComment(
-  [
-    'This lab lives in a network namespace of its own, and no privilege is needed. To make one, and to run this in it:',
-    '  unshare --user --map-root-user --net sh',
-    'To give it a way out, run this outside, with the pid of that shell in place of PID:',
-    `  ${pastaCommand} PID`,
-    'In there you are root of the namespace, and of nothing else.',
-  ].join('\n'),
-);
+const namespaceComment = (pasta: string): string =>
+  shellComment(
+    [
+      'This lab lives in a network namespace of its own, and no privilege is needed. To make one, and to run this in it:',
+      '  unshare --user --map-root-user --net sh',
+      'To give it a way out, run this outside, with the pid of that shell in place of PID:',
+      `  ${pasta} PID`,
+      'In there you are root of the namespace, and of nothing else.',
+    ].join('\n'),
+  );
 
-function undo({ lab, uid, uplink }: RecipeInput): string {
+function undo({ lab, uid, uplink, uplink6 }: RecipeInput): string {
   const lines = [
     `  run=${recipeDirectory(lab.name)}`,
     ...lab.networks
       .filter((network) => network.dhcp)
       .map((network) => `  [ ! -e "$run"/${network.name}.pid ] || kill "$(cat "$run"/${network.name}.pid)"`),
     ...lab.guests.flatMap((guest) => guest.nics.map((nic) => `  ip link del ${nic.tap} || true`)),
-    ...(uplink === null ? [] : [restoreUplink(uid, uplink)]),
+    ...(uplink6 === null ? [] : [restoreUplink(uid, 'opened6', uplink6)]),
+    ...(uplink === null ? [] : [restoreUplink(uid, 'opened', uplink)]),
     `  nft delete table inet tapyard_${uid} || true`,
     ...(lab.networks.some((network) => network.antispoof)
       ? [`  nft delete table bridge tapyard_${uid} || true`]
@@ -72,8 +74,7 @@ function undo({ lab, uid, uplink }: RecipeInput): string {
 }
 
 /** The sets `opened` and `opened6` remember whether the uplink forwarded before. */
-const restoreUplink = (uid: number, uplink: string): string =>
-  [
-    `  ! nft get element inet tapyard_${uid} opened6 '{ "${uplink}" }' > /dev/null 2>&1 || echo 0 > /proc/sys/net/ipv6/conf/${uplink}/force_forwarding`,
-    `  ! nft get element inet tapyard_${uid} opened '{ "${uplink}" }' > /dev/null 2>&1 || echo 0 > /proc/sys/net/ipv4/conf/${uplink}/forwarding`,
-  ].join('\n');
+const restoreUplink = (uid: number, set: 'opened' | 'opened6', uplink: string): string => {
+  const [family, key] = set === 'opened' ? ['ipv4', 'forwarding'] : ['ipv6', 'force_forwarding'];
+  return `  ! nft get element inet tapyard_${uid} ${set} '{ "${uplink}" }' > /dev/null 2>&1 || echo 0 > /proc/sys/net/${family}/conf/${uplink}/${key}`;
+};

@@ -17,6 +17,8 @@ export interface RecipeInput {
   readonly uid: number;
   /** The uplink's interface beside the bridge (`eth0`, pasta's `up0`); null: none, or not known yet. */
   readonly uplink: string | null;
+  /** The same of IPv6, which may leave elsewhere, or not at all. */
+  readonly uplink6: string | null;
   /** The command lines of the guests that have been started, by name. */
   readonly argv: ReadonlyMap<string, readonly string[]>;
 }
@@ -46,8 +48,13 @@ export interface RecipeStep {
 }
 
 /** pasta's side of the private scope's uplink: docs/netd-protocol.md and pasta(1). */
-export const pastaCommand =
-  'pasta --config-net -t none -u none -T none -U none --no-map-gw -I up0 -a 169.254.2.2 -n 30 -g 169.254.2.1 -m 65520';
+export function pastaCommand(ipv6: boolean): string {
+  const own = '-t none -u none -T none -U none --no-map-gw --no-dhcp --no-dhcpv6 --no-ra';
+  const addresses = `-a 169.254.2.2 -n 30 -g 169.254.2.1 -m 65520${
+    ipv6 ? ' -a fd74:6170:7961:7264::2 -g fd74:6170:7961:7264::1' : ' --ipv4-only'
+  }`;
+  return `pasta --config-net ${own} -I up0 ${addresses}`;
+}
 
 /**
  * An interface's name where it can stand in a script and in nft's text as it is. The kernel allows quotes and
@@ -61,14 +68,14 @@ export function safeDevice(name: string | null): string | null {
 export function recipeOf(input: RecipeInput): RecipeStep[] {
   const { lab, scope } = input;
   return [
-    ...(scope === 'private' ? privateSteps(lab.name) : []),
+    ...(scope === 'private' ? privateSteps(lab.name, pastaCommand(sendsIpv6(input))) : []),
     ...lab.networks.filter((network) => !isOwn(network)).flatMap((network) => bridgedSteps(input, network)),
     ...lab.networks.filter(isOwn).flatMap((network, index) => networkSteps(input, network, index === 0)),
     ...lab.guests.flatMap((guest) => guestSteps(input, guest)),
   ];
 }
 
-function privateSteps(lab: string): RecipeStep[] {
+function privateSteps(lab: string, pasta: string): RecipeStep[] {
   const common = { part: 'namespace', network: null, guest: null } as const;
   return [
     {
@@ -83,7 +90,7 @@ function privateSteps(lab: string): RecipeStep[] {
       ...common,
       id: `${lab}/uplink`,
       title: 'the way out of it: up0',
-      command: `${pastaCommand} PID`,
+      command: `${pasta} PID`,
       by: 'by pasta',
       holds: ({ picture }) => picture !== null && picture.uplink.provider !== 'none',
     },
@@ -107,7 +114,7 @@ function bridgedSteps({ lab }: RecipeInput, { name, uplink }: BridgedNetwork): R
 }
 
 function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): RecipeStep[] {
-  const { lab, uid, uplink } = input;
+  const { lab, scope, uid, uplink, uplink6 } = input;
   const { name } = network;
   const bridge = (held: Held): ReturnType<typeof bridgeIn> => bridgeIn(held.picture, lab.name, name);
   const observed = (held: Held): ReturnType<typeof networkIn> => networkIn(held.picture, lab.name, name);
@@ -127,7 +134,7 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
   const cidr = `${network.address}/${network.prefix}`;
   const own6 = ipv6AddressOf(network, network.address);
   const cidr6 = own6 === null ? null : `${own6}/64`;
-  const opens6 = opens && lab.networks.some(({ mode, ipv6 }) => forwards(mode) && ipv6 !== null);
+  const opens6 = first && scope === 'host' && uplink6 !== null && sendsIpv6(input);
   const alias = `tapyard:${uid}:${lab.name}:${name}`;
   return [
     step(
@@ -161,8 +168,8 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
       [
         forwarding(name, leadsOut),
         ...(opens ? [forwardUplink(uplink)] : []),
-        ...(leadsOut && own6 !== null ? [forwarding6(name)] : []),
-        ...(opens6 ? [forwardUplink6(uplink)] : []),
+        ...(leadsOut && own6 !== null ? [scope === 'private' ? router6 : forwarding6(name)] : []),
+        ...(opens6 ? [forwardUplink6(uplink6)] : []),
       ].join('\n'),
       (held) =>
         observed(held)?.forwarding === leadsOut &&
@@ -211,6 +218,13 @@ const forwardUplink = (device: string): string =>
     forwarding(device, true),
   ].join('\n');
 
+/** Whether a network sends IPv6 out. */
+export const sendsIpv6 = ({ lab }: RecipeInput): boolean =>
+  lab.networks.some(({ mode, ipv6 }) => forwards(mode) && ipv6 !== null);
+
+/** A namespace of the lab's own may well be a router. */
+const router6 = 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding';
+
 /** Linux 6.17 has the switch; without it IPv6 stays within the lab. */
 const force = (device: string): string => `/proc/sys/net/ipv6/conf/${device}/force_forwarding`;
 const forwarding6 = (device: string): string => `[ ! -e ${force(device)} ] || echo 1 > ${force(device)}`;
@@ -220,14 +234,17 @@ const forwardUplink6 = (device: string): string =>
     forwarding6(device),
   ].join('\n');
 
-function filterCommand({ uid, lab, uplink }: RecipeInput): string {
+function filterCommand({ uid, lab, uplink, uplink6 }: RecipeInput): string {
   const own = lab.networks.filter(isOwn);
-  const tables = [filterTable(uid, own, uplink), guardTable(uid, own)].filter(Boolean);
+  const tables = [filterTable(uid, own, uplink, uplink6), guardTable(uid, own)].filter(Boolean);
   const table = `nft -f - <<'END'\n${tables.join('\n')}\nEND`;
-  if (uplink === null) return table;
   const add = (set: string): string =>
     `[ -z "\${${set}:-}" ] || nft add element inet tapyard_${uid} ${set} "{ \\"$${set}\\" }"`;
-  return [table, add('opened'), add('opened6')].join('\n');
+  return [
+    table,
+    ...(uplink === null ? [] : [add('opened')]),
+    ...(uplink6 === null ? [] : [add('opened6')]),
+  ].join('\n');
 }
 
 /** Where the script keeps dnsmasq's files. */

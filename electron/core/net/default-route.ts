@@ -28,3 +28,24 @@ export function ownDefaultDevice(): string | null {
     return null;
   }
 }
+
+/** The same of IPv6, from the text of /proc/net/ipv6_route. A route by `lo` is one that refuses. */
+export function defaultDevice6(table: string): string | null {
+  const [best] = table
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([destination = '', prefix, , , , , , , , device = 'lo']) => {
+      return /^0{32}$/.test(destination) && prefix === '00' && device !== 'lo';
+    })
+    .sort((one, other) => Number.parseInt(one[5] ?? '', 16) - Number.parseInt(other[5] ?? '', 16));
+  return best?.[9] ?? null;
+}
+
+/** The interface by which this computer reaches the internet by IPv6 now; null where it does not. */
+export function ownDefaultDevice6(): string | null {
+  try {
+    return defaultDevice6(readFileSync('/proc/net/ipv6_route', 'utf8'));
+  } catch {
+    return null;
+  }
+}

@@ -117,6 +117,16 @@ export const NetdNetwork = z.object({
 });
 export type NetdNetwork = z.infer<typeof NetdNetwork>;
 
+/** The way out of IPv6. */
+export const NetdUplink6 = z.object({
+  device: z.string().nullable(),
+  host_device: z.string().nullable(),
+  gateway: z.string().nullable(),
+  forwarding: z.boolean(),
+  reason: ErrorData.nullable(),
+});
+export type NetdUplink6 = z.infer<typeof NetdUplink6>;
+
 /** The way out. */
 export const NetdUplink = z.object({
   provider: z.enum(['kernel', 'pasta', 'none']),
@@ -127,6 +137,7 @@ export const NetdUplink = z.object({
   forwarding: z.boolean(),
   pid: count.nullable(),
   reason: ErrorData.nullable(),
+  ipv6: NetdUplink6.optional(),
 });
 export type NetdUplink = z.infer<typeof NetdUplink>;
 

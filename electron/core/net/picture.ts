@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../contract/error.ts';
 import type { LabDefinition } from '../../contract/lab-file.ts';
-import type { LinkRow, NetworkRow, Uplink } from '../../contract/rows.ts';
+import type { LinkRow, NetworkRow, Uplink, Uplink6 } from '../../contract/rows.ts';
 import { overlapping, type UsedSubnet } from './free-subnet.ts';
 import { formatSubnet, subnetOf } from './ipv4.ts';
 import { forwards, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
@@ -12,6 +12,7 @@ import type {
   NetdNetwork,
   NetdSnapshot,
   NetdUplink,
+  NetdUplink6,
 } from './netd-protocol.ts';
 
 /** What netd has told of one namespace so far. Immutable: an event makes a new one. */
@@ -88,8 +89,16 @@ export function uplinkRow(uplink: NetdUplink): Uplink {
     addresses: uplink.addresses,
     gateway: uplink.gateway,
     reason: uplink.reason,
+    ipv6: uplink.ipv6 ? uplink6Row(uplink.ipv6) : null,
   };
 }
+
+const uplink6Row = ({ device, host_device: hostDevice, gateway, reason }: NetdUplink6): Uplink6 => ({
+  device,
+  hostDevice,
+  gateway,
+  reason,
+});
 
 /** Every interface of the namespace, for the lab's map. */
 export function linkRows(lab: string, picture: Picture | null): LinkRow[] {

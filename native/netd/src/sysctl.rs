@@ -2,8 +2,8 @@
 //! net.ipv4.conf.INTERFACE.forwarding and what else is set of an interface
 //! (Documentation/networking/ip-sysctl.rst).
 //!
-//! /proc/sys/net shows the network namespace of the thread that looks. Only interfaces are ever
-//! written: writing ip_forward or conf.all resets every interface of the machine.
+//! /proc/sys/net shows the network namespace of the thread that looks. Of the host only interfaces are
+//! ever written: writing ip_forward or conf.all resets every interface of the machine.
 
 use std::io;
 
@@ -63,6 +63,12 @@ pub fn forwarding6(name: &str) -> io::Result<bool> {
 pub fn is_router6() -> bool {
     std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding")
         .is_ok_and(|text| text.trim() == "1")
+}
+
+/// Makes the namespace an IPv6 router, or none: for a lab's own only.
+pub fn set_router6(on: bool) -> io::Result<()> {
+    let path = "/proc/sys/net/ipv6/conf/all/forwarding";
+    std::fs::write(path, if on { "1" } else { "0" })
 }
 
 /// Switches IPv6 forwarding of one interface.

@@ -73,6 +73,7 @@ fn tutorial() -> Filter {
     let mut filter = Filter::open(TABLE).unwrap();
     filter.ensure().unwrap();
     filter.set_uplinks(&["eth0".into()]).unwrap();
+    filter.set_uplinks6(&["eth0".into()]).unwrap();
     filter.set_opened(&["eth0".into()]).unwrap();
     filter.add_network(&br0(true)).unwrap();
     filter
@@ -93,6 +94,7 @@ fn the_documented_ruleset() {
     filter.ensure().unwrap();
     filter.add_network(&br0(true)).unwrap();
     filter.set_uplinks(&["eth0".into()]).unwrap();
+    filter.set_uplinks6(&["eth0".into()]).unwrap();
     assert_eq!(run("nft", &["-j", "list", "ruleset"]), before);
 
     // NAT off is one more element.
@@ -131,6 +133,7 @@ fn the_documented_ruleset() {
     filter.remove_network("br0", br0(true).subnet).unwrap();
     filter.remove_network("br0", br0(true).subnet).unwrap();
     filter.set_uplinks(&[]).unwrap();
+    filter.set_uplinks6(&[]).unwrap();
     filter.set_opened(&[]).unwrap();
     let bare = ours();
     filter.delete().unwrap();
@@ -190,7 +193,7 @@ fn the_documented_modes() {
         )
         .replace(
             out,
-            &format!("{out}oifname @uplinks ip6 saddr {subnet6} accept\n"),
+            &format!("{out}oifname @uplinks6 ip6 saddr {subnet6} accept\n"),
         );
     assert_eq!(ours(), theirs(&with_ipv6));
     let routed = NetworkRules {
@@ -200,7 +203,7 @@ fn the_documented_modes() {
     filter.add_network(&routed).unwrap();
     assert!(filter.read().unwrap().holds(&routed));
     let listed = sh("nft list ruleset");
-    assert!(listed.contains(&format!("iifname @uplinks ip6 daddr {subnet6} accept")));
+    assert!(listed.contains(&format!("iifname @uplinks6 ip6 daddr {subnet6} accept")));
     // Another subnet, and none, take the old one with them.
     filter.add_network(&rules).unwrap();
     filter.add_network(&br0(true)).unwrap();

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tapyard_protocol::{
-    ApplyNetwork, Client, ClientKind, Code, Error, Mode, Network, OpenTap, RemoveNetwork, SetNat,
-    Shutdown,
+    ApplyNetwork, Client, ClientKind, Code, Error, Mode, Network, Observe, OpenTap, RemoveNetwork,
+    SetNat, Shutdown,
 };
 
 const INSIDE: &str = "TAPYARD_TEST_INSIDE";
@@ -521,6 +521,54 @@ fn ipv6_goes_out_by_the_uplink_alone_and_leaves_the_hosts_route() {
     );
     let asked = slaac.sh("busybox nslookup g1.lab fd12:3456:789a:1::1");
     assert!(asked.contains("NXDOMAIN"), "it answers by IPv6: {asked}");
+
+    // The way out of IPv6 is followed by itself, and can be another than that of IPv4.
+    sh("ip -6 route del default; ip -6 route add default via 2001:db8:1::1 dev eth1 metric 10");
+    let begin = std::time::Instant::now();
+    while !natted.reaches("2001:db8:1::1") {
+        assert!(begin.elapsed() < PATIENCE, "it leaves by eth1 now");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (snapshot, _) = client.call(&Observe {}, PATIENCE).unwrap();
+    let uplink = snapshot.uplink;
+    assert_eq!(uplink.device.as_deref(), Some("eth0"));
+    assert_eq!(uplink.ipv6.device.as_deref(), Some("eth1"));
+    assert!(uplink.ipv6.forwarding && uplink.ipv6.reason.is_none());
+    assert_eq!(natted.reached(&["2001:db8::1"]), NOTHING);
+    sh(
+        "ip -6 route del default; ip -6 route add default via 2001:db8::1 dev eth0 proto ra expires 600",
+    );
+    let begin = std::time::Instant::now();
+    while !natted.reaches("2001:db8::1") {
+        assert!(begin.elapsed() < PATIENCE, "it leaves by eth0 again");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    // A subnet that is in use is refused, as IPv4's is.
+    for (taken, words) in [
+        (
+            "fd12:3456:789a:1::/64",
+            "overlaps fd12:3456:789a:1::/64 of the network br1",
+        ),
+        (
+            "fd99:1:2:3::/64",
+            "overlaps the address fd99:1:2:3::7/64 of eth1",
+        ),
+        (
+            "fd99:1:3:3::/64",
+            "overlaps the route fd99:1:3::/48 by eth1",
+        ),
+    ] {
+        sh(
+            "ip -6 addr replace fd99:1:2:3::7/64 dev eth1 nodad; ip -6 route replace fd99:1:3::/48 dev eth1",
+        );
+        let mut spec = ipv6(5, "nat");
+        spec["ipv6"] = taken.into();
+        let error = apply(&mut client, spec).unwrap_err();
+        assert_eq!(error.code, Code::SubnetOverlap);
+        assert!(error.message.contains(words), "{}", error.message);
+    }
+    sh("ip -6 addr del fd99:1:2:3::7/64 dev eth1; ip -6 route del fd99:1:3::/48 dev eth1");
 
     assert_eq!(route(), before.1, "the host's own route");
     assert_eq!(client.call(&Shutdown {}, PATIENCE).unwrap().0.failed, []);

@@ -36,7 +36,7 @@ pub enum Event {
     /// The way out changed.
     Uplink {
         /// As it is now.
-        uplink: Uplink,
+        uplink: Box<Uplink>,
     },
     /// netd did something.
     Acts {

@@ -42,6 +42,8 @@ pub enum Code {
     Kernel,
     // The uplink.
     NoDefaultRoute,
+    NoIpv6Route,
+    NoIpv6Forwarding,
     PastaMissing,
     PastaFailed,
     // Starting netd.

@@ -26,7 +26,7 @@ pub use owner::listener_of;
 pub use shape::Shape;
 pub use types::{
     Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, Lease, Link,
-    Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport, Uplink,
+    Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport, Uplink, Uplink6,
 };
 pub use verbs::{
     ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Dial, DialReply,

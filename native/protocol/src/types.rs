@@ -2,7 +2,7 @@
 //! What netd tells about the kernel ("Types" in the protocol page). Everything is read back.
 
 use crate::{
-    Error, GuestName, LabName, Mac, NetworkName, Nic, Port, Shape, Subnet, Subnet6, TapName,
+    Code, Error, GuestName, LabName, Mac, NetworkName, Nic, Port, Shape, Subnet, Subnet6, TapName,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -353,6 +353,45 @@ pub struct Uplink {
     pub pid: Option<u32>,
     /// Why there is no uplink.
     pub reason: Option<Error>,
+    /// The way out of IPv6, by itself.
+    pub ipv6: Uplink6,
+}
+
+/// The way out of IPv6, which may be by another interface, or be none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uplink6 {
+    /// The interface in the bridge's namespace: eth0, up0.
+    pub device: Option<String>,
+    /// The host's interface by which it leaves.
+    pub host_device: Option<String>,
+    /// The default route's gateway; null on a point-to-point link.
+    pub gateway: Option<IpAddr>,
+    /// Whether the kernel forwards IPv6 on `device`, read back.
+    pub forwarding: bool,
+    /// Why there is none.
+    pub reason: Option<Error>,
+}
+
+impl Uplink6 {
+    /// No way out, and why: `NO_IPV6_ROUTE`, `NO_IPV6_FORWARDING`, or the reason of IPv4's.
+    pub fn none(reason: Error) -> Self {
+        Uplink6 {
+            device: None,
+            host_device: None,
+            gateway: None,
+            forwarding: false,
+            reason: Some(reason),
+        }
+    }
+
+    /// The host has no way out for itself.
+    pub fn no_route() -> Self {
+        let why = "this machine has no IPv6 default route, so IPv6 of guests stays within the lab";
+        Uplink6::none(Error::new(Code::NoIpv6Route, why).hint(
+            "Networks without IPv6 are common. Guests have their way out as soon as the machine has.",
+        ))
+    }
 }
 
 impl Uplink {
@@ -366,7 +405,8 @@ impl Uplink {
             gateway: None,
             forwarding: false,
             pid: None,
-            reason: Some(reason),
+            reason: Some(reason.clone()),
+            ipv6: Uplink6::none(reason),
         }
     }
 }

@@ -15,7 +15,11 @@ const providers = {
   none: 'none',
 } as const;
 
-function UplinkFacts({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
+const hasIpv6 = (networks: readonly Row<'networks'>[]): boolean =>
+  networks.some(({ wanted }) => (wanted?.ipv6 ?? null) !== null);
+
+/** `ipv6`: the lab has a network with it, so how that leaves is of interest. */
+function UplinkFacts({ lab, ipv6 }: { readonly lab: Row<'labs'>; readonly ipv6: boolean }): ReactElement {
   const { uplink } = lab;
   if (!uplink)
     return <p>{lab.state === 'down' ? 'There is none while the lab is down.' : 'Not there yet.'}</p>;
@@ -27,8 +31,17 @@ function UplinkFacts({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         <Fact name="Leaves by" value={uplink.hostDevice} />
         <Addresses of={uplink.addresses} />
         <Fact name="Gateway" value={uplink.gateway} />
+        {ipv6 ? (
+          <>
+            <Fact name="IPv6 leaves by" value={uplink.ipv6?.device ? uplink.ipv6.hostDevice : null} />
+            <Fact name="IPv6 gateway" value={uplink.ipv6?.device ? uplink.ipv6.gateway : null} />
+          </>
+        ) : null}
       </Facts>
       {uplink.reason ? <ErrorNote error={uplink.reason} tone="warn" /> : null}
+      {ipv6 && !uplink.reason && uplink.ipv6?.reason ? (
+        <ErrorNote error={uplink.ipv6.reason} tone="warn" />
+      ) : null}
     </>
   );
 }
@@ -50,7 +63,7 @@ export function LabInspector({ lab }: { readonly lab: Row<'labs'> }): ReactEleme
         </Facts>
       </Section>
       <Section title="Uplink">
-        <UplinkFacts lab={lab} />
+        <UplinkFacts lab={lab} ipv6={hasIpv6(networks)} />
       </Section>
       <Recipe steps={steps} lab={lab.id} />
     </>
@@ -60,6 +73,7 @@ export function LabInspector({ lab }: { readonly lab: Row<'labs'> }): ReactEleme
 /** The lab's way out. */
 export function UplinkInspector({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const links = useLinks(lab.id);
+  const networks = useNetworks(lab.id);
   const device = links.find((link) => link.name === lab.uplink?.device);
   return (
     <>
@@ -73,7 +87,7 @@ export function UplinkInspector({ lab }: { readonly lab: Row<'labs'> }): ReactEl
       />
       {device ? <Traffic links={[device.id]} /> : null}
       <Section title="Uplink">
-        <UplinkFacts lab={lab} />
+        <UplinkFacts lab={lab} ipv6={hasIpv6(networks)} />
       </Section>
     </>
   );

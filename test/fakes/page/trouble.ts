@@ -44,6 +44,7 @@ export const troubles: Readonly<Record<string, (core: FakeCore) => void>> = {
         hostDevice: null,
         addresses: [],
         gateway: null,
+        ipv6: null,
         reason: {
           code: 'PASTA_MISSING',
           message:

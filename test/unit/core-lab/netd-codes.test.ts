@@ -19,8 +19,8 @@ const translated = new Set([
 it('every code of netd is one of the contract, or is translated when netd starts', () => {
   const source = readFileSync(join(checkout, 'native/protocol/src/error.rs'), 'utf8');
   const body = /pub enum Code \{([^}]+)\}/.exec(source)?.[1] ?? '';
-  const codes = [...body.matchAll(/^\s*([A-Z][A-Za-z]+),$/gm)].map(([, name = '']) =>
-    name.replace(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase(),
+  const codes = [...body.matchAll(/^\s*([A-Z][A-Za-z0-9]+),$/gm)].map(([, name = '']) =>
+    name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, '_').toUpperCase(),
   );
   expect(codes).toContain('NIC_IN_USE');
   const known: ReadonlySet<string> = new Set(errorCodes);

@@ -13,7 +13,15 @@ const hostile = `a b'c"d$(id)\`id\`;\\\n*`;
 function input(text: string, more: Partial<RecipeInput> = {}): RecipeInput {
   const { definition, problems } = readLabFile(new TextEncoder().encode(text));
   if (!definition) throw new Error(JSON.stringify(problems));
-  return { lab: resolveLab(definition), scope: 'host', uid: 1000, uplink: 'eth0', argv: new Map(), ...more };
+  return {
+    lab: resolveLab(definition),
+    scope: 'host',
+    uid: 1000,
+    uplink: 'eth0',
+    uplink6: null,
+    argv: new Map(),
+    ...more,
+  };
 }
 
 const two = `name: seed

@@ -24,7 +24,7 @@ impl Engine {
         let before = self.change_bridge(&lab, &spec, before)?;
         self.check_name(&lab, &spec, before.as_ref())?;
         let settled = before.as_ref().filter(|b| !b.removing);
-        if settled.is_none_or(|b| b.spec.subnet != spec.subnet) {
+        if settled.is_none_or(|b| !subnets_of(&b.spec).eq(subnets_of(&spec))) {
             self.check_subnet(&spec)?;
         }
         if settled.is_none_or(|b| b.spec != spec) {

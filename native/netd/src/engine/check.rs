@@ -2,10 +2,10 @@
 //! What must hold before a network is made: this scope has its mode, its name and its subnet are
 //! free.
 
-use super::{Engine, label};
+use super::{Engine, label, subnets_of};
 use crate::journal::Recorded;
 use crate::rtnl::{AddressFamily, Counters, LinkInfo};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use tapyard_protocol::{Code, Error, LabName, Mode, NetworkSpec, Result, Scope};
 
 impl Engine {
@@ -71,10 +71,13 @@ impl Engine {
     /// `SUBNET_OVERLAP` with another network of ours, the uplink's host, or any address or
     /// route of the namespace but those of the network's own bridge.
     pub(super) fn check_subnet(&mut self, spec: &NetworkSpec) -> Result<()> {
-        let Some(own_subnet) = spec.subnet else {
-            return Ok(());
-        };
-        let subnet = own_subnet.net();
+        for subnet in subnets_of(spec) {
+            self.check_one_subnet(spec, subnet)?;
+        }
+        Ok(())
+    }
+
+    fn check_one_subnet(&mut self, spec: &NetworkSpec, subnet: IpNet) -> Result<()> {
         let overlap = |what: String, subject: String| {
             Err(Error::new(
                 Code::SubnetOverlap,
@@ -88,22 +91,16 @@ impl Engine {
         };
         let networks = self.journal.state().networks.values();
         for other in networks.filter(|other| other.spec.name != spec.name) {
-            let Some(theirs) = other.spec.subnet else {
-                continue;
-            };
-            if overlaps(subnet, theirs.net()) {
+            if let Some(theirs) = subnets_of(&other.spec).find(|net| overlaps(subnet, *net)) {
                 let name = &other.spec.name;
                 return overlap(format!("{theirs} of the network {name}"), name.to_string());
             }
         }
         let uplink = self.uplink.state();
-        for address in uplink.addresses {
-            if let IpNet::V4(net) = address
-                && overlaps(subnet, net)
-            {
-                let device = uplink.host_device.unwrap_or_default();
-                return overlap(format!("{net} of the uplink {device}"), net.to_string());
-            }
+        let mut addresses = uplink.addresses.into_iter();
+        if let Some(net) = addresses.find(|net| overlaps(subnet, *net)) {
+            let device = uplink.host_device.unwrap_or_default();
+            return overlap(format!("{net} of the uplink {device}"), net.to_string());
         }
         let links = self.rtnl.links(Counters::Skip)?;
         let own = links
@@ -114,16 +111,18 @@ impl Engine {
             let link = links.iter().find(|link| link.ifindex == ifindex);
             link.map_or("an interface", |link| link.name.as_str())
         };
-        for address in self.rtnl.addresses(AddressFamily::V4)? {
-            if let IpNet::V4(net) = address.net
-                && Some(address.ifindex) != own
-                && overlaps(subnet, net)
-            {
+        let family = match subnet {
+            IpNet::V4(_) => AddressFamily::V4,
+            IpNet::V6(_) => AddressFamily::V6,
+        };
+        for address in self.rtnl.addresses(family)? {
+            let net = address.net;
+            if Some(address.ifindex) != own && overlaps(subnet, net) {
                 let of = name_of(address.ifindex);
                 return overlap(format!("the address {net} of {of}"), net.to_string());
             }
         }
-        for route in self.rtnl.routes()? {
+        for route in self.rtnl.routes(family)? {
             let other = route.destination;
             if route.is_local() || other.prefix_len() == 0 || (own.is_some() && route.device == own)
             {
@@ -138,7 +137,8 @@ impl Engine {
     }
 }
 
-fn overlaps(a: Ipv4Net, b: Ipv4Net) -> bool {
+/// Never, where one is of IPv4 and the other of IPv6.
+fn overlaps(a: IpNet, b: IpNet) -> bool {
     let (a, b) = (a.trunc(), b.trunc());
     a.contains(&b) || b.contains(&a)
 }

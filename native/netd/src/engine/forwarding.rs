@@ -12,7 +12,7 @@ use crate::nft::{self, FilterState, NetworkRules};
 use crate::sysctl;
 use std::io;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Subnet6};
+use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Scope, Subnet6, Uplink6};
 
 /// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
 /// observers are told how it is.
@@ -90,14 +90,52 @@ impl Engine {
         self.plan_uplink6()
     }
 
-    /// The same for IPv6, where the kernel can forward it for single interfaces: without that
-    /// (before 6.17) the machine would become a router, so IPv6 stays within the lab.
-    fn plan_uplink6(&mut self) -> Result<()> {
+    /// Whether a network sends IPv6 out.
+    fn sends_ipv6(&self) -> bool {
         let mut networks = self.journal.state().networks.values();
-        let wanted = networks
-            .any(|n| n.spec.ipv6.is_some() && n.spec.mode.forwards())
-            .then(|| self.uplink.state().device)
-            .flatten();
+        networks.any(|n| !n.removing && n.spec.ipv6.is_some() && n.spec.mode.forwards())
+    }
+
+    /// The way out of IPv6, where the kernel can forward it for single interfaces: without that
+    /// (before 6.17) the machine would become a router, so IPv6 stays within the lab. A lab's own
+    /// namespace may well become one.
+    pub(super) fn uplink6(&self) -> Uplink6 {
+        let ipv6 = self.uplink.state().ipv6;
+        let Some(device) = ipv6.device.clone() else {
+            return ipv6;
+        };
+        let forwarding = sysctl::forwarding6(&device);
+        let missing = matches!(&forwarding, Err(e) if e.kind() == std::io::ErrorKind::NotFound);
+        if missing && !sysctl::is_router6() && self.config.identity.scope == Scope::Host {
+            let why = format!(
+                "this kernel cannot forward IPv6 for {device} alone (Linux 6.17 can), and would make all of \
+                 the machine a router, so IPv6 of guests stays within the lab"
+            );
+            let reason = Error::new(Code::NoIpv6Forwarding, why)
+                .hint(
+                    "Use a newer kernel, or bring the lab up in the private scope, where the kernel does not \
+                     matter.",
+                )
+                .subject(device);
+            return Uplink6 {
+                device: None,
+                reason: Some(reason),
+                ..ipv6
+            };
+        }
+        Uplink6 {
+            forwarding: sysctl::is_router6() || forwarding.unwrap_or(false),
+            ..ipv6
+        }
+    }
+
+    fn plan_uplink6(&mut self) -> Result<()> {
+        let sends = self.sends_ipv6();
+        self.uplink.want_ipv6(sends);
+        if self.config.identity.scope == Scope::Private {
+            return Ok(()); // see hold_forwarding6
+        }
+        let wanted = sends.then(|| self.uplink6().device).flatten();
         let router = sysctl::is_router6();
         for device in self.journal.state().opened6.clone() {
             if router || Some(&device) != wanted.as_ref() {
@@ -161,24 +199,31 @@ impl Engine {
             return Ok(false);
         }
         let uplinks: Vec<String> = self.uplink.state().device.into_iter().collect();
+        let uplinks6: Vec<String> = self.uplink6().device.into_iter().collect();
         let found = self.filter.read()?;
         let wrong: Vec<_> = networks
             .into_iter()
             .filter(|rules| !found.holds(rules) || found.nat(rules.bridge) == rules.is_off())
             .collect();
         let uplinks_right = found.uplinks() == uplinks;
+        let uplinks6_right = found.uplinks6() == uplinks6;
         let opened_right = found.opened() == state.opened;
         let opened6_right = found.opened6() == state.opened6;
         let exposed = self
             .reserved
             .hold(&wanted_exposed(state, &self.uplink.state()));
         let exposed_right = found.exposed() == exposed;
-        if wrong.is_empty() && uplinks_right && opened_right && opened6_right && exposed_right {
+        let uplinks_right = uplinks_right && uplinks6_right;
+        let opened_right = opened_right && opened6_right;
+        if wrong.is_empty() && uplinks_right && opened_right && exposed_right {
             return Ok(false);
         }
         self.filter.ensure()?;
         if !uplinks_right {
             self.filter.set_uplinks(&uplinks)?;
+        }
+        if !uplinks6_right {
+            self.filter.set_uplinks6(&uplinks6)?;
         }
         if !opened_right {
             self.filter.set_opened(&state.opened)?;
@@ -227,6 +272,22 @@ impl Engine {
     }
 
     fn hold_forwarding6(&self) -> Result<bool> {
+        // The lab's own namespace, in which nobody else can be made a router, and of any kernel.
+        if self.config.identity.scope == Scope::Private {
+            let wanted = self.sends_ipv6();
+            if sysctl::is_router6() == wanted {
+                return Ok(false);
+            }
+            return match router6(wanted) {
+                // A kernel without IPv6.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+                Err(e) => Err(Error::kernel(
+                    "switch IPv6 forwarding of the lab's namespace",
+                    &e,
+                )),
+                Ok(()) => Ok(true),
+            };
+        }
         let state = self.journal.state();
         let networks = state.networks.values().filter(|n| !n.removing);
         let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
@@ -291,6 +352,17 @@ fn switch6(device: &str, on: bool) -> io::Result<()> {
             "echo {value} > /proc/sys/net/ipv6/conf/{device}/force_forwarding"
         ))
         .told(sysctl::set_forwarding6(device, on))
+}
+
+fn router6(on: bool) -> io::Result<()> {
+    let (state, value) = if on { ("on", 1) } else { ("off", 0) };
+    deed(format!(
+        "switched IPv6 forwarding of the lab's namespace {state}"
+    ))
+    .command(format!(
+        "echo {value} > /proc/sys/net/ipv6/conf/all/forwarding"
+    ))
+    .told(sysctl::set_router6(on))
 }
 
 /// What the filter is to let pass of a network; none where it is bridged: what goes over

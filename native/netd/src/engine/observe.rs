@@ -147,6 +147,7 @@ impl Engine {
         let mut uplink = self.uplink.state();
         let device = uplink.device.as_deref();
         uplink.forwarding = device.is_some_and(|d| sysctl::forwarding(d).unwrap_or(false));
+        uplink.ipv6 = self.uplink6();
         uplink
     }
 }
@@ -167,7 +168,7 @@ pub fn changes(old: &Snapshot, new: &Snapshot) -> Vec<Event> {
     }
     if old.uplink != new.uplink {
         events.push(Event::Uplink {
-            uplink: new.uplink.clone(),
+            uplink: Box::new(new.uplink.clone()),
         });
     }
     events

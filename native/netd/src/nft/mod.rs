@@ -22,7 +22,7 @@ use expr::Expr;
 use message::{Element, Table};
 use ruleset::{
     BRIDGES, Chain, EXPOSED, IN, NAT_OFF, NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, SETS,
-    SWITCHED, SetKind, UPLINKS,
+    SWITCHED, SetKind, UPLINKS, UPLINKS6,
 };
 use socket::{Message, Socket};
 
@@ -108,6 +108,11 @@ impl FilterState {
     /// Interfaces that lead out, sorted.
     pub fn uplinks(&self) -> Vec<&str> {
         names(self.elements(UPLINKS)).collect()
+    }
+
+    /// Interfaces that lead out for IPv6, sorted.
+    pub fn uplinks6(&self) -> Vec<&str> {
+        names(self.elements(UPLINKS6)).collect()
     }
 
     /// Interfaces whose forwarding netd switched on, sorted.
@@ -279,6 +284,15 @@ impl Filter {
             names => format!("told the filter that {} leads out", names.join(", ")),
         };
         self.set_interfaces(UPLINKS, names, &what)
+    }
+
+    /// Makes the set `uplinks6` hold exactly these interfaces.
+    pub fn set_uplinks6(&mut self, names: &[String]) -> Result<()> {
+        let what = match names {
+            [] => "told the filter that nothing leads IPv6 out".to_owned(),
+            names => format!("told the filter that {} leads IPv6 out", names.join(", ")),
+        };
+        self.set_interfaces(UPLINKS6, names, &what)
     }
 
     /// Makes the set `opened6` hold exactly these interfaces.

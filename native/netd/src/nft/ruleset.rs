@@ -16,6 +16,8 @@ pub(crate) const BRIDGES: &str = "bridges";
 pub(crate) const SWITCHED: &str = "switched";
 /// Interfaces that lead out.
 pub(crate) const UPLINKS: &str = "uplinks";
+/// Interfaces that lead out for IPv6.
+pub(crate) const UPLINKS6: &str = "uplinks6";
 /// Bridges whose way out is shut.
 pub(crate) const NAT_OFF: &str = "nat_off";
 /// Interfaces whose IPv4 forwarding netd switched on.
@@ -51,10 +53,11 @@ pub(crate) enum SetKind {
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 11] = [
+pub(crate) const SETS: [(&str, SetKind); 12] = [
     (BRIDGES, SetKind::Interfaces),
     (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
+    (UPLINKS6, SetKind::Interfaces),
     (NAT_OFF, SetKind::Interfaces),
     (OPENED, SetKind::Interfaces),
     (OPENED6, SetKind::Interfaces),
@@ -144,8 +147,8 @@ pub(crate) fn base_chains() -> [Chain; 6] {
         accept_port(libc::IPPROTO_TCP, 53),
         drop_rest(),
     ];
-    let masquerade = |source: Vec<Expr>, set: &str| {
-        let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
+    let masquerade = |uplinks: &str, source: Vec<Expr>, set: &str| {
+        let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(uplinks.into())];
         rule.extend(source);
         rule.extend([Expr::InSet(set.into()), Expr::Counter, Expr::Masquerade]);
         rule
@@ -189,8 +192,8 @@ pub(crate) fn base_chains() -> [Chain; 6] {
             name: "nat_postrouting".into(),
             hook: nat(libc::NF_INET_POST_ROUTING, 100),
             rules: vec![
-                masquerade(source_address(4), NAT_SOURCES),
-                masquerade(source_address6(), NAT_SOURCES6),
+                masquerade(UPLINKS, source_address(4), NAT_SOURCES),
+                masquerade(UPLINKS6, source_address6(), NAT_SOURCES6),
             ],
         },
     ]
@@ -202,7 +205,7 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
         Mode::Nat => (
             vec![
                 drop_invalid(),
-                to_uplink(source_in(network.subnet)),
+                to_uplink(UPLINKS, source_in(network.subnet)),
                 established(),
                 drop_rest(),
             ],
@@ -210,12 +213,12 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
         ),
         Mode::Routed => (
             vec![
-                to_uplink(source_in(network.subnet)),
+                to_uplink(UPLINKS, source_in(network.subnet)),
                 established(),
                 drop_rest(),
             ],
             vec![
-                from_uplink(destination_in(network.subnet)),
+                from_uplink(UPLINKS, destination_in(network.subnet)),
                 established(),
                 drop_rest(),
             ],
@@ -225,9 +228,12 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
     };
     // Behind IPv4's, ahead of "established" and the drop.
     if let Some(subnet) = network.subnet6.filter(|_| network.mode.forwards()) {
-        out.insert(out.len() - 2, to_uplink(source6_in(subnet)));
+        out.insert(out.len() - 2, to_uplink(UPLINKS6, source6_in(subnet)));
         if network.mode == Mode::Routed {
-            into.insert(into.len() - 2, from_uplink(destination6_in(subnet)));
+            into.insert(
+                into.len() - 2,
+                from_uplink(UPLINKS6, destination6_in(subnet)),
+            );
         }
     }
     let chain = |name, rules| Chain {
@@ -275,16 +281,16 @@ fn exposed() -> Vec<Expr> {
 }
 
 /// `oifname @uplinks ip saddr SUBNET accept`
-fn to_uplink(source: Vec<Expr>) -> Vec<Expr> {
-    let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(UPLINKS.into())];
+fn to_uplink(uplinks: &str, source: Vec<Expr>) -> Vec<Expr> {
+    let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(uplinks.into())];
     rule.extend(source);
     rule.push(Expr::Verdict(Verdict::Accept));
     rule
 }
 
 /// `iifname @uplinks ip daddr SUBNET accept`
-fn from_uplink(destination: Vec<Expr>) -> Vec<Expr> {
-    let mut rule = vec![Expr::Meta(META_IIFNAME), Expr::InSet(UPLINKS.into())];
+fn from_uplink(uplinks: &str, destination: Vec<Expr>) -> Vec<Expr> {
+    let mut rule = vec![Expr::Meta(META_IIFNAME), Expr::InSet(uplinks.into())];
     rule.extend(destination);
     rule.push(Expr::Verdict(Verdict::Accept));
     rule

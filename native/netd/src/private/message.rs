@@ -23,6 +23,8 @@ pub(super) enum ToInner {
 pub(super) enum ToOuter {
     /// netd serves; from now on its end leaves the lab as it is.
     Ready,
+    /// Whether a network of the lab's sends IPv6 out.
+    Ipv6(bool),
     /// `shutdown`: end pasta and the anchor, and forget them.
     End,
 }
@@ -36,6 +38,12 @@ pub(super) struct Outside {
     pub(super) addresses: Vec<IpNet>,
     /// The route's gateway.
     pub(super) gateway: Option<IpAddr>,
+    /// The interface of the host's IPv6 default route.
+    pub(super) device6: Option<String>,
+    /// That route's gateway.
+    pub(super) gateway6: Option<IpAddr>,
+    /// pasta was started to carry IPv6.
+    pub(super) ipv6: bool,
     /// Where dnsmasq asks, as reachable from the lab.
     pub(super) servers: Vec<IpAddr>,
     /// pasta, where it runs.

@@ -39,6 +39,8 @@ pub(super) struct Outer {
     ended: bool,
     /// The inner half serves.
     ready: bool,
+    /// Whether a network of the lab's sends IPv6 out, once the inner half has said so.
+    ipv6: Option<bool>,
 }
 
 impl Outer {
@@ -60,6 +62,7 @@ impl Outer {
             told: None,
             ended: false,
             ready: false,
+            ipv6: None,
             record,
         };
         if let Some(process) = outer
@@ -75,12 +78,21 @@ impl Outer {
 
     /// The host's side of the uplink, and the pasta that it asks for.
     fn look_outside(&mut self) -> Result<(Outside, Option<Wanted>)> {
-        let (servers, forward_dns) = plan_dns(&system_nameservers());
+        let route6 = self.rtnl.route_out6()?;
+        let asked = self.ipv6.unwrap_or_else(|| self.service.carries_ipv6());
+        let ipv6 = asked && route6.is_some();
+        let (servers, forward_dns) = plan_dns(&system_nameservers(), ipv6);
         let mut outside = Outside {
             servers,
             ..Outside::default()
         };
-        let routes = self.rtnl.routes()?;
+        if let Some((gateway, ifindex)) =
+            route6.and_then(|route| Some((route.gateway, route.device?)))
+        {
+            outside.device6 = self.rtnl.link(ifindex)?.map(|link| link.name);
+            outside.gateway6 = gateway;
+        }
+        let routes = self.rtnl.routes(AddressFamily::V4)?;
         let route = default_route(&routes).and_then(|route| Some((route.gateway, route.device?)));
         let Some((gateway, ifindex)) = route else {
             outside.reason = Some(
@@ -106,6 +118,7 @@ impl Outer {
             keeper,
             device,
             forward_dns,
+            ipv6,
         });
         Ok((outside, wanted))
     }
@@ -133,6 +146,7 @@ impl Outer {
             outside.reason = self.service.trouble().cloned();
         }
         outside.pasta = self.service.pid();
+        outside.ipv6 = self.service.carries_ipv6();
         if self.told.as_ref() != Some(&outside) {
             match inner.send(&ToInner::Outside(outside.clone())) {
                 Ok(()) => self.told = Some(outside),
@@ -170,9 +184,11 @@ impl Outer {
             // ends from having ended.
             reap_ended();
             let [host, message, anchor, pasta] = self.wait(inner)?;
+            let before = self.ipv6;
             if message {
                 match inner.try_receive() {
                     Ok(Some(ToOuter::Ready)) => self.ready = true,
+                    Ok(Some(ToOuter::Ipv6(asked))) => self.ipv6 = Some(asked),
                     Ok(Some(ToOuter::End)) => {
                         let removed = self.end();
                         self.ended = true;
@@ -201,7 +217,7 @@ impl Outer {
                 .service
                 .deadline()
                 .is_some_and(|at| at <= Instant::now());
-            if host || pasta || due {
+            if host || pasta || due || self.ipv6 != before {
                 self.follow(inner);
             }
         }

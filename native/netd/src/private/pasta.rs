@@ -5,12 +5,12 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use rustix::fs::MemfdFlags;
 
 use super::channel::Channel;
@@ -28,6 +28,11 @@ pub(super) const DEVICE: &str = "up0";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 2);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 1);
 const PREFIX: u8 = 30;
+/// The same of IPv6: pasta wants no link-local ones, so unique local ones (RFC 4193) of a prefix of
+/// our own. It makes a /64 of them.
+const ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd74, 0x6170, 0x7961, 0x7264, 0, 0, 0, 2);
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd74, 0x6170, 0x7961, 0x7264, 0, 0, 0, 1);
+const PREFIX6: u8 = 64;
 /// The largest that it takes: fewer, larger reads on both sides.
 const MTU: u32 = 65_520;
 
@@ -43,6 +48,10 @@ pub(super) struct Wanted {
     pub(super) device: String,
     /// Queries to [`GATEWAY`] go to the host's own resolver.
     pub(super) forward_dns: bool,
+    /// IPv6 as well. Without a route of the host's it would be a way into nowhere, on which guests
+    /// wait for answers instead of taking IPv4; and who does not ask for it keeps a pasta that no
+    /// change of the host's IPv6 restarts.
+    pub(super) ipv6: bool,
 }
 
 /// pasta's arguments, without the program. By default pasta opens the host's loopback services
@@ -51,7 +60,6 @@ fn arguments(wanted: &Wanted) -> Vec<String> {
     let mut args: Vec<String> = [
         "--foreground",
         "--quiet",
-        "--ipv4-only",
         "--config-net",
         // No ports, neither from the host into the lab (-t, -u) nor from the lab to the host's
         // loopback (-T, -U); nor does the gateway's address mean the host.
@@ -64,8 +72,10 @@ fn arguments(wanted: &Wanted) -> Vec<String> {
         "-U",
         "none",
         "--no-map-gw",
-        // The address is given below, and labs have a DHCP server of their own.
+        // The addresses are given below, and labs have a DHCP server and a router of their own.
         "--no-dhcp",
+        "--no-dhcpv6",
+        "--no-ra",
     ]
     .map(str::to_owned)
     .into();
@@ -76,8 +86,15 @@ fn arguments(wanted: &Wanted) -> Vec<String> {
     option("-n", PREFIX.to_string());
     option("-g", GATEWAY.to_string());
     option("-m", MTU.to_string());
+    if wanted.ipv6 {
+        option("-a", ADDRESS6.to_string());
+        option("-g", GATEWAY6.to_string());
+    }
     if wanted.forward_dns {
         option("--dns-forward", GATEWAY.to_string());
+    }
+    if !wanted.ipv6 {
+        args.push("--ipv4-only".to_owned());
     }
     args.push(wanted.keeper.to_string());
     args
@@ -93,9 +110,14 @@ pub(super) fn address() -> Option<Ipv4Net> {
     Ipv4Net::new(ADDRESS, PREFIX).ok()
 }
 
+/// The same of IPv6.
+pub(super) fn address6() -> Option<Ipv6Net> {
+    Ipv6Net::new(ADDRESS6, PREFIX6).ok()
+}
+
 /// The servers that dnsmasq asks, and whether pasta must bring queries to the host's own: a
-/// loopback address means the host there and the lab here. The uplink is IPv4 only.
-pub(super) fn plan_dns(host: &[IpAddr]) -> (Vec<IpAddr>, bool) {
+/// loopback address means the host there and the lab here. Those of IPv6 only where pasta carries it.
+pub(super) fn plan_dns(host: &[IpAddr], ipv6: bool) -> (Vec<IpAddr>, bool) {
     let forward = host.iter().any(IpAddr::is_loopback);
     let mut servers = Vec::new();
     for server in host {
@@ -104,7 +126,7 @@ pub(super) fn plan_dns(host: &[IpAddr]) -> (Vec<IpAddr>, bool) {
         } else {
             *server
         };
-        if server.is_ipv4() && !servers.contains(&server) {
+        if (server.is_ipv4() || ipv6) && !servers.contains(&server) {
             servers.push(server);
         }
     }
@@ -231,18 +253,22 @@ mod tests {
                 .collect::<Vec<IpAddr>>()
         };
         assert_eq!(
-            plan_dns(&ips(&["127.0.0.53"])),
+            plan_dns(&ips(&["127.0.0.53"]), false),
             (ips(&["169.254.2.1"]), true)
         );
         assert_eq!(
-            plan_dns(&ips(&["::1", "10.0.0.1", "127.0.0.1"])),
+            plan_dns(&ips(&["::1", "10.0.0.1", "127.0.0.1"]), false),
             (ips(&["169.254.2.1", "10.0.0.1"]), true)
         );
         assert_eq!(
-            plan_dns(&ips(&["fd00::1", "9.9.9.9"])),
+            plan_dns(&ips(&["fd00::1", "9.9.9.9"]), false),
             (ips(&["9.9.9.9"]), false)
         );
-        assert_eq!(plan_dns(&[]), (Vec::new(), false));
+        assert_eq!(
+            plan_dns(&ips(&["fd00::1", "::1"]), true),
+            (ips(&["fd00::1", "169.254.2.1"]), true)
+        );
+        assert_eq!(plan_dns(&[], false), (Vec::new(), false));
     }
 
     #[test]

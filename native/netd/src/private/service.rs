@@ -69,11 +69,19 @@ fn decide(running: Option<&Wanted>, wanted: Option<&Wanted>, due: bool) -> Step 
 
 impl Service {
     /// Takes over one that a netd before this one started, if it does what is wanted; ends it
-    /// otherwise.
+    /// otherwise. Whether the lab has IPv6 is not known yet, so either will do.
     pub(super) fn adopt(&mut self, process: Process, wanted: Option<&Wanted>) {
-        match wanted {
-            Some(wanted) if pasta::is_as_wanted(&process, wanted) => {
-                let wanted = wanted.clone();
+        let either = wanted.and_then(|wanted| {
+            let flavours = [true, false].map(|ipv6| Wanted {
+                ipv6,
+                ..wanted.clone()
+            });
+            flavours
+                .into_iter()
+                .find(|wanted| pasta::is_as_wanted(&process, wanted))
+        });
+        match either {
+            Some(wanted) => {
                 deed(format!("took over pasta, process {}", process.pid())).done();
                 self.running = Some(Running {
                     process,
@@ -82,8 +90,15 @@ impl Service {
                     words: None,
                 });
             }
-            _ => end(&process),
+            None => end(&process),
         }
+    }
+
+    /// Whether the one that runs was started to carry IPv6.
+    pub(super) fn carries_ipv6(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.wanted.ipv6)
     }
 
     /// Its number as the owner sees it.
@@ -246,6 +261,7 @@ mod tests {
             keeper: 7,
             device: device.into(),
             forward_dns: false,
+            ipv6: false,
         };
         let (eth0, wlan0) = (on("eth0"), on("wlan0"));
         assert_eq!(decide(None, None, true), Step::Nothing);
@@ -254,5 +270,10 @@ mod tests {
         assert_eq!(decide(Some(&eth0), Some(&eth0), true), Step::Nothing);
         assert_eq!(decide(Some(&eth0), None, true), Step::Nothing);
         assert_eq!(decide(Some(&eth0), Some(&wlan0), false), Step::Restart);
+        let both = Wanted {
+            ipv6: true,
+            ..on("eth0")
+        };
+        assert_eq!(decide(Some(&eth0), Some(&both), false), Step::Restart);
     }
 }

@@ -2,13 +2,14 @@
 //! The private scope's way out as the inner half sees it: pasta's interface here, the rest by
 //! word of the outer half.
 
+use ipnet::IpNet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
-use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State};
+use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State, Uplink6};
 
 use super::channel::Channel;
 use super::message::{Outside, ToInner, ToOuter};
@@ -33,6 +34,10 @@ pub(super) struct PastaUplink {
     outside: Outside,
     /// `up0` is there with its address and the default route.
     inside: bool,
+    /// The same of IPv6.
+    inside6: bool,
+    /// What the outer half was told of networks with IPv6.
+    wants_ipv6: Option<bool>,
 }
 
 impl PastaUplink {
@@ -66,8 +71,10 @@ impl PastaUplink {
             ready,
             outside,
             inside: false,
+            inside6: false,
+            wants_ipv6: None,
         };
-        uplink.inside = uplink.look_inside();
+        uplink.look_inside();
         Ok(uplink)
     }
 
@@ -76,24 +83,57 @@ impl PastaUplink {
         self.outer.try_clone()
     }
 
-    fn look_inside(&mut self) -> bool {
-        let mut look = || -> crate::rtnl::Result<bool> {
+    fn look_inside(&mut self) {
+        let mut look = || -> crate::rtnl::Result<[bool; 2]> {
             let Some(link) = self.rtnl.link_named(pasta::DEVICE)? else {
-                return Ok(false);
+                return Ok([false; 2]);
             };
-            let addresses = self.rtnl.addresses(AddressFamily::V4)?;
-            let addressed = addresses.iter().any(|address| {
-                address.ifindex == link.ifindex
-                    && pasta::address().map(Into::into) == Some(address.net)
-            });
-            let routes = self.rtnl.routes()?;
-            let leads_out = default_route(&routes).and_then(|route| route.device);
-            Ok(addressed && leads_out == Some(link.ifindex))
+            let addresses = self.rtnl.addresses(AddressFamily::Any)?;
+            let has = |net: Option<IpNet>| {
+                let mut addresses = addresses.iter();
+                addresses.any(|a| a.ifindex == link.ifindex && Some(a.net) == net)
+            };
+            let mut leads_out = |family| -> crate::rtnl::Result<bool> {
+                let routes = self.rtnl.routes(family)?;
+                let device = default_route(&routes).and_then(|route| route.device);
+                Ok(device == Some(link.ifindex))
+            };
+            Ok([
+                has(pasta::address().map(Into::into)) && leads_out(AddressFamily::V4)?,
+                has(pasta::address6().map(Into::into)) && leads_out(AddressFamily::V6)?,
+            ])
         };
-        look().unwrap_or_else(|error| {
+        [self.inside, self.inside6] = look().unwrap_or_else(|error| {
             eprintln!("look at {}: {error}", pasta::DEVICE);
-            false
-        })
+            [false; 2]
+        });
+    }
+
+    fn ipv6(&self) -> Uplink6 {
+        let outside = &self.outside;
+        let Some(host_device) = &outside.device6 else {
+            return Uplink6::no_route();
+        };
+        let template = outside.device.as_deref().unwrap_or_default();
+        // pasta takes IPv6 from the interface that it takes IPv4 from; it sends by any.
+        let reason = (outside.ipv6 && self.inside && !self.inside6).then(|| {
+            let why = format!(
+                "pasta carries IPv6 only where the interface of the IPv4 default route has it, and \
+                 {template} has none, so IPv6 of guests stays within the lab"
+            );
+            Error::new(Code::NoIpv6Route, why)
+                .hint(format!(
+                    "Where IPv6 of {template} is switched off: sysctl -w net.ipv6.conf.{template}.disable_ipv6=0"
+                ))
+                .subject(template)
+        });
+        Uplink6 {
+            device: self.inside6.then(|| pasta::DEVICE.to_owned()),
+            host_device: Some(host_device.clone()),
+            gateway: outside.gateway6,
+            forwarding: false, // the engine reads it
+            reason,
+        }
     }
 
     fn take_messages(&mut self) {
@@ -129,6 +169,18 @@ impl Uplink for PastaUplink {
             forwarding: false, // the engine reads it
             pid: outside.pasta,
             reason: None,
+            ipv6: self.ipv6(),
+        }
+    }
+
+    fn want_ipv6(&mut self, wanted: bool) {
+        if self.wants_ipv6 == Some(wanted) {
+            return;
+        }
+        match self.outer.send(&ToOuter::Ipv6(wanted)) {
+            Ok(()) => self.wants_ipv6 = Some(wanted),
+            // Its end is noticed by the loop.
+            Err(e) => eprintln!("ask for IPv6: {e}"),
         }
     }
 
@@ -141,12 +193,12 @@ impl Uplink for PastaUplink {
     }
 
     fn on_readable(&mut self) -> bool {
-        let before = (self.outside.clone(), self.inside);
+        let before = (self.outside.clone(), self.inside, self.inside6);
         self.take_messages();
         if self.monitor.drain().any() {
-            self.inside = self.look_inside();
+            self.look_inside();
         }
-        before != (self.outside.clone(), self.inside)
+        before != (self.outside.clone(), self.inside, self.inside6)
     }
 
     fn shutdown(&mut self) -> Removed {

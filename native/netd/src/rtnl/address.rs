@@ -26,6 +26,18 @@ pub enum AddressFamily {
     Any,
     /// IPv4 only.
     V4,
+    /// IPv6 only.
+    V6,
+}
+
+impl AddressFamily {
+    pub(super) fn number(self) -> i32 {
+        match self {
+            AddressFamily::Any => libc::AF_UNSPEC,
+            AddressFamily::V4 => libc::AF_INET,
+            AddressFamily::V6 => libc::AF_INET6,
+        }
+    }
 }
 
 /// An address of an interface.
@@ -40,16 +52,12 @@ pub struct Address {
 impl Rtnl {
     /// All addresses of the namespace.
     pub fn addresses(&mut self, family: AddressFamily) -> Result<Vec<Address>> {
-        let family = match family {
-            AddressFamily::Any => libc::AF_UNSPEC,
-            AddressFamily::V4 => libc::AF_INET,
-        };
         let mut addresses = Vec::new();
         let request = Message {
             operation: "list addresses".into(),
             kind: RTM_GETADDR,
             flags: 0,
-            body: header(family as u8, 0, 0),
+            body: header(family.number() as u8, 0, 0),
         };
         self.dump(&request, |kind, body| {
             if kind == RTM_NEWADDR {

@@ -15,7 +15,9 @@ const TC: u32 = 1 << 3;
 const IPV4_IFADDR: u32 = 1 << 4;
 const IPV4_ROUTE: u32 = 1 << 6;
 const IPV6_IFADDR: u32 = 1 << 8;
+const IPV6_ROUTE: u32 = 1 << 10;
 const IPV4_RULE: u32 = 1 << 7;
+const IPV6_RULE: u32 = 1 << 18;
 const IPV4_NETCONF: u32 = 1 << 23;
 
 const RTM_NEWLINK: u16 = 16;
@@ -40,7 +42,7 @@ pub struct Changes {
     pub links: bool,
     /// Addresses of interfaces.
     pub addresses: bool,
-    /// IPv4 routes, and the rules that choose among their tables.
+    /// Routes, and the rules that choose among their tables.
     pub routes: bool,
     /// sysctls of net.ipv4.conf, forwarding among them.
     pub netconf: bool,
@@ -71,8 +73,8 @@ impl Monitor {
                 SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
                 None, // NETLINK_ROUTE is 0
             )?;
-            let groups =
-                LINK | TC | IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV6_IFADDR | IPV4_NETCONF;
+            let ipv4 = IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV4_NETCONF;
+            let groups = LINK | TC | ipv4 | IPV6_IFADDR | IPV6_ROUTE | IPV6_RULE;
             bind(&fd, &SocketAddrNetlink::new(0, groups))?;
             Ok(fd)
         };

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! IPv4 routes: RTM_GETROUTE.
+//! Routes: RTM_GETROUTE.
 
 use super::Result;
-use super::address::parse_ip;
+use super::address::{AddressFamily, parse_ip};
 use super::socket::{Message, Rtnl, u16_at, u32_at};
 use crate::nft::attr::{find, parse};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rustix::io::Errno;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
@@ -28,11 +28,11 @@ const RTNH_F_DEAD: u32 = 1;
 const RTMSG: usize = 12;
 const RTNEXTHOP: usize = 8;
 
-/// An IPv4 route.
+/// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// 0.0.0.0/0 for a default route.
-    pub destination: Ipv4Net,
+    /// 0.0.0.0/0 or ::/0 for a default route.
+    pub destination: IpNet,
     /// RT_TABLE_…
     pub table: u32,
     /// RTN_…: 1 is unicast.
@@ -55,11 +55,11 @@ impl Route {
 }
 
 impl Rtnl {
-    /// All IPv4 routes of all tables.
-    pub fn routes(&mut self) -> Result<Vec<Route>> {
+    /// All routes of all tables.
+    pub fn routes(&mut self, family: AddressFamily) -> Result<Vec<Route>> {
         let mut routes = Vec::new();
         let mut body = vec![0; RTMSG];
-        body[0] = libc::AF_INET as u8;
+        body[0] = family.number() as u8;
         let request = Message {
             operation: "list routes".into(),
             kind: RTM_GETROUTE,
@@ -75,19 +75,33 @@ impl Rtnl {
     }
 }
 
-/// An address of the internet, which no route but one for everything leads to.
+/// Addresses of the internet, which no route but one for everything leads to.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
+const ANYWHERE6: Ipv6Addr = Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111);
 
 impl Rtnl {
     /// How the kernel would send to the internet, by all its rules and tables: VPNs take the traffic
     /// over by a rule, or by two routes for half of the addresses each. None where it would not.
     pub fn route_out(&mut self) -> Result<Option<Route>> {
+        self.route_to(ANYWHERE.into())
+    }
+
+    /// The same for IPv6.
+    pub fn route_out6(&mut self) -> Result<Option<Route>> {
+        self.route_to(ANYWHERE6.into())
+    }
+
+    fn route_to(&mut self, address: IpAddr) -> Result<Option<Route>> {
+        let (family, octets) = match address {
+            IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+            IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+        };
         let mut body = vec![0; RTMSG];
-        body[0] = libc::AF_INET as u8;
-        body[1] = 32;
-        body.extend_from_slice(&8_u16.to_ne_bytes());
+        body[0] = family as u8;
+        body[1] = octets.len() as u8 * 8;
+        body.extend_from_slice(&(octets.len() as u16 + 4).to_ne_bytes());
         body.extend_from_slice(&RTA_DST.to_ne_bytes());
-        body.extend_from_slice(&ANYWHERE.octets());
+        body.extend_from_slice(&octets);
         let request = Message {
             operation: "look up the way out".into(),
             kind: RTM_GETROUTE,
@@ -96,7 +110,7 @@ impl Rtnl {
         };
         let answer = match self.get(&request) {
             Ok(answer) => answer,
-            // No route, or one that says so.
+            // No route, or one that says so; or no IPv6 in this kernel.
             Err(error) if is_no_way(error.errno) => None,
             Err(error) => return Err(error),
         };
@@ -108,7 +122,7 @@ impl Rtnl {
 fn is_no_way(errno: Errno) -> bool {
     matches!(
         errno,
-        Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS | Errno::INVAL
+        Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP
     )
 }
 
@@ -126,13 +140,16 @@ pub fn default_route(routes: &[Route]) -> Option<&Route> {
         .min_by_key(|route| route.metric)
 }
 
-/// An RTM_NEWROUTE message of IPv4; none where it is not one.
+/// An RTM_NEWROUTE message of IPv4 or IPv6; none where it is not one.
 fn parse_route(body: &[u8]) -> Option<Route> {
-    if i32::from(*body.first()?) != libc::AF_INET {
-        return None;
-    }
+    let family = i32::from(*body.first()?);
+    let everything: IpAddr = match family {
+        libc::AF_INET => Ipv4Addr::UNSPECIFIED.into(),
+        libc::AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
     let mut route = Route {
-        destination: Ipv4Net::new(Ipv4Addr::UNSPECIFIED, *body.get(1)?).ok()?,
+        destination: IpNet::new(everything, *body.get(1)?).ok()?,
         table: u32::from(*body.get(4)?),
         kind: *body.get(7)?,
         metric: 0,
@@ -143,12 +160,11 @@ fn parse_route(body: &[u8]) -> Option<Route> {
     for (kind, value) in parse(body.get(RTMSG..)?) {
         match kind {
             RTA_DST => {
-                let octets = <[u8; 4]>::try_from(value).ok()?;
                 let prefix = route.destination.prefix_len();
-                route.destination = Ipv4Net::new(octets.into(), prefix).ok()?;
+                route.destination = IpNet::new(parse_ip(family, value)?, prefix).ok()?;
             }
             RTA_OIF => route.device = u32_at(value, 0),
-            RTA_GATEWAY => route.gateway = parse_ip(libc::AF_INET, value),
+            RTA_GATEWAY => route.gateway = parse_ip(family, value),
             RTA_VIA => route.gateway = parse_via(value),
             RTA_PRIORITY => route.metric = u32_at(value, 0)?,
             RTA_TABLE => route.table = u32_at(value, 0)?,
@@ -158,7 +174,7 @@ fn parse_route(body: &[u8]) -> Option<Route> {
                 route.device = u32_at(value, 4);
                 let attrs = value.get(RTNEXTHOP..length)?;
                 route.gateway = find(attrs, RTA_GATEWAY)
-                    .and_then(|gateway| parse_ip(libc::AF_INET, gateway))
+                    .and_then(|gateway| parse_ip(family, gateway))
                     .or_else(|| find(attrs, RTA_VIA).and_then(parse_via));
             }
             _ => {}
@@ -199,6 +215,21 @@ mod tests {
         assert_eq!((route.device, route.metric), (Some(2), 100));
         assert_eq!(route.gateway, Some("203.0.113.1".parse().unwrap()));
         assert_eq!(default_route(&[]), None);
+    }
+
+    #[test]
+    fn ipv6() {
+        let mut body = body(1024, 2, 0);
+        body[0] = libc::AF_INET6 as u8;
+        assert_eq!(parse_route(&body).unwrap().gateway, None, "of IPv4");
+        body[1] = 64;
+        let mut attrs = Attrs::new();
+        attrs.raw(RTA_DST, &[0xfd; 16]);
+        let route = parse_route(&[body, attrs.into_bytes()].concat()).unwrap();
+        let destination: IpNet = "fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd/64"
+            .parse()
+            .unwrap();
+        assert_eq!(route.destination, destination);
     }
 
     #[test]

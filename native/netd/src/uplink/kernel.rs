@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The host scope's way out: the device by which the kernel would send to the internet.
+//! The host scope's way out: the device by which the kernel would send to the internet, of each family
+//! by itself.
 
 use super::{Uplink, system_nameservers};
 use crate::rtnl::{AddressFamily, Monitor, Rtnl};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State};
+use tapyard_protocol::{Code, Error, Provider, Removed, Result, Uplink as State, Uplink6};
 
-/// Follows the kernel's IPv4 routes and rules: from cable to Wi-Fi, and into a VPN.
+/// Follows the kernel's routes and rules: from cable to Wi-Fi, and into a VPN.
 #[derive(Debug)]
 pub struct KernelUplink {
     rtnl: Rtnl,
@@ -66,15 +67,17 @@ impl Uplink for KernelUplink {
 }
 
 fn look(rtnl: &mut Rtnl) -> Result<State> {
+    let ipv6 = look6(rtnl)?;
     let route = rtnl.route_out()?;
     let Some((gateway, ifindex)) = route.and_then(|r| Some((r.gateway, r.device?))) else {
-        return Ok(State::none(
+        let none = State::none(
             Error::new(
                 Code::NoDefaultRoute,
                 "this machine has no IPv4 default route, so guests have no way out",
             )
             .hint("Connect the machine to a network; guests have their way out as soon as it has."),
-        ));
+        );
+        return Ok(State { ipv6, ..none });
     };
     let device = rtnl.link(ifindex)?.map(|link| link.name);
     let addresses = rtnl
@@ -91,6 +94,22 @@ fn look(rtnl: &mut Rtnl) -> Result<State> {
         gateway,
         forwarding: false,
         pid: None,
+        reason: None,
+        ipv6,
+    })
+}
+
+fn look6(rtnl: &mut Rtnl) -> Result<Uplink6> {
+    let route = rtnl.route_out6()?;
+    let Some((gateway, ifindex)) = route.and_then(|r| Some((r.gateway, r.device?))) else {
+        return Ok(Uplink6::no_route());
+    };
+    let device = rtnl.link(ifindex)?.map(|link| link.name);
+    Ok(Uplink6 {
+        host_device: device.clone(),
+        device,
+        gateway,
+        forwarding: false, // the engine reads it
         reason: None,
     })
 }

@@ -20,6 +20,9 @@ pub trait Uplink {
     /// As it is now. `forwarding` may be left false: the engine reads it back from the kernel.
     fn state(&self) -> State;
 
+    /// Whether a network sends IPv6 out. Most providers need not know.
+    fn want_ipv6(&mut self, _wanted: bool) {}
+
     /// Where dnsmasq asks for names outside the lab, reachable from the engine's namespace.
     fn dns_servers(&self) -> Vec<IpAddr>;
 
