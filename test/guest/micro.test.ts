@@ -59,7 +59,7 @@ function expectOn(socket: Socket, pattern: RegExp, ms: number): Promise<string> 
 }
 
 /** Boots the guest as assets/micro/README.md says; resolves at the prompt. */
-async function boot(): Promise<{ serial: Socket; qmp: Socket; seconds: number }> {
+async function boot(): Promise<{ serial: Socket; qmp: Socket; seconds: number; cpu: number }> {
   // Its own sockets: those of a QEMU that is just being killed still take callers.
   const own = mkdtempSync(join(directory, 'guest-'));
   const path = (name: string): string => join(own, name);
@@ -82,7 +82,18 @@ async function boot(): Promise<{ serial: Socket; qmp: Socket; seconds: number }>
   const serial = await dial(path('serial'));
   await expectOn(serial, /root@toy:~# /, 20_000);
   const seconds = (performance.now() - began) / 1000;
-  return { serial, qmp: await dial(path('qmp')), seconds };
+  const cpu = cpuSeconds(guest.pid);
+  return { serial, qmp: await dial(path('qmp')), seconds, cpu };
+}
+
+/** What a process has had of the CPUs, in all its threads, by proc_pid_stat(5): fields 14 and 15, in 1/100 s. */
+function cpuSeconds(pid: number | undefined): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13);
+  return (Number(user) + Number(system)) / 100;
 }
 
 /** Types a command and waits for its end. */
@@ -102,14 +113,13 @@ function ended(ms: number): Promise<number | null> {
   });
 }
 
-test('the serial prompt comes within 4 s of QEMU’s start under emulation', async () => {
-  // The best of three: other work on a small machine is not the guest's fault.
-  const seconds: number[] = [];
-  while (seconds.length < 3 && !seconds.some((one) => one < 4)) {
-    seconds.push((await boot()).seconds);
-    guest?.kill('SIGKILL');
-  }
-  expect(Math.min(...seconds)).toBeLessThan(4);
+test('the serial prompt comes within 4 s of a CPU after QEMU’s start under emulation', async () => {
+  // By the clock it is much the same on a machine that does nothing else, which no test can know of its own.
+  const { seconds, cpu } = await boot();
+  guest?.kill('SIGKILL');
+  console.log(`serial prompt after ${seconds.toFixed(1)} s, ${cpu.toFixed(1)} s of CPU`);
+  expect(cpu).toBeGreaterThan(0);
+  expect(cpu).toBeLessThan(4);
 });
 
 test('it has its name, its lease, its key, its page, and ends by its power button', async () => {
