@@ -10,6 +10,11 @@ interface HeadProps {
   readonly children?: ReactNode;
 }
 
+/** Its buttons beside each other. */
+export function HeadActions({ children }: { readonly children: ReactNode }): ReactElement {
+  return <div className={styles.actions}>{children}</div>;
+}
+
 /** The head of an inspector: what it is, how it is, what can be done. */
 export function Head({ icon, name, lead, children }: HeadProps): ReactElement {
   return (

@@ -6,7 +6,7 @@ import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { subjectKey, type Subject } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
-import { Head } from './Head.tsx';
+import { Head, HeadActions } from './Head.tsx';
 import { Addresses, Fact, Facts, Section } from './Section.tsx';
 import { Traffic } from './Traffic.tsx';
 
@@ -28,7 +28,7 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
         lead={`${kind}${link.master === null ? '' : ` · port of ${link.master}`} · ${link.up ? 'up' : 'down'} · ${link.carrier ? 'carrier' : 'no carrier'}`}
       >
         {guest ? (
-          <div>
+          <HeadActions>
             <CommandButton
               id="cable.link"
               subject={subject}
@@ -37,7 +37,7 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
             <Button onPress={() => useUi.getState().select({ kind: 'guest', id: guest.id })}>
               Go to {guest.name}
             </Button>
-          </div>
+          </HeadActions>
         ) : null}
         {failure ? (
           <ErrorNote
@@ -58,7 +58,9 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
               note={nic.fd === null ? undefined : `(fd ${nic.fd})`}
             />
           ) : null}
-          {nic ? <Fact name="Guest’s carrier" value={nic.plugged ? 'on' : 'cut'} words /> : null}
+          {nic ? (
+            <Fact name="Guest’s link" value={nic.plugged ? 'up' : 'down: the cable is cut'} words />
+          ) : null}
           <Fact name="Bridge" value={link.master} />
           <Fact name="MAC" value={link.mac} copy />
           <Addresses of={link.addresses} />

@@ -9,7 +9,7 @@ import { useLinks, useSteps } from '../../store/select.ts';
 import { subjectKey, type Subject } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
-import { Head } from './Head.tsx';
+import { Head, HeadActions } from './Head.tsx';
 import { HostNames } from './HostNames.tsx';
 import styles from './NetworkInspector.module.css';
 import { Recipe } from './Recipe.tsx';
@@ -67,13 +67,13 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
               : 'not there: only the lab file has it'
         }
       >
-        <div className={styles.actions}>
+        <HeadActions>
           {mode === 'nat' ? (
             <CommandButton id="network.nat" subject={subject} text={on ? 'Turn NAT off' : 'Turn NAT on'} />
           ) : null}
           <CommandButton id="network.edit" subject={subject} text="Edit" />
           <CommandButton id="network.remove" subject={subject} text="Remove…" />
-        </div>
+        </HeadActions>
         {failure ? (
           <ErrorNote
             title={`${failure.title} failed`}
