@@ -88,7 +88,7 @@ const others: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   ...(['TUN_MISSING', 'VHOST_MISSING', 'BRIDGE_FULL', 'GUEST_UNREACHABLE', 'NO_SUCH_ADDRESS'] as const),
   ...(['PASTA_MISSING', 'PASTA_FAILED', 'NO_DEFAULT_ROUTE', 'NETD_MISSING', 'NETD_FAILED'] as const),
   ...(['JOURNAL_FAILED', 'KERNEL', 'UNREACHABLE', 'TIMED_OUT', 'USAGE', 'NO_SUCH_CALL', 'ABORTED'] as const),
-  ...(['DEADLINE', 'INTERNAL'] as const),
+  ...(['DEADLINE', 'INTERNAL', 'NETEM_MISSING', 'SHAPER_MISSING'] as const),
 ]);
 
 describe('every code', () => {
