@@ -228,9 +228,16 @@ export const commands: readonly CommandSpec[] = [
     arguments: ['GUEST'],
     summary: 'A guest’s serial console, here; Ctrl+] leaves',
     description: [
-      'Shows the last of what the guest has written, then connects this terminal. Every key goes to the guest but Ctrl+], which leaves. When stdin is not a terminal, its bytes are typed and the console is left when both sides have been silent for half a second after its end.',
+      'Shows the last of what the guest has written, then connects this terminal. Every key goes to the guest but Ctrl+], which leaves. When stdin is not a terminal, its bytes are typed and the console is left when both sides have been silent for half a second after its end; what the guest said before is not shown then.',
+      'A guest that is off has no console: this fails, and names the file with all that it said.',
     ],
-    options: [lab],
+    options: [
+      lab,
+      {
+        name: 'history',
+        text: 'Show the last of what the guest has written also where stdin is no terminal.',
+      },
+    ],
     load: async () => (await import('./run/console.ts')).run,
   },
   {

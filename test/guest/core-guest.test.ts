@@ -112,7 +112,7 @@ describe('a micro guest', () => {
 
     await guest.shutdown();
     await becomes(guest, 'shut off');
-    expect(guest.status).toMatchObject({ reason: 'by the guest', pid: null, accelerator: null });
+    expect(guest.status).toMatchObject({ reason: 'as asked', pid: null, accelerator: null });
     expect(states).toEqual(['starting', 'running', 'shutting down', 'shut off']);
     expect(existsSync(`/proc/${pid}`)).toBe(false);
     for (const path of [...Object.values(sockets), guest.dirs.runtime])

@@ -119,12 +119,12 @@ describe('forwards of the lab file', () => {
     const added = await world.tapyard(['forward', 'guest', '8081', '80', '--address', '0.0.0.0']);
     expect(added).toMatchObject({ code: 0, stdout: '0.0.0.0:8081 -> guest (192.168.57.2):80\n', stderr: '' });
     expect(readFileSync(file, 'utf8')).toContain(
-      'forwards: [ { port: 8080, to: 80 }, { port: 8081, to: 80, address: 0.0.0.0 } ]',
+      'forwards: [{ port: 8080, to: 80 }, { port: 8081, to: 80, address: 0.0.0.0 }]',
     );
     await served(`${hostAddress}:8081`, 'wan1');
     const removed = await world.tapyard(['forward', 'guest', '8081', '--address', '0.0.0.0', '--remove']);
     expect(removed).toMatchObject({ code: 0, stderr: '' });
-    expect(readFileSync(file, 'utf8')).toContain('forwards: [ { port: 8080, to: 80 } ]\n');
+    expect(readFileSync(file, 'utf8')).toContain('forwards: [{ port: 8080, to: 80 }]\n');
     expect(await page(`${hostAddress}:8081`, 'wan1')).toContain('ECONNREFUSED');
     const twice = await world.tapyard(['forward', 'guest', '8081', '--address', '0.0.0.0', '--remove']);
     expect(twice).toMatchObject({ code: 1 });

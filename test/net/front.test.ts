@@ -99,6 +99,17 @@ async function withCore<Result>(
   }
 }
 
+describe('the console of a guest that is off', () => {
+  it('is refused, with its last words’ place', async () => {
+    await withCore(async () => {
+      expect(await byFront(['force-off', 'guest'])).toMatchObject({ code: 0 });
+      const end = await byFront(['console', 'guest']);
+      expect(end).toMatchObject({ code: 1, stdout: '' });
+      expect(end.stderr).toMatch(/guest is shut off: .* \[GUEST_STATE\]\n.*tapyard start guest.*serial/);
+    });
+  });
+});
+
 describe('the front and Node', () => {
   it('are of the contract of these sources', () => {
     expect(contract).toBe(contractHash());

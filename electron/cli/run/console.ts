@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import process from 'node:process';
 import type { ByteStream, Connection } from '../../contract/client.ts';
-import type { TapyardError } from '../../contract/error.ts';
+import { TapyardError } from '../../contract/error.ts';
+import type { GuestRow } from '../../contract/rows.ts';
 import type { Invocation, Run } from '../commands.ts';
+import { rowsOf } from '../mirror.ts';
 import { withoutQuestions } from '../replay.ts';
 import { labOf } from '../select-lab.ts';
 
@@ -33,7 +35,7 @@ function rawTerminal(): () => void {
 }
 
 /** Connects this terminal to the guest until the user leaves or the console ends. */
-async function converse(connection: Connection, lab: string, guest: string): Promise<void> {
+async function converse(connection: Connection, lab: string, guest: string, history: boolean): Promise<void> {
   const { stdin, stdout } = process;
   await new Promise<void>((resolve, reject) => {
     let replaying = true;
@@ -56,7 +58,7 @@ async function converse(connection: Connection, lab: string, guest: string): Pro
       else if (replaying) quiet = setTimeout(() => (replaying = false), replayQuiet);
     };
     const stream: ByteStream = connection.client.consoles.serial(
-      { lab, guest, from: -1 },
+      { lab, guest, from: -1, ...(history ? {} : { tail: 0 }) },
       {
         data: (chunk) => {
           stdout.write(replaying && stdin.isTTY ? withoutQuestions(chunk) : chunk);
@@ -79,13 +81,28 @@ async function converse(connection: Connection, lab: string, guest: string): Pro
   });
 }
 
+/** Why a guest has no console: its QEMU is gone. What it said is kept. */
+export function consoleRefusal({ name, lab, state, pid, serialRecord }: GuestRow): TapyardError | undefined {
+  if (pid !== null || !(state === 'shut off' || state === 'crashed')) return undefined;
+  return new TapyardError('GUEST_STATE', `${name} is ${state}: nobody reads what is typed.`, {
+    hint: `Start it: tapyard start ${name}. What it said up to its end: ${serialRecord}`,
+    subject: `${lab}/${name}`,
+  });
+}
+
 async function consoleOf(connection: Connection, invocation: Invocation): Promise<number> {
   const [guest = ''] = invocation.arguments;
   const lab = await labOf(connection, invocation);
+  const row = (await rowsOf(connection, connection.client.tables.guests)).find(
+    (each) => each.lab === lab && each.name === guest,
+  );
+  const refusal = row && consoleRefusal(row);
+  if (refusal) throw refusal;
   if (process.stdin.isTTY) {
     invocation.terminal.err(`Connected to ${guest}; Ctrl+] leaves.\r\n`);
   }
-  await converse(connection, lab, guest);
+  // A script wants the answer to what it types, and not what was there before.
+  await converse(connection, lab, guest, process.stdin.isTTY || invocation.options['history'] === true);
   if (process.stdin.isTTY) invocation.terminal.err('\r\n');
   return 0;
 }

@@ -4,27 +4,32 @@ import type { Run } from '../commands.ts';
 import { guestEntry } from '../guests.ts';
 import { rowsOf } from '../mirror.ts';
 import { chooseLab } from '../select-lab.ts';
+import { problemLines } from '../problems.ts';
 import { columns, printJson, safeLine } from '../terminal.ts';
 
 /** The table of guests for people. */
 export function listText(labs: readonly LabRow[], guests: readonly GuestRow[]): string {
-  if (guests.length === 0) return 'No guests. A lab is brought up with: tapyard up FILE\n';
+  const problems = labs.flatMap((lab) => problemLines(lab)).join('');
+  if (guests.length === 0) {
+    const [broken] = labs.filter((lab) => lab.problems.length > 0);
+    return broken === undefined
+      ? 'No guests. A lab is brought up with: tapyard up FILE\n'
+      : `No guests: the lab file of ${safeLine(broken.name)} has a mistake.\n${problems}`;
+  }
   const rows = guests.map((guest) => [
     guest.lab,
     guest.name,
     guest.stateReason === null ? guest.state : `${guest.state} (${guest.stateReason})`,
     guest.nics.map((nic) => nic.address ?? '-').join(',') || '-',
-    guest.nics.map((nic) => `${nic.network}/${nic.tap ?? '-'}`).join(',') || '-',
+    guest.nics.map((nic) => `${nic.network}/${nic.tap ?? '-'}${nic.plugged ? '' : ' (cut)'}`).join(',') ||
+      '-',
     guest.pid === null ? '-' : `${guest.pid} ${guest.accelerator ?? ''}`.trimEnd(),
   ]);
   const table = columns([
     ['LAB', 'GUEST', 'STATE', 'ADDRESS', 'PORT', 'PID'],
     ...rows.map((row) => row.map(safeLine)),
   ]);
-  const problems = labs.flatMap((lab) =>
-    lab.problems.map((problem) => `${lab.file}:${problem.line}:${problem.column}: ${problem.message}`),
-  );
-  return table + problems.map((problem) => `${safeLine(problem)}\n`).join('');
+  return table + problems;
 }
 
 export const run: Run = ({ core, options, terminal }) =>
@@ -36,6 +41,12 @@ export const run: Run = ({ core, options, terminal }) =>
       (guest) => only === undefined || guest.lab === only,
     );
     if (options['json'] === true) printJson(terminal, guests.map(guestEntry));
-    else terminal.out(listText(labs, guests));
+    else
+      terminal.out(
+        listText(
+          labs.filter(({ name }) => only === undefined || name === only),
+          guests,
+        ),
+      );
     return 0;
   });

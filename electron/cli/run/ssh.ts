@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import process from 'node:process';
 import type { Connection } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
+import { noSuchGuest } from '../../contract/no-such-guest.ts';
 import { guestDirs } from '../../core/guest/spec.ts';
 import { sshArgv, type SshTarget } from '../../core/guest/ssh.ts';
 import { findProgram, ownProgram } from '../../core/host/programs.ts';
@@ -25,10 +26,7 @@ async function targetOf(connection: Connection, invocation: Invocation): Promise
   );
   const subject = `${lab}/${name}`;
   if (guest === undefined) {
-    throw new TapyardError('NO_SUCH_GUEST', `The lab ${lab} has no guest “${name}”.`, {
-      hint: 'tapyard ls lists the guests.',
-      subject,
-    });
+    throw noSuchGuest(lab, name);
   }
   if (guest.state !== 'running') {
     throw new TapyardError('GUEST_STATE', `${name} is ${guest.state}.`, {

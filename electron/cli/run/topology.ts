@@ -3,6 +3,7 @@ import type { GuestRow, LabRow, LinkRow, NetworkRow } from '../../contract/rows.
 import { bridgeName } from '../../contract/rows.ts';
 import type { Run } from '../commands.ts';
 import { rowsOf } from '../mirror.ts';
+import { problemLines } from '../problems.ts';
 import { labOf } from '../select-lab.ts';
 import { printJson, safeLine } from '../terminal.ts';
 
@@ -63,7 +64,7 @@ function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
       .map((nic): Node => {
         if (nic.tap !== null) used.add(nic.tap);
         const text = nic.tap ?? `(${nic.wantedTap}: not there)`;
-        return { text: `${text} ── ${guestText(guest, network.name)}`, below: [] };
+        return { text: `${text} ${nic.plugged ? '──' : '─╳─'} ${guestText(guest, network.name)}`, below: [] };
       }),
   );
   const others = links.filter((link) => link.master === bridgeName(network) && !used.has(link.name));
@@ -102,7 +103,7 @@ export function topologyText(topology: Topology): string {
     ...networks.map((network) => networkNode(network, topology)),
     ...loose.map((guest): Node => ({ text: `${guest.name}  ${guest.state}  (no network)`, below: [] })),
   ];
-  return `lab ${safeLine(lab.name)} (${lab.scope}, ${lab.state})\n${safeLine(uplinkText(lab))}\n${uplink6Text(topology)}${draw(nodes, '')}`;
+  return `lab ${safeLine(lab.name)} (${lab.scope}, ${lab.state})\n${safeLine(uplinkText(lab))}\n${uplink6Text(topology)}${problemLines(lab).join('')}${draw(nodes, '')}`;
 }
 
 export const run: Run = (invocation) =>

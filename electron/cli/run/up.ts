@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TapyardError } from '../../contract/error.ts';
 import { Scope } from '../../contract/names.ts';
-import type { GuestRow, NetworkRow } from '../../contract/rows.ts';
+import type { GuestRow, NetworkRow, JobRow } from '../../contract/rows.ts';
 import type { Connection } from '../../contract/client.ts';
 import type { Invocation, Run } from '../commands.ts';
 import { guestEntry, reachText } from '../guests.ts';
@@ -34,6 +34,12 @@ export function notReachable(guests: readonly GuestRow[], networks: readonly Net
     });
 }
 
+/** The last line after Ctrl+C: what became of what was done. */
+export const undoneText = (lab: string, state: JobRow['state']): string =>
+  state === 'done'
+    ? `It was too late to cancel: ${lab} is up. To bring it down: tapyard down\n`
+    : `Undone: nothing of this up of ${lab} is left.\n`;
+
 /**
  * Brings the lab of `file` up.
  * @returns the exit status: 0, or 130 after Ctrl+C
@@ -56,6 +62,7 @@ export async function bringUp(
   );
   if (end.interrupted) {
     if (end.row.state === 'failed') jobDone(end.row);
+    invocation.terminal.err(undoneText(lab, end.row.state));
     return { status: 130, lab };
   }
   jobDone(end.row);

@@ -19,6 +19,9 @@ export type Ending =
 /** The reason of a guest that put itself to sleep; `cont` does not wake it. */
 export const asleep = 'the guest sleeps (ACPI S3)';
 
+const pressed = 'power button pressed';
+const obeyed = 'as asked';
+
 /** The reasons of QEMU's SHUTDOWN (QAPI: ShutdownCause) that are no crash, in words. */
 const shutdownReasons: ReadonlyMap<unknown, string> = new Map([
   ['guest-shutdown', 'by the guest'],
@@ -78,7 +81,7 @@ export function afterEvent(now: Condition, { event, data }: QmpEvent): Condition
     case 'WAKEUP':
       return { state: 'running', reason: null };
     case 'POWERDOWN':
-      return now.state === 'running' ? { state: 'shutting down', reason: 'power button pressed' } : now;
+      return now.state === 'running' ? { state: 'shutting down', reason: pressed } : now;
     case 'RESET':
       // After the panic QEMU keeps the processors stopped until RESUME.
       return now.state === 'shutting down' ? { state: 'running', reason: null } : now;
@@ -99,6 +102,9 @@ export function afterEvent(now: Condition, { event, data }: QmpEvent): Condition
       const { reason } = data;
       if (reason === 'guest-panic') return { state: 'crashed', reason: 'panicked' };
       if (reason === 'host-error') return { state: 'crashed', reason: 'QEMU: internal error' };
+      // It obeys its power button: that is not of its own accord.
+      const asked = now.reason === pressed || now.reason === obeyed;
+      if (asked && reason === 'guest-shutdown') return { state: 'shutting down', reason: obeyed };
       return { state: 'shutting down', reason: shutdownReasons.get(reason) ?? 'QEMU ended' };
     }
     default:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from 'node:util';
-import { isSeq, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import type {
   ForwardDefinition,
   GuestDefinition,
@@ -116,9 +116,11 @@ export function withForwards(text: string, guest: string, forwards: readonly New
 
 /** A guest as block YAML with its NICs in flow style, as people write them. */
 function guestLines(name: string, guest: NewGuest, indent: string): string {
-  const document = parse(stringify({ [name]: guest }));
-  const nics = document.getIn([name, 'nics'], true);
-  if (isSeq(nics)) nics.flow = true;
-  const lines = document.toString({ lineWidth: 0 }).trimEnd().split('\n');
+  const { nics, ...rest } = guest;
+  const lines = parse(stringify({ [name]: rest }))
+    .toString({ lineWidth: 0 })
+    .trimEnd()
+    .split('\n');
+  if (nics !== undefined) lines.push(`  nics: ${flow(nics)}`);
   return lines.map((line) => indent + line).join('\n');
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
+import { noSuchGuest } from '../../contract/no-such-guest.ts';
 import { resolveImage } from '../image/image.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import type { ResolvedGuest } from './resolve.ts';
@@ -41,10 +42,7 @@ export class GuestSet {
   get(name: string): GuestHandle {
     const guest = this.#guests.get(name);
     if (guest) return guest.handle;
-    throw new TapyardError('NO_SUCH_GUEST', `There is no guest "${name}" in the lab ${this.#lab}.`, {
-      hint: 'See what there is: tapyard ls.',
-      subject: `${this.#lab}/${name}`,
-    });
+    throw noSuchGuest(this.#lab, name);
   }
 
   /** Whether a QEMU of the lab runs. */

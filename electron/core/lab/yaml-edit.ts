@@ -133,11 +133,20 @@ function withoutFlowPair(text: string, map: YAMLMap, pair: Pair): string | undef
   return from === undefined || to === undefined ? undefined : text.slice(0, from) + text.slice(to);
 }
 
-/** In flow style on one line, as people write it. */
+/** In flow style on one line, as people write it: `[{ network: br0 }]`. yaml's writer puts spaces into brackets, too. */
 export function flow(value: unknown): string {
-  const document = parse(stringify(value));
-  if (isSeq(document.contents) || isMap(document.contents)) document.contents.flow = true;
-  return document.toString({ lineWidth: 0 }).trimEnd();
+  if (Array.isArray(value)) return `[${value.map(flow).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return flowScalar(value);
+  const pairs = Object.entries(value).filter(([, inner]) => inner !== undefined);
+  const inside = pairs.map(([key, inner]) => `${flowScalar(key)}: ${flow(inner)}`).join(', ');
+  return inside === '' ? '{}' : `{ ${inside} }`;
+}
+
+/** Quoted where it must be within brackets. */
+function flowScalar(value: unknown): string {
+  const document = parse(stringify([value]));
+  if (isSeq(document.contents)) document.contents.flow = true;
+  return document.toString({ lineWidth: 0 }).trim().slice(1, -1).trim();
 }
 
 /** Tries the small change, checks it, and falls back to yaml's writer. */

@@ -34,9 +34,9 @@ describe('a guest’s story by QEMU’s events', () => {
       ['STOP'],
     );
     expect(pressed).toEqual({ state: 'shutting down', reason: 'power button pressed' });
-    expect(going).toEqual({ state: 'shutting down', reason: 'by the guest' });
+    expect(going).toEqual({ state: 'shutting down', reason: 'as asked' });
     expect(stopped).toBe(going);
-    expect(gone).toEqual({ state: 'shut off', reason: 'by the guest' });
+    expect(gone).toEqual({ state: 'shut off', reason: 'as asked' });
   });
 
   it('power button, and a guest that reboots instead', () => {

@@ -58,14 +58,12 @@ describe('an edit changes only what it must', () => {
 
   it('for forwards', () => {
     const one = withForwards(seed, 'guest', [{ port: 8080, to: 80, address: '127.0.0.1' }]);
-    expect(diff(one)).toEqual(['+      forwards: [ { port: 8080, to: 80 } ]']);
+    expect(diff(one)).toEqual(['+      forwards: [{ port: 8080, to: 80 }]']);
     const two = withForwards(one, 'guest', [
       { port: 8080, to: 80 },
       { port: 22, to: 22, address: '0.0.0.0' },
     ]);
-    expect(diff(two)).toEqual([
-      '+      forwards: [ { port: 8080, to: 80 }, { port: 22, address: 0.0.0.0 } ]',
-    ]);
+    expect(diff(two)).toEqual(['+      forwards: [{ port: 8080, to: 80 }, { port: 22, address: 0.0.0.0 }]']);
     expect(withForwards(two, 'guest', [])).not.toContain('forwards');
     expect(withForwards(two, 'guest', [])).toContain('# built in');
     expect(readLabFile(Buffer.from(two)).definition?.guests['guest']?.forwards).toEqual([
@@ -81,7 +79,7 @@ describe('an edit changes only what it must', () => {
       '+    web:',
       '+      image: ./a b.qcow2',
       '+      memory: 2G',
-      '+      nics: [ { network: br1, address: 10.0.0.7 } ]',
+      '+      nics: [{ network: br1, address: 10.0.0.7 }]',
     ]);
     expect(edited.indexOf('web:')).toBeLessThan(edited.indexOf('# the end'));
     expect(withoutGuest(edited, 'web')).toBe(seed);
