@@ -183,6 +183,28 @@ test('a taken port is named with its owner', async () => {
   expect(said).toBe('EADDRINUSE\n');
 });
 
+test('a port that the administrator sends elsewhere goes on being sent there', async () => {
+  await lab.host(
+    `nft 'table ip admin { chain in { type nat hook prerouting priority dstnat; tcp dport 8443 redirect to :9443; };
+       chain out { type nat hook output priority -100; tcp dport 8443 redirect to :9443; }; }'`,
+  );
+  const listener = `require('node:net').createServer((s) => s.on('error', () => {}).end('the host itself\\n'))
+    .listen(9443, () => console.log('up'))`;
+  const service = world.start([process.execPath, '-e', listener], { as: 'root' });
+  await new Promise((resolve) => service.stdout?.once('data', resolve));
+  const https: NetdExposure = { ...web, port: 8443 };
+  await expose(https);
+  // Our table is the newer one by this.
+  await lab.host('nft delete table inet tapyard_0');
+  const back = async () => (await exposed())?.every(({ at }) => at.length === 1);
+  await until('the rules are mended', 10_000, async () => (await back()) === true);
+  expect(await ask(hostAddress, 8443)).toBe('the host itself');
+  expect(await ask(hostAddress, 8443, { from: 'host1' })).toBe('the host itself');
+  await unexpose(https);
+  service.kill('SIGKILL');
+  await lab.host('nft delete table ip admin');
+});
+
 test('only to guests of networks that have a way in', async () => {
   for (const to of ['192.168.57.1', '192.168.57.255'])
     await expect(expose({ ...web, port: 8082, to })).rejects.toMatchObject({ code: 'BAD_ARGS' });

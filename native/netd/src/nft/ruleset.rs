@@ -35,6 +35,10 @@ pub(crate) const OUT: &str = "out";
 /// From the bridge a packet leaves by to its network's chain.
 pub(crate) const IN: &str = "in";
 
+/// Behind the usual -100 (`NF_IP_PRI_NAT_DST`): a port that somebody else's rules send elsewhere
+/// stays theirs. At the same priority the table that was made last would have it.
+const EXPOSED_PRIORITY: i32 = -90;
+
 /// What the keys (and values) of a set are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SetKind {
@@ -180,12 +184,12 @@ pub(crate) fn base_chains() -> [Chain; 6] {
         },
         Chain {
             name: "nat_prerouting".into(),
-            hook: nat(libc::NF_INET_PRE_ROUTING, -100),
+            hook: nat(libc::NF_INET_PRE_ROUTING, EXPOSED_PRIORITY),
             rules: vec![from_uplink],
         },
         Chain {
             name: "nat_output".into(),
-            hook: nat(libc::NF_INET_LOCAL_OUT, -100),
+            hook: nat(libc::NF_INET_LOCAL_OUT, EXPOSED_PRIORITY),
             rules: vec![to_guest()],
         },
         Chain {
