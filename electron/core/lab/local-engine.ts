@@ -223,7 +223,8 @@ export class LocalEngine implements Engine {
 
   /** Takes the first picture and follows the events. */
   async #follow(client: NetdClient): Promise<void> {
-    // Events may stand behind the snapshot in the same packet, before anybody could look at it.
+    // Events may stand behind the snapshot in the same packet, before anybody could look at it, and come while the
+    // acts are asked for, which are taken in first: the log takes none that is older than one that it has.
     const early: NetdEvent[] = [];
     client.onEvent = (event) => early.push(event);
     let picture: Picture;
@@ -233,12 +234,15 @@ export class LocalEngine implements Engine {
       client.close();
       throw error;
     }
-    for (const event of early) picture = withEvent(picture, event);
+    await this.#readActs(client);
+    for (const event of early) {
+      if (event.event === 'acts') this.#acts.take(event.acts, client.hello.instance);
+      else picture = withEvent(picture, event);
+    }
     client.onEvent = (event) => {
       if (event.event === 'acts') this.#acts.take(event.acts, client.hello.instance);
       else this.#event(event);
     };
-    await this.#readActs(client);
     this.#client = client;
     this.#netd.connected(client);
     this.#picture = picture;
