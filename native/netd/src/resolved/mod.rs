@@ -106,7 +106,8 @@ impl Resolved {
     /// The network is gone, or has no names any more; its bridge may still be there.
     pub fn forget(&mut self, name: &NetworkName, bridge: Option<u32>) {
         let known = self.bridges.remove(name);
-        let told = known.is_some_and(|(_, state)| state == State::Set);
+        // What it has not answered it may do all the same; it takes one after the other.
+        let told = known.is_some_and(|(_, state)| matches!(state, State::Set | State::Asked(..)));
         if let Some(ifindex) = bridge.filter(|_| told) {
             // Nobody waits for the answer.
             let asked = self.call("RevertLink", &Arguments::default().number(ifindex));
@@ -354,6 +355,7 @@ fn command(wanted: &Wanted) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acts;
 
     fn br0() -> Wanted {
         Wanted {
@@ -414,6 +416,19 @@ mod tests {
         resolved.bridges.insert(br0().name, (br0(), last));
         assert!(resolved.answered(5, unknown()));
         assert_eq!(state(&resolved), HostNamesState::Refused);
+    }
+
+    #[test]
+    fn what_is_not_answered_yet_is_taken_back_too() {
+        let forgotten = |mut resolved: Resolved| {
+            acts::forget();
+            resolved.forget(&br0().name, Some(7));
+            acts::all().len()
+        };
+        assert_eq!(forgotten(asked()), 1);
+        let mut new = asked();
+        new.start_over();
+        assert_eq!(forgotten(new), 0);
     }
 
     #[test]
