@@ -15,6 +15,8 @@ const KEPT: usize = 1000;
 const COMMAND_LIMIT: usize = 4096;
 /// A command is broken behind so many.
 const LINE: usize = 72;
+/// What is told seldom is told again after so long, ms.
+const PAUSE: u64 = 60_000;
 /// Bytes of any other text.
 const TEXT_LIMIT: usize = 512;
 
@@ -40,6 +42,7 @@ pub struct Deed {
     what: String,
     command: Option<String>,
     recipe: Option<RecipeStep>,
+    seldom: bool,
 }
 
 /// In words, one line.
@@ -48,6 +51,7 @@ pub fn deed(what: impl Into<String>) -> Deed {
         what: what.into(),
         command: None,
         recipe: None,
+        seldom: false,
     }
 }
 
@@ -61,6 +65,12 @@ impl Deed {
     /// The recipe has the command.
     pub fn recipe(mut self, step: RecipeStep) -> Deed {
         self.recipe = Some(step);
+        self
+    }
+
+    /// A guest can bring it about as often as it likes: the log is not its to fill.
+    pub fn seldom(mut self) -> Deed {
+        self.seldom = true;
         self
     }
 
@@ -94,7 +104,9 @@ impl Deed {
                 recipe: self.recipe,
                 error: error.map(tame),
             };
-            log.push(act);
+            if !(self.seldom && log.has_lately(&act)) {
+                log.push(act);
+            }
         });
     }
 }
@@ -137,6 +149,16 @@ impl Told for String {
 }
 
 impl Log {
+    /// Whether the same was told within [`PAUSE`].
+    fn has_lately(&self, act: &Act) -> bool {
+        let latest = self.acts.iter().rev();
+        let mut latest = latest.take_while(|told| act.time.abs_diff(told.time) < PAUSE);
+        latest.any(|told| {
+            (&told.what, &told.by, &told.error) == (&act.what, &act.by, &act.error)
+                && (&told.lab, &told.network) == (&act.lab, &act.network)
+        })
+    }
+
     fn push(&mut self, mut act: Act) {
         self.seq += 1;
         act.seq = self.seq;
@@ -352,6 +374,23 @@ mod tests {
                     .is_some_and(|c| c.len() < COMMAND_LIMIT + 8)
             );
         }
+    }
+
+    #[test]
+    fn what_a_guest_can_repeat_is_told_once_in_a_while() {
+        let leased = || deed("leased").seldom();
+        for _ in 0..KEPT {
+            leased().done();
+        }
+        leased().failed(Error::new(Code::Kernel, "no"));
+        {
+            let _by = by_itself("something else");
+            leased().done();
+        }
+        assert_eq!(all().len(), 3);
+        LOG.with_borrow_mut(|log| log.acts.iter_mut().for_each(|act| act.time -= PAUSE));
+        leased().done();
+        assert_eq!(all().len(), 4);
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Engine {
             if !matches!(held, Ok(false)) {
                 deed("let guests send with the addresses that they have leased")
                     .recipe(RecipeStep::Filter)
+                    .seldom()
                     .told(held)?;
             }
         }
