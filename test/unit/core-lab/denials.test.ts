@@ -54,47 +54,21 @@ describe('a denial', () => {
 const concrete =
   /\/(etc|dev|usr|run)\/|tapyard (ls|up|check|scope|forward|force-off|topology|serve|console)|sudo |namei |ls -l|chmod |ip (-|route|link)|ss -|sysctl|net\.ipv4|mode: |mkdir /;
 
-/** Codes that tell no refusal: something is missing, broken, busy, or asked wrongly. A new code is one or the other. */
+/** Names of codes that sound like a refusal. */
+const sounds = /DENIED|ALLOWED|DISMISSED|UNSAFE|UNREADABLE|UNWRITABLE|CANNOT|NEEDS|TAKEN|IN_USE|OVERLAP|SHUT/;
+/** Those that are none: the lab itself has the name, the network or the guest. */
 const others: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  ...(['LAB_FILE_MISSING', 'LAB_FILE_INVALID', 'LAB_FILE_CHANGED', 'NO_SUCH_LAB', 'LAB_AMBIGUOUS'] as const),
-  ...(['LAB_BUSY', 'LAB_NOT_UP', 'LAB_NAME_TAKEN', 'LAB_UP_IN_OTHER_SCOPE', 'NETWORK_NAME_TAKEN'] as const),
-  ...(['NETWORK_IN_USE', 'NO_SUCH_GUEST', 'NO_SUCH_FORWARD', 'NO_SUCH_NIC', 'NO_SUCH_IMAGE'] as const),
-  ...(['IMAGE_MISSING', 'IMAGE_UNSUPPORTED', 'GUEST_STATE', 'GUEST_NAME_TAKEN', 'NO_FREE_PORT'] as const),
-  ...(['NIC_NOT_RELEASED', 'QEMU_MISSING', 'QEMU_FAILED', 'QEMU_IMG_FAILED', 'QMP_FAILED'] as const),
-  ...([
-    'DISK_FULL',
-    'CONSOLE_CLOSED',
-    'SSH_MISSING',
-    'RUNTIME_PATH_TOO_LONG',
-    'RUNTIME_DIR_MISSING',
-  ] as const),
-  ...(['STATE_FILE_INVALID', 'CORE_UNREACHABLE', 'CONTRACT_MISMATCH', 'RENDERER_MISSING'] as const),
-  ...([
-    'SERVE_FAILED',
-    'BAD_MESSAGE',
-    'BAD_ARGS',
-    'TOO_LARGE',
-    'HELLO_FIRST',
-    'BUSY',
-    'NO_SUCH_VERB',
-  ] as const),
-  ...([
-    'PROTOCOL_MISMATCH',
-    'NO_NAT_SWITCH',
-    'DNSMASQ_MISSING',
-    'DNSMASQ_FAILED',
-    'NO_SUCH_NETWORK',
-  ] as const),
-  ...(['TUN_MISSING', 'VHOST_MISSING', 'BRIDGE_FULL', 'GUEST_UNREACHABLE', 'NO_SUCH_ADDRESS'] as const),
-  ...(['PASTA_MISSING', 'PASTA_FAILED', 'NO_DEFAULT_ROUTE', 'NETD_MISSING', 'NETD_FAILED'] as const),
-  ...(['JOURNAL_FAILED', 'KERNEL', 'UNREACHABLE', 'TIMED_OUT', 'USAGE', 'NO_SUCH_CALL', 'ABORTED'] as const),
-  ...(['DEADLINE', 'INTERNAL', 'NETEM_MISSING', 'SHAPER_MISSING'] as const),
+  'LAB_NAME_TAKEN',
+  'NETWORK_NAME_TAKEN',
+  'NETWORK_IN_USE',
+  'GUEST_NAME_TAKEN',
 ]);
 
 describe('every code', () => {
-  it('tells a refusal, whose rule and fix are known, or another kind of failure', () => {
-    const sorted = errorCodes.map((code) => [code, refusalOf(code) !== undefined, others.has(code)] as const);
-    expect(sorted.filter(([, refusal, other]) => refusal === other)).toEqual([]);
+  it('that sounds like a refusal has its rule and its fix', () => {
+    const heard = errorCodes.filter((code) => sounds.test(code) && !others.has(code));
+    expect(heard.length).toBeGreaterThan(15);
+    expect(heard.filter((code) => refusalOf(code) === undefined)).toEqual([]);
   });
 
   it.each(errorCodes.filter((code) => refusalOf(code)))('%s says who says no, and what to type', (code) => {
