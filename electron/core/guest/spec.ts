@@ -68,7 +68,7 @@ export function guestSockets(runtime: string): GuestSockets {
     serial: join(runtime, 'serial.in'),
     vnc: socketPath(runtime, 'vnc.sock'),
     qmp: socketPath(runtime, 'qmp.sock'),
-    plug: socketPath(runtime, 'plug.sock'),
+    plug: socketPath(runtime, 'nic.sock'),
   };
 }
 

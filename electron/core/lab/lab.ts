@@ -8,6 +8,7 @@ import type { LabRow } from '../../contract/rows.ts';
 import type { Subscription } from '../../contract/client.ts';
 import type { WantedForward } from '../forward/forward-set.ts';
 import { Forwards } from '../forward/forwards.ts';
+import { tapOf } from '../guest/spec.ts';
 import type { Job } from '../host/jobs.ts';
 import { ownUid } from '../host/runtime-dir.ts';
 import { ownDefaultDevice, ownDefaultDevice6 } from '../net/default-route.ts';
@@ -516,7 +517,14 @@ export class Lab {
   }
 
   #statuses(): (readonly [string, GuestHandle['status']])[] {
-    return [...this.guests].map(([name, { status }]) => [name, status] as const);
+    return [...this.guests].map(([name, { status, spec }]) => {
+      // The steps count the NICs as the file does.
+      const taps = spec.nics.flatMap((nic) => {
+        const tap = tapOf(nic, status.taps);
+        return tap ? [{ ...tap, nic: nic.index }] : [];
+      });
+      return [name, { ...status, taps }] as const;
+    });
   }
 
   /** The recipe as a script. */
@@ -532,10 +540,14 @@ export class Lab {
 
   #recipeInput(): RecipeInput {
     const argv = new Map<string, readonly string[]>();
-    for (const [name, { status }] of this.guests) if (status.argv) argv.set(name, status.argv);
+    const taps = new Map<string, GuestHandle['status']['taps']>();
+    for (const [name, { status }] of this.guests) {
+      if (status.argv) argv.set(name, status.argv);
+      if (status.pid !== null) taps.set(name, status.taps);
+    }
     const uplink = safeDevice(this.#uplinkDevice());
     const uplink6 = safeDevice(this.#uplink6Device());
-    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink, uplink6, argv };
+    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink, uplink6, argv, taps };
   }
 
   /** The uplink's interface as observed; while it is neither there nor said why not, what it will be. */

@@ -14,8 +14,8 @@ export function recipeScript(input: RecipeInput): string {
   const of = (part: RecipeStep['part']): string[] =>
     steps.filter((step) => step.part === part).map((step) => `${shellComment(step.title)}\n${step.command}`);
   const inside = steps
-    .filter((step) => step.part === 'inside')
-    .map((step) => shellComment(`${step.title} (${step.by ?? ''}): ${step.command}`));
+    .filter((step) => step.part === 'inside' || step.part === 'plug')
+    .map((step) => shellComment(`${step.title}${step.by === null ? '' : ` (${step.by})`}: ${step.command}`));
   return `${[
     '#!/bin/sh',
     shellComment(`The lab ${input.lab.name}, made by hand. Run it as root:`),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Scope } from '../../contract/names.ts';
 import type { GuestRow } from '../../contract/rows.ts';
+import { type HeldTap, tapOf } from '../guest/spec.ts';
 import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable } from './filter.ts';
@@ -21,6 +22,8 @@ export interface RecipeInput {
   readonly uplink6: string | null;
   /** The command lines of the guests that have been started, by name. */
   readonly argv: ReadonlyMap<string, readonly string[]>;
+  /** The taps of the guests that run, by name. */
+  readonly taps: ReadonlyMap<string, readonly HeldTap[]>;
 }
 
 /** What the kernel and QEMU hold now. `picture` is null while no netd runs for the lab. */
@@ -30,7 +33,7 @@ export interface Held {
 }
 
 /** Which part of the script a step belongs to. */
-export type RecipePart = 'namespace' | 'network' | 'guest' | 'inside';
+export type RecipePart = 'namespace' | 'network' | 'guest' | 'plug' | 'inside';
 
 /** One step: what is done, the command that would do the same, and the question whether it holds. */
 export interface RecipeStep {
@@ -323,6 +326,7 @@ function guestSteps(input: RecipeInput, guest: ResolvedGuest): RecipeStep[] {
       by: null,
       holds: (held) => isAlive(held, guest.name),
     },
+    ...guest.nics.flatMap((nic) => plugSteps(input, guest, nic)),
     ...guest.nics.flatMap((nic) => insideSteps(input, guest, nic)),
   ];
 }
@@ -330,6 +334,7 @@ function guestSteps(input: RecipeInput, guest: ResolvedGuest): RecipeStep[] {
 function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): RecipeStep[] {
   const { lab, uid, scope } = input;
   const id = `${lab.name}/${guest.name}/${nic.index}`;
+  const number = numberOf(input, guest, nic);
   const network = lab.networks.find(({ name }) => name === nic.network);
   const mtu = network?.mtu ?? 1500;
   const bridgeOf = network?.uplink ?? nic.network;
@@ -341,7 +346,7 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
     guest: `${lab.name}/${guest.name}`,
     by: null,
   } as const;
-  const tap = (held: Held): ReturnType<typeof tapIn> => tapIn(held.picture, lab.name, guest.name, nic.index);
+  const tap = (held: Held): ReturnType<typeof tapIn> => tapIn(held.picture, lab.name, guest.name, number);
   return [
     {
       ...common,
@@ -350,7 +355,7 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
       command: [
         `ip tuntap add dev ${nic.tap} mode tap vnet_hdr${owner}`,
         `ip link set ${nic.tap} address fe:${nic.mac.slice(3)} mtu ${mtu} addrgenmode none`,
-        `ip link set ${nic.tap} alias ${shellWord(`tapyard:${uid}:${lab.name}:${nic.network}:${guest.name}/${nic.index}`)}`,
+        `ip link set ${nic.tap} alias ${shellWord(`tapyard:${uid}:${lab.name}:${nic.network}:${guest.name}/${number}`)}`,
         ...(network === undefined || !isOwn(network) ? [] : guardTap(uid, network, guest, nic)),
       ].join('\n'),
       holds: (held) => tap(held)?.kind === 'tun',
@@ -373,7 +378,8 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
 function qemuWords(input: RecipeInput, guest: ResolvedGuest): string[] {
   const real = input.argv.get(guest.name);
   if (real) {
-    const taps = new Map(guest.nics.map((nic) => [`net${nic.index}`, nic.tap]));
+    const first = guest.nics.filter((nic) => !isPluggedLater(input, guest, nic));
+    const taps = new Map(first.map((nic) => [`net${numberOf(input, guest, nic)}`, nic.tap]));
     return real.map((word) => {
       const netdev = /^tap,id=(net\d+),fd=\d+/.exec(word);
       const tap = netdev?.[1] === undefined ? undefined : taps.get(netdev[1]);
@@ -401,6 +407,50 @@ function qemuWords(input: RecipeInput, guest: ResolvedGuest): string[] {
     ...nics,
     '-serial',
     'stdio',
+  ];
+}
+
+/** A NIC's number in QEMU and in its tap's label. */
+const numberOf = ({ taps }: RecipeInput, { name }: ResolvedGuest, nic: ResolvedNic): number =>
+  tapOf(nic, taps.get(name) ?? [])?.nic ?? nic.index;
+
+/** Whether a QEMU that runs was started without this NIC. */
+function isPluggedLater({ argv, taps }: RecipeInput, { name }: ResolvedGuest, { mac }: ResolvedNic): boolean {
+  const words = argv.get(name);
+  return words !== undefined && taps.has(name) && !words.some((word) => word.includes(`,mac=${mac},`));
+}
+
+/** How a NIC comes to a QEMU that runs; a descriptor cannot be sent by a script, so the tap is named. */
+function plugSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): RecipeStep[] {
+  if (!isPluggedLater(input, guest, nic)) return [];
+  const id = `${input.lab.name}/${guest.name}`;
+  const number = numberOf(input, guest, nic);
+  const [netdev, device] = [`net${number}`, `nic${number}`];
+  const monitor = (input.argv.get(guest.name) ?? []).find((word) => word.startsWith('socket,id=plug,'));
+  const path = /,path=(.*),server=on/.exec(monitor ?? '')?.[1]?.replaceAll(',,', ',') ?? 'nic.sock';
+  const tap = { type: 'tap', id: netdev, ifname: nic.tap, script: 'no', downscript: 'no' };
+  const bus = `port${number}`;
+  const card = { driver: 'virtio-net-pci', id: device, bus, netdev, mac: nic.mac, romfile: '' };
+  const lines = [
+    { execute: 'qmp_capabilities' },
+    { execute: 'netdev_add', arguments: tap },
+    { execute: 'device_add', arguments: card },
+  ];
+  return [
+    {
+      id: `${id}/${nic.index}/plug`,
+      part: 'plug',
+      title: `${nic.tap} is plugged into ${guest.name} as eth${nic.index}`,
+      command: [
+        `socat -t1 - ${shellWord(`UNIX-CONNECT:${path}`)} <<'END'`,
+        ...lines.map((line) => JSON.stringify(line)),
+        'END',
+      ].join('\n'),
+      network: `${input.lab.name}/${nic.network}`,
+      guest: id,
+      by: null,
+      holds: (held) => (held.guests.get(guest.name)?.nics[nic.index]?.tap ?? null) !== null,
+    },
   ];
 }
 

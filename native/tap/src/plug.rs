@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn reads_its_line() {
-        let line = "--netd /x/netd.sock --qmp /x/plug.sock --lab seed --guest web --nic 1 \
+        let line = "--netd /x/netd.sock --qmp /x/nic.sock --lab seed --guest web --nic 1 \
                     --network br1 --mac 52:54:00:00:00:02 --tap tap1 --shape 10000000:0:0:0";
         let args = parse(&words(line)).unwrap();
         assert_eq!(args.request.shape.rate, 10_000_000);
@@ -176,7 +176,7 @@ mod tests {
             line.replace("br1", "../br1"),
             line.replace("52:54:00:00:00:02", "x"),
             line.replace(" --tap tap1", ""),
-            line.replace(" --qmp /x/plug.sock", ""),
+            line.replace(" --qmp /x/nic.sock", ""),
             line.replace("--lab", "--what"),
             format!("{line} --nic"),
         ] {

@@ -19,7 +19,7 @@ const plan: QemuPlan = {
     authorizedKeys: '/k/id.pub',
   },
   nics: plug([{ index: 0, network: 'br0', mac: '52:54:00:00:00:01', tap: 'tap0' }], false),
-  sockets: { serial: '/r/serial.in', vnc: '/r/vnc.sock', qmp: '/r/qmp.sock', plug: '/r/plug.sock' },
+  sockets: { serial: '/r/serial.in', vnc: '/r/vnc.sock', qmp: '/r/qmp.sock', plug: '/r/nic.sock' },
 };
 
 /** Splits an option list as QEMU's QemuOpts does: a comma separates unless it is doubled. */

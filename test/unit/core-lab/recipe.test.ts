@@ -20,6 +20,7 @@ function input(text: string, more: Partial<RecipeInput> = {}): RecipeInput {
     uplink: 'eth0',
     uplink6: null,
     argv: new Map(),
+    taps: new Map(),
     ...more,
   };
 }
@@ -133,5 +134,61 @@ describe('the recipe', () => {
     expect(qemu?.command).toBe(
       '/usr/bin/qemu-system-x86_64 \\\n  -netdev tap,id=net0,ifname=tap0,script=no,downscript=no',
     );
+  });
+
+  it('tells how a NIC came to a QEMU that ran, by its number there', () => {
+    const { lab } = input(two);
+    const [first, second] = lab.guests[0]?.nics ?? [];
+    if (!first || !second) throw new Error('two NICs are wanted');
+    // The second NIC of the file is QEMU's first; the other one came later.
+    const argv = new Map([
+      [
+        'guest',
+        [
+          '/usr/bin/qemu-system-x86_64',
+          '-chardev',
+          'socket,id=plug,path=/run/a,,b/nic.sock,server=on,wait=off',
+          '-netdev',
+          'tap,id=net0,fd=10',
+          '-device',
+          `virtio-net-pci,id=nic0,mac=${second.mac},romfile=`,
+        ],
+      ],
+    ]);
+    const held = { ifindex: 7, fd: null, steps: [] };
+    const taps = new Map([
+      [
+        'guest',
+        [
+          { ...held, ...second, nic: 0 },
+          { ...held, ...first, nic: 1 },
+        ],
+      ],
+    ]);
+    const steps = recipeOf(input(two, { argv, taps }));
+    const command = (id: string): string =>
+      steps.find((step) => step.id === `seed/guest/${id}`)?.command ?? '';
+    expect(command('qemu')).toContain(`tap,id=net0,ifname=${second.tap},`);
+    expect(command('0/tap')).toContain('tapyard:1000:seed:br0:guest/1');
+    expect(command('1/plug')).toBe('');
+    const [connect, ...lines] = command('0/plug').split('\n');
+    expect(connect).toBe("socat -t1 - UNIX-CONNECT:/run/a,b/nic.sock <<'END'");
+    expect(lines.slice(1, -1).map((line): unknown => JSON.parse(line))).toEqual([
+      {
+        execute: 'netdev_add',
+        arguments: { type: 'tap', id: 'net1', ifname: first.tap, script: 'no', downscript: 'no' },
+      },
+      {
+        execute: 'device_add',
+        arguments: {
+          driver: 'virtio-net-pci',
+          id: 'nic1',
+          bus: 'port1',
+          netdev: 'net1',
+          mac: first.mac,
+          romfile: '',
+        },
+      },
+    ]);
   });
 });
