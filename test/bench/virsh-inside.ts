@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * An equal NAT network up and down by libvirt, run inside a world by root: libvirtd and virtlogd without systemd,
- * with their directories in memory, and a netd beside them. Prints what it found as one line of JSON.
+ * An equal NAT network up and down by libvirt, run by root inside a world over which libvirt.sh laid it: libvirtd
+ * without systemd, and a netd beside it. Prints what it found as one line of JSON.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { findProgram } from '../../electron/core/host/programs.ts';
 import { byTurns } from './figures.ts';
 import { endNetd, lab, startNetd, timeShell } from './netd-inside.ts';
 import type { Rival } from './virsh-rival.ts';
@@ -34,20 +33,7 @@ const xml = `<network>
   </ip>
 </network>
 `;
-const virsh = 'virsh -q -c qemu:///system';
-
-// The world's mount namespace is this process's own: what libvirt writes is gone with it.
-for (const dir of ['/run', '/etc/libvirt', '/var/lib/libvirt', '/var/cache/libvirt', '/var/log/libvirt']) {
-  if (!existsSync(dir)) mkdirSync(dir, { recursive: true });
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', 'none', dir], { encoding: 'utf8' });
-  if (mounted.status !== 0) throw new Error(`mount ${dir}: ${mounted.stderr}`);
-}
-
-function daemon(name: string): ChildProcess {
-  const program = findProgram(name);
-  if (program === undefined) throw new Error(`there is no ${name}`);
-  return spawn(program, [], { stdio: ['ignore', 'ignore', 'ignore'], cwd: '/' });
-}
+const virsh = 'virsh -q -c network:///system';
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
@@ -58,7 +44,8 @@ async function end(child: ChildProcess): Promise<void> {
   clearTimeout(late);
 }
 
-const daemons = [daemon('virtlogd'), daemon('libvirtd')];
+const daemon = spawn('libvirtd', [], { stdio: 'ignore', cwd: '/' });
+daemon.on('error', (error) => process.stderr.write(`libvirtd: ${error.message}\n`));
 const netd = await startNetd('host');
 try {
   const deadline = performance.now() + startDeadline;
@@ -88,6 +75,6 @@ try {
   process.stdout.write(`${JSON.stringify(rival)}\n`);
 } finally {
   await endNetd(netd);
-  for (const child of daemons.toReversed()) await end(child);
+  await end(daemon);
 }
 process.exit(0);

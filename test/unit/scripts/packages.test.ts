@@ -8,7 +8,7 @@ import {
   NEEDS,
   needsFor,
 } from '../../../scripts/setup/packages.mjs';
-import { packagesOf } from '../../../scripts/setup/firewalls.mjs';
+import { packagesOf } from '../../../scripts/setup/unpacked.mjs';
 import { isNewEnough } from '../../../scripts/setup/rust.mjs';
 
 describe('distribution', () => {
