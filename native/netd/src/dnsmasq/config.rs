@@ -9,7 +9,7 @@ use tapyard_protocol::{Dhcp, Mode, NetworkSpec};
 /// Its files within the network's own directory.
 pub(super) const HOSTS: &str = "hosts";
 pub(super) const SERVERS: &str = "servers";
-pub(super) const LEASES: &str = "leases";
+pub(crate) const LEASES: &str = "leases";
 pub(super) const PID: &str = "pid";
 pub(super) const LOG: &str = "log";
 

@@ -5,6 +5,8 @@
 mod config;
 pub mod leases;
 
+pub(crate) use config::LEASES;
+
 use crate::acts;
 use crate::confine;
 use crate::execute::{Become, Program};

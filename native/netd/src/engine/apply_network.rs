@@ -8,7 +8,7 @@ use crate::acts;
 use crate::journal::{Entry, Recorded};
 use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
-    ApplyNetwork, ApplyNetworkReply, Code, Error, LabName, Mode, NetworkSpec, Result, Step,
+    ApplyNetwork, ApplyNetworkReply, Code, Error, LabName, Mode, Network, NetworkSpec, Result, Step,
 };
 
 impl Engine {
@@ -34,14 +34,15 @@ impl Engine {
             })?;
         }
         self.dirty = true;
-        let made = self.make(&lab, &spec).and_then(|steps| {
+        let made = self.make(&lab, &spec).and_then(|(steps, network)| {
             // What was masqueraded goes on so, and what was not leaves with a private source.
             if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
                 for subnet in subnets_of(&before.spec) {
                     self.clear_connections(subnet)?;
                 }
             }
-            Ok((steps, self.verify(&lab, &spec)?))
+            verify(&spec, &network)?;
+            Ok((steps, network))
         });
         match made {
             Ok((steps, network)) => Ok(ApplyNetworkReply { steps, network }),
@@ -66,24 +67,32 @@ impl Engine {
                 lab: before.lab.clone(),
                 network: Box::new(before.spec.clone()),
             })
-            .and_then(|()| self.make(&before.lab, &before.spec));
+            .and_then(|()| self.make(&before.lab, &before.spec).map(drop));
         if let Err(error) = restored {
             eprintln!("undo of {}: {error}", spec.name);
         }
     }
 
-    /// Brings the kernel and dnsmasq to what is wanted.
-    pub(super) fn make(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<Step>> {
+    /// Brings the kernel and dnsmasq to what is wanted, and reads the network back.
+    pub(super) fn make(
+        &mut self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+    ) -> Result<(Vec<Step>, Network)> {
         if spec.mode == Mode::Bridged {
-            return self.join_bridge(lab, spec);
+            let steps = self.join_bridge(lab, spec)?;
+            return Ok((steps, self.network(lab, spec)?));
         }
         let mut watch = Stopwatch::start();
         let there = self.rtnl.link_named(&spec.name)?;
-        // dnsmasq takes the longest to start, so it loads while everything else is made.
+        // dnsmasq takes the longest to start, so it loads while everything else is made, and binds
+        // its sockets while that is read back.
         let mut pending = self.begin_dns(spec, there.is_none())?;
         let mut dns = watch.step("dns", false);
-        let mut steps = match self.make_in_kernel(lab, spec, there, &mut watch, &mut pending) {
-            Ok(steps) => steps,
+        let made = self.make_in_kernel(lab, spec, there, &mut watch, &mut pending);
+        let made = made.and_then(|steps| Ok((steps, self.network(lab, spec)?)));
+        let (mut steps, mut network) = match made {
+            Ok(made) => made,
             Err(error) => {
                 pending.abandon();
                 return Err(error);
@@ -92,8 +101,8 @@ impl Engine {
         dns.changed = self.finish_dns(&spec.name, pending)?;
         dns.ms += watch.ms();
         steps.push(dns);
-        self.nameless.insert(spec.name.clone());
-        Ok(steps)
+        network.dns = self.dns_of(spec);
+        Ok((steps, network))
     }
 
     /// The steps but for `dns`, whose gate is opened when there is a bridge to serve.
@@ -121,33 +130,32 @@ impl Engine {
         // Told in the order of the tutorial.
         Ok(vec![bridge, address, up, forwarding, filter])
     }
+}
 
-    /// Reads everything back; `KERNEL` where it is not as wanted.
-    fn verify(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<tapyard_protocol::Network> {
-        let network = self.network(lab, spec)?;
-        let ours = spec.mode != Mode::Bridged;
-        let wrong = [
-            (network.bridge.is_none(), "its bridge is gone again"),
-            (ours && network.mtu != spec.mtu.get(), "its MTU is another"),
-            (!network.filter, "its filter is gone again"),
-            (network.nat != spec.nat, "its NAT is switched otherwise"),
-            (
-                network.forwarding != spec.mode.forwards(),
-                "forwarding of its bridge is switched otherwise",
-            ),
-            (
-                network.antispoof != is_guarded(spec),
-                "its anti-spoofing is switched otherwise",
-            ),
-        ];
-        match wrong.into_iter().find(|(is, _)| *is) {
-            None => Ok(network),
-            Some((_, what)) => Err(Error::new(
-                Code::Kernel,
-                format!("{} was made, but {what}", spec.name),
-            )
-            .hint("Some other program changes the network at the same time; try again.")
-            .subject(spec.name.as_str())),
-        }
+/// `KERNEL` where what was read back is not as wanted.
+fn verify(spec: &NetworkSpec, network: &Network) -> Result<()> {
+    let ours = spec.mode != Mode::Bridged;
+    let wrong = [
+        (network.bridge.is_none(), "its bridge is gone again"),
+        (ours && network.mtu != spec.mtu.get(), "its MTU is another"),
+        (!network.filter, "its filter is gone again"),
+        (network.nat != spec.nat, "its NAT is switched otherwise"),
+        (
+            network.forwarding != spec.mode.forwards(),
+            "forwarding of its bridge is switched otherwise",
+        ),
+        (
+            network.antispoof != is_guarded(spec),
+            "its anti-spoofing is switched otherwise",
+        ),
+    ];
+    match wrong.into_iter().find(|(is, _)| *is) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::new(
+            Code::Kernel,
+            format!("{} was made, but {what}", spec.name),
+        )
+        .hint("Some other program changes the network at the same time; try again.")
+        .subject(spec.name.as_str())),
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn is_guarded(spec: &NetworkSpec) -> bool {
 impl Engine {
     /// Makes the guard say what the journal, the taps and the leases do. True when it did not.
     pub(super) fn hold_guard(&mut self) -> Result<bool> {
+        self.hear_of_filters();
         let networks: Vec<GuardNetwork> = self
             .guarded_networks()
             .map(|spec| GuardNetwork {

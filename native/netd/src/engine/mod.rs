@@ -282,17 +282,11 @@ impl Engine {
                     self.repair(Engine::hold_all);
                 }
             }
-            Source::Filter => {
-                // An unknown port is nobody's, so everything counts as foreign.
-                let ours = [self.filter.port(), self.guard.port(), self.doors.port()];
-                let ours = ours.map(|port| port.unwrap_or(0));
-                if self.filter_watch.foreign(&ours) {
-                    self.filter_doubtful = true;
-                    self.dirty = true;
-                }
-            }
+            Source::Filter => self.hear_of_filters(),
             Source::Leases => {
-                self.leases.drain();
+                if !self.leases.drain() {
+                    return;
+                }
                 self.dirty = true;
                 if let Err(error) = self.hold_guarded_addresses() {
                     eprintln!("guard the leased addresses: {error}");
@@ -328,6 +322,19 @@ impl Engine {
                 self.dns_ended(name);
                 self.dirty = true;
             }
+        }
+    }
+
+    /// Whether somebody else changed nf_tables. Told with the change itself, so whoever asks before
+    /// an act misses none.
+    fn hear_of_filters(&mut self) {
+        // An unknown port is nobody's, so everything counts as foreign.
+        let ours = [self.filter.port(), self.guard.port(), self.doors.port()];
+        let ours = ours.map(|port| port.unwrap_or(0));
+        if self.filter_watch.foreign(&ours) {
+            self.guard.doubt();
+            self.filter_doubtful = true;
+            self.dirty = true;
         }
     }
 

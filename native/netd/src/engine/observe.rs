@@ -3,12 +3,13 @@
 
 use super::bridged::bridge_name;
 use super::forwarding::rules_of;
+use super::guard::is_guarded;
 use super::{Engine, Service, label};
 use crate::dnsmasq::read_leases;
 use crate::nft::FilterState;
 use crate::rtnl::{Address, AddressFamily, Counters, LinkInfo};
 use crate::sysctl;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 use tapyard_protocol::{
     Dns, Event, LabName, Link, Mode, Network, NetworkRef, NetworkSpec, Owner, Result, Shape,
@@ -35,7 +36,8 @@ impl Engine {
                 let bridge = links
                     .iter()
                     .find(|link| self.is_bridge_of(link, &recorded.lab, &recorded.spec));
-                self.network_from(&recorded.lab, &recorded.spec, bridge, &filter, &guard)
+                let guarded = guard.contains(recorded.spec.name.as_str());
+                self.network_from(&recorded.lab, &recorded.spec, bridge, &filter, guarded)
             })
             .collect();
         let mut links: Vec<Link> = links
@@ -60,9 +62,12 @@ impl Engine {
     pub(super) fn network(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Network> {
         let bridge = self.rtnl.link_named(bridge_name(spec))?;
         let bridge = bridge.filter(|link| self.is_bridge_of(link, lab, spec));
-        let filter = self.filter.read()?;
-        let guard = self.read_guard();
-        Ok(self.network_from(lab, spec, bridge.as_ref(), &filter, &guard))
+        let filter = match rules_of(spec) {
+            Some(rules) => self.filter.read_network(&rules)?,
+            None => FilterState::default(),
+        };
+        let guarded = is_guarded(spec) && self.guard.guards(&spec.name)?;
+        Ok(self.network_from(lab, spec, bridge.as_ref(), &filter, guarded))
     }
 
     fn network_from(
@@ -71,15 +76,10 @@ impl Engine {
         spec: &NetworkSpec,
         bridge: Option<&LinkInfo>,
         filter: &FilterState,
-        guard: &BTreeSet<String>,
+        antispoof: bool,
     ) -> Network {
         // Where there is nothing for it to hold, it does.
         let holds = rules_of(spec).is_none_or(|rules| filter.holds(&rules));
-        let pid = self
-            .dns
-            .get(&spec.name)
-            .and_then(Service::dnsmasq)
-            .map(crate::dnsmasq::Dnsmasq::pid);
         let directory = self.config.directory.dns_path(&spec.name);
         Network {
             lab: lab.clone(),
@@ -94,15 +94,11 @@ impl Engine {
             mode: spec.mode,
             nat: holds && spec.mode == Mode::Nat && filter.nat(&spec.name),
             filter: holds,
-            antispoof: guard.contains(spec.name.as_str()),
+            antispoof,
             forwarding: bridge.is_some()
                 && spec.mode != Mode::Bridged
                 && sysctl::forwarding(&spec.name).unwrap_or(false),
-            dns: spec.dhcp.as_ref().map(|dhcp| Dns {
-                pid,
-                from: dhcp.from,
-                to: dhcp.to,
-            }),
+            dns: self.dns_of(spec),
             host_names: bridge.and_then(|link| self.resolved.of(&spec.name, link.ifindex)),
             doors: self.doors_of(&spec.name),
             exposed: self.exposed_of(&spec.name, filter),
@@ -111,6 +107,16 @@ impl Engine {
                 None => Vec::new(),
             },
         }
+    }
+
+    pub(super) fn dns_of(&self, spec: &NetworkSpec) -> Option<Dns> {
+        let service = self.dns.get(&spec.name);
+        let dnsmasq = service.and_then(Service::dnsmasq);
+        spec.dhcp.as_ref().map(|dhcp| Dns {
+            pid: dnsmasq.map(crate::dnsmasq::Dnsmasq::pid),
+            from: dhcp.from,
+            to: dhcp.to,
+        })
     }
 
     fn link_from(&self, link: LinkInfo, addresses: Vec<Address>, shape: Shape) -> Link {

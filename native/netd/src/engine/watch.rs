@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What else tells netd of changes: nf_tables' own notifications, and inotify for leases.
 
+use crate::dnsmasq::LEASES;
 use crate::rtnl::messages;
-use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -84,10 +85,19 @@ impl LeaseWatch {
         self.fd.as_fd()
     }
 
-    /// Forgets all that is there, without blocking.
-    pub fn drain(&self) {
+    /// Takes all that is there, without blocking. Whether leases were among it: netd itself writes
+    /// the other files.
+    pub fn drain(&self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = rustix::fs::inotify::Reader::new(&self.fd, &mut buffer);
-        while reader.next().is_ok() {}
+        let mut reader = Reader::new(&self.fd, &mut buffer);
+        let mut leases = false;
+        while let Ok(event) = reader.next() {
+            let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            leases |= lost
+                || event
+                    .file_name()
+                    .is_some_and(|name| name.to_bytes() == LEASES.as_bytes());
+        }
+        leases
     }
 }

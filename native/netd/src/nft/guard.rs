@@ -50,11 +50,25 @@ pub struct GuardPort {
 /// An element: its key, and whether it ends an interval, and the chain that a map has for it.
 type Key = (Vec<u8>, bool, Option<String>);
 
+/// What the table holds, but for what packets put into it.
+#[derive(Debug, Default)]
+struct Held {
+    /// The table is there.
+    made: bool,
+    networks: Vec<GuardNetwork>,
+    elements: Elements,
+}
+
+/// The elements of each set.
+type Elements = BTreeMap<&'static str, Vec<Key>>;
+
 /// The table and the netlink socket that changes it.
 #[derive(Debug)]
 pub struct Guard {
     table: Table,
     socket: Socket,
+    /// None where it has to be read.
+    held: Option<Held>,
 }
 
 impl Guard {
@@ -66,7 +80,13 @@ impl Guard {
                 name: table.to_owned(),
             },
             socket: Socket::open()?,
+            held: None,
         })
+    }
+
+    /// Somebody else may have changed the table: the next look at it is one at the kernel.
+    pub fn doubt(&mut self) {
+        self.held = None;
     }
 
     /// The port by which nf_tables' notifications name our own changes.
@@ -93,16 +113,46 @@ impl Guard {
             .iter()
             .flat_map(|(set, keys)| self.changes(set, true, keys))
             .collect();
-        self.socket.commit(&plan)
+        self.socket.commit(&plan)?;
+        for (set, keys) in elements_of(std::slice::from_ref(port)) {
+            let held = self.held.as_mut();
+            held.into_iter().for_each(|held| {
+                held.elements
+                    .entry(set)
+                    .or_default()
+                    .extend_from_slice(&keys)
+            });
+        }
+        Ok(())
     }
 
     /// Makes the ports' IPv4 addresses be exactly these. True when they were not.
     pub fn hold_addresses(&mut self, ports: &[GuardPort]) -> Result<bool> {
         let wanted = elements_of(ports).remove(ADDRESSES).unwrap_or_default();
-        let mut plan = Vec::new();
-        self.plan_elements(ADDRESSES, &wanted, &mut plan)?;
+        let held = self.held.take();
+        let there = self.elements(held.as_ref(), ADDRESSES)?;
+        let plan = self.plan_elements(ADDRESSES, &there, &wanted);
         self.socket.commit(&plan)?;
+        self.held = held;
+        if let Some(held) = &mut self.held {
+            held.elements.insert(ADDRESSES, wanted);
+        }
         Ok(!plan.is_empty())
+    }
+
+    /// Whether the bridge's ports are guarded, its own chains read back. The others are where
+    /// somebody may have changed them.
+    pub fn guards(&mut self, bridge: &str) -> Result<bool> {
+        if self.held.is_none() {
+            return Ok(self.read()?.contains(bridge));
+        }
+        for chain in network_chains(bridge) {
+            let rules = read_rules(&mut self.socket, &self.table, Some(&chain.name))?;
+            if rules_of(&rules, &chain.name) != chain.rules {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The bridges whose ports are guarded by whole chains, read back.
@@ -121,22 +171,22 @@ impl Guard {
 
     /// Removes the whole table; fine if it is not there. True when it was.
     pub fn delete(&mut self) -> Result<bool> {
+        self.held = None;
         delete_table(&mut self.socket, &self.table)
     }
 
     fn hold_once(&mut self, networks: &[GuardNetwork], ports: &[GuardPort]) -> Result<bool> {
-        let chains = read_chains(&mut self.socket, &self.table)?;
-        let rules = match chains.is_empty() {
-            true => BTreeMap::new(),
-            false => read_rules(&mut self.socket, &self.table, None)?,
+        // Whatever fails from here on leaves a table that has to be read.
+        let held = match self.held.take() {
+            None if self.socket.get(&self.table.get())?.is_none() => Some(Held::default()),
+            held => held,
         };
+        let held = held.as_ref();
         let mut wanted: Vec<Chain> = base_chains().into();
         wanted.extend(networks.iter().flat_map(|n| network_chains(&n.bridge)));
-        let right = |chain: &Chain| {
-            chains.contains(&chain.name) && rules_of(&rules, &chain.name) == chain.rules
-        };
+        let (chains, right) = self.chains(held, &wanted)?;
         let mut plan = Vec::new();
-        if !wanted.iter().all(right) {
+        if right.len() < wanted.len() {
             plan.push(self.table.add());
             let own = networks.iter().flat_map(|n| network_sets(&n.bridge));
             let all = sets().map(|(name, layout)| (name.to_owned(), layout));
@@ -144,18 +194,24 @@ impl Guard {
                 plan.push(self.table.add_set_of(&name, id as u32 + 1, &layout));
             }
             plan.extend(wanted.iter().map(|chain| self.table.add_chain(chain)));
-            for chain in wanted.iter().filter(|chain| !right(chain)) {
+            for chain in wanted.iter().filter(|chain| !right.contains(&chain.name)) {
                 plan_rules(&self.table, chain, chains.contains(&chain.name), &mut plan);
             }
         }
         for network in networks {
-            let prefixes = prefix_keys(&network.prefixes);
-            self.plan_elements(&prefixes_set(&network.bridge), &prefixes, &mut plan)?;
+            let set = prefixes_set(&network.bridge);
+            let there = match held {
+                Some(held) => held.prefixes(&network.bridge),
+                None => self.read_elements(&set)?,
+            };
+            plan.extend(self.plan_elements(&set, &there, &prefix_keys(&network.prefixes)));
         }
-        self.plan_forgetting(networks, ports, &mut plan)?;
-        let wanted = elements_of(ports);
+        let mut elements = elements_of(ports);
+        self.plan_forgetting(held, networks, ports, &mut plan)?;
         for set in [GUARDED, MACS, CHADDRS, ADDRESSES, SOURCE, TARGET] {
-            self.plan_elements(set, wanted.get(set).map_or(&[], Vec::as_slice), &mut plan)?;
+            let there = self.elements(held, set)?;
+            let wanted = elements.entry(set).or_default();
+            plan.extend(self.plan_elements(set, &there, wanted));
         }
         // Networks that are no more: their ports' elements went just now.
         let bridges: BTreeSet<&str> = networks.iter().map(|n| n.bridge.as_str()).collect();
@@ -172,16 +228,57 @@ impl Guard {
             }
         }
         self.socket.commit(&plan)?;
+        self.held = Some(Held {
+            made: true,
+            networks: networks.to_vec(),
+            elements,
+        });
         Ok(!plan.is_empty())
+    }
+
+    /// The chains that are there, and which of those wanted are right.
+    fn chains(
+        &mut self,
+        held: Option<&Held>,
+        wanted: &[Chain],
+    ) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+        if let Some(held) = held {
+            let chains = held.chains();
+            return Ok((chains.clone(), chains));
+        }
+        let chains = read_chains(&mut self.socket, &self.table)?;
+        let rules = match chains.is_empty() {
+            true => BTreeMap::new(),
+            false => read_rules(&mut self.socket, &self.table, None)?,
+        };
+        let right = wanted.iter().filter(|chain| {
+            chains.contains(&chain.name) && rules_of(&rules, &chain.name) == chain.rules
+        });
+        let right = right.map(|chain| chain.name.clone()).collect();
+        Ok((chains, right))
     }
 
     /// Plans to forget which IPv6 addresses ports had that are no more, so that they are free.
     fn plan_forgetting(
         &mut self,
+        held: Option<&Held>,
         networks: &[GuardNetwork],
         ports: &[GuardPort],
         plan: &mut Vec<Message>,
     ) -> Result<()> {
+        let bridge_of: BTreeMap<u32, &str> = ports
+            .iter()
+            .map(|port| (port.ifindex, port.bridge.as_str()))
+            .collect();
+        // Only networks that lost a port have something to forget.
+        let lost = held.map(|held| held.lost(&bridge_of));
+        if lost.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Ok(());
+        }
+        let networks = networks.iter().filter(|n| {
+            lost.as_ref()
+                .is_none_or(|lost| lost.contains(&source_chain(&n.bridge)))
+        });
         // A packet writes its network's set first: read in that order, no owner is missed.
         let mut taken = Vec::new();
         for network in networks {
@@ -189,19 +286,14 @@ impl Guard {
                 (sources_set(&network.bridge), SOURCES),
                 (targets_set(&network.bridge), TARGETS),
             ] {
-                taken.push((network, of, self.elements(&set)?, set));
+                taken.push((network, of, self.read_elements(&set)?, set));
             }
         }
-        let bridge_of: BTreeMap<u32, &str> = ports
-            .iter()
-            .map(|port| (port.ifindex, port.bridge.as_str()))
-            .collect();
         let mut owned: BTreeSet<(&str, &str, Vec<u8>)> = BTreeSet::new();
         for set in [SOURCES, TARGETS, NEWCOMERS] {
             let mut stale = Vec::new();
-            for (key, ..) in self.elements(set)? {
-                let port = key.first_chunk().copied().map(u32::from_ne_bytes);
-                match port.and_then(|port| bridge_of.get(&port)) {
+            for (key, ..) in self.read_elements(set)? {
+                match port_of(&key).and_then(|port| bridge_of.get(&port)) {
                     Some(bridge) => {
                         owned.insert((set, bridge, key.get(4..).unwrap_or_default().to_vec()));
                     }
@@ -220,8 +312,7 @@ impl Guard {
         Ok(())
     }
 
-    fn plan_elements(&mut self, set: &str, wanted: &[Key], plan: &mut Vec<Message>) -> Result<()> {
-        let there = self.elements(set)?;
+    fn plan_elements(&self, set: &str, there: &[Key], wanted: &[Key]) -> Vec<Message> {
         let missing = |of: &[Key], among: &[Key]| -> Vec<Key> {
             let among: BTreeSet<&Key> = among.iter().collect();
             of.iter()
@@ -229,9 +320,9 @@ impl Guard {
                 .cloned()
                 .collect()
         };
-        plan.extend(self.changes(set, false, &missing(&there, wanted)));
-        plan.extend(self.changes(set, true, &missing(wanted, &there)));
-        Ok(())
+        let mut plan = self.changes(set, false, &missing(there, wanted));
+        plan.extend(self.changes(set, true, &missing(wanted, there)));
+        plan
     }
 
     fn changes(&self, set: &str, add: bool, keys: &[Key]) -> Vec<Message> {
@@ -246,7 +337,14 @@ impl Guard {
             .collect()
     }
 
-    fn elements(&mut self, set: &str) -> Result<Vec<Key>> {
+    fn elements(&mut self, held: Option<&Held>, set: &str) -> Result<Vec<Key>> {
+        match held {
+            Some(held) => Ok(held.elements.get(set).cloned().unwrap_or_default()),
+            None => self.read_elements(set),
+        }
+    }
+
+    fn read_elements(&mut self, set: &str) -> Result<Vec<Key>> {
         let dump = self.socket.dump(&self.table.dump_elements(set))?;
         let raw = dump.iter().flat_map(|attrs| raw_elements(attrs));
         Ok(raw
@@ -261,9 +359,38 @@ impl Guard {
     }
 }
 
+impl Held {
+    fn chains(&self) -> BTreeSet<String> {
+        if !self.made {
+            return BTreeSet::new();
+        }
+        let own = self.networks.iter().flat_map(|n| network_chains(&n.bridge));
+        let chains = base_chains().into_iter().chain(own);
+        chains.map(|chain| chain.name).collect()
+    }
+
+    fn prefixes(&self, bridge: &str) -> Vec<Key> {
+        let network = self.networks.iter().find(|n| n.bridge == bridge);
+        network.map_or_else(Vec::new, |network| prefix_keys(&network.prefixes))
+    }
+
+    /// The chains for IPv6 sources of those ports that are not among these.
+    fn lost(&self, ports: &BTreeMap<u32, &str>) -> BTreeSet<String> {
+        let held = self.elements.get(SOURCE).into_iter().flatten();
+        held.filter(|(key, ..)| port_of(key).is_none_or(|port| !ports.contains_key(&port)))
+            .filter_map(|(.., chain)| chain.clone())
+            .collect()
+    }
+}
+
+/// Keys begin with the port.
+fn port_of(key: &[u8]) -> Option<u32> {
+    key.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
 /// What these ports are in each set. Parts of a key fill up to four bytes.
-fn elements_of(ports: &[GuardPort]) -> BTreeMap<&'static str, Vec<Key>> {
-    let mut elements: BTreeMap<&'static str, Vec<Key>> = BTreeMap::new();
+fn elements_of(ports: &[GuardPort]) -> Elements {
+    let mut elements = Elements::new();
     for port in ports {
         let number = port.ifindex.to_ne_bytes();
         let with_mac = [number.as_slice(), &port.mac, &[0, 0]].concat();

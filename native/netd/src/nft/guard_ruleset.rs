@@ -46,8 +46,6 @@ const fn concat(first: u32, second: u32) -> u32 {
 
 const SET_TIMEOUT: u32 = 0x10;
 const SET_EVAL: u32 = 0x20;
-/// Elements at most, of the sets that packets fill.
-const SIZE: u32 = 65_535;
 /// How long an IPv6 address stays a port's without neighbour discovery.
 const HOUR_MS: u64 = 3_600_000;
 /// New IPv6 addresses of one port: so many at once, then one a minute.
@@ -86,7 +84,7 @@ pub(crate) fn sets() -> [(&'static str, Layout); 9] {
     };
     let newcomers = Layout {
         flags: SET_EVAL,
-        dynamic: Some((SIZE, 0)),
+        dynamic: Some(0),
         ..ports()
     };
     let verdicts = || {
@@ -192,7 +190,7 @@ fn port_and(key_type: u32, len: u32, field: Option<Field>) -> Layout {
 fn first_come(layout: Layout) -> Layout {
     Layout {
         flags: SET_TIMEOUT | SET_EVAL,
-        dynamic: Some((SIZE, HOUR_MS)),
+        dynamic: Some(HOUR_MS),
         ..layout
     }
 }
@@ -220,7 +218,7 @@ fn raw_payload((base, offset, len): Field) -> Vec<u8> {
 }
 
 /// The chains that are there before any network is.
-pub(crate) fn base_chains() -> [Chain; 8] {
+pub(crate) fn base_chains() -> [Chain; 9] {
     let prerouting = Hook {
         kind: "filter",
         number: libc::NF_INET_PRE_ROUTING as u32,
@@ -263,10 +261,11 @@ pub(crate) fn base_chains() -> [Chain; 8] {
             "guest_advert",
             vec![
                 verdict_of(TARGET),
-                rule([port_with(ND_TARGET), vec![in_(TARGETS)], go("guest_source")]),
+                rule([port_with(ND_TARGET), vec![in_(TARGETS)], back()]),
                 drop(),
             ],
         ),
+        chain("guest_whole", guest_whole()),
         chain("guest_source", guest_source()),
     ]
 }
@@ -332,17 +331,24 @@ fn guest_ipv6() -> Vec<Vec<Expr>> {
         rule([icmpv6(ROUTER_ADVERT), drop()]),
         rule([icmpv6(REDIRECT), drop()]),
         rule([udp_port(0, 547), drop()]),
-        rule([icmpv6(NEIGHBOUR_ADVERT), go("guest_advert")]),
+        rule([icmpv6(NEIGHBOUR_ADVERT), jump("guest_advert")]),
         // A guest asks whether an address is free: from then on it is this port's.
         rule([probe, vec![iif(), Expr::VerdictOf(TARGET.into())]]),
-        // Its upper-layer header is there, or it is a later fragment: its first one had it.
+        jump("guest_whole"),
+        go("guest_source"),
+    ]
+}
+
+/// Its upper-layer header is there, or it is a later fragment: its first one had it.
+fn guest_whole() -> Vec<Vec<Expr>> {
+    vec![
         rule([
             vec![
                 load((PAYLOAD_TRANSPORT, 0, 1)),
                 Expr::Mask(vec![0]),
                 Expr::Equal(vec![0]),
             ],
-            go("guest_source"),
+            back(),
         ]),
         rule([
             ether_type(ETH_IPV6),
@@ -351,24 +357,35 @@ fn guest_ipv6() -> Vec<Vec<Expr>> {
                 Expr::Mask(vec![0xff, 0xf8]),
                 Expr::NotEqual(vec![0, 0]),
             ],
-            go("guest_source"),
+            back(),
         ]),
         drop(),
     ]
 }
 
 /// Neighbour discovery keeps an address a port's; other packets only take new ones.
+///
+/// Each time a port comes the kernel walks every way through the table, and at a map all of its
+/// elements again: so only one way leads here, and only one rule looks into the map.
 fn guest_source() -> Vec<Vec<Expr>> {
     let own = || rule([ipv6(), port_with(IPV6_SADDR), vec![in_(SOURCES)], accept()]);
-    let icmp = vec![
-        Expr::Meta(META_L4PROTO),
-        Expr::Equal(vec![libc::IPPROTO_ICMPV6 as u8]),
-    ];
+    let icmp = Expr::Equal(vec![libc::IPPROTO_ICMPV6 as u8]);
+    let no_icmp = Expr::NotEqual(vec![libc::IPPROTO_ICMPV6 as u8]);
+    let no_discovery = [NEIGHBOUR_SOLICIT, NEIGHBOUR_ADVERT]
+        .map(|kind| vec![load((PAYLOAD_TRANSPORT, 0, 1)), Expr::NotEqual(vec![kind])]);
     vec![
-        rule([unspecified_source(), icmp, accept()]),
-        rule([icmpv6(NEIGHBOUR_SOLICIT), verdict_of(SOURCE)]),
-        rule([icmpv6(NEIGHBOUR_ADVERT), verdict_of(SOURCE)]),
-        own(),
+        rule([
+            unspecified_source(),
+            vec![Expr::Meta(META_L4PROTO), icmp.clone()],
+            accept(),
+        ]),
+        rule([vec![Expr::Meta(META_L4PROTO), no_icmp], own()]),
+        rule([
+            ether_type(ETH_IPV6),
+            vec![Expr::Meta(META_L4PROTO), icmp],
+            no_discovery.concat(),
+            own(),
+        ]),
         verdict_of(SOURCE),
         own(),
         drop(),
@@ -522,6 +539,14 @@ fn udp_port(offset: u32, port: u16) -> Vec<Expr> {
 
 fn go(chain: &str) -> Vec<Expr> {
     vec![Expr::Verdict(Verdict::Goto(chain.to_owned()))]
+}
+
+fn jump(chain: &str) -> Vec<Expr> {
+    vec![Expr::Verdict(Verdict::Jump(chain.to_owned()))]
+}
+
+fn back() -> Vec<Expr> {
+    vec![Expr::Verdict(Verdict::Return)]
 }
 
 fn accept() -> Vec<Expr> {

@@ -95,8 +95,8 @@ pub(crate) struct Layout {
     pub(crate) key_len: u32,
     /// The type of a map's values and their length.
     pub(crate) values: Option<(u32, u32)>,
-    /// How many elements the kernel may add, and milliseconds after which they go; 0 is never.
-    pub(crate) dynamic: Option<(u32, u64)>,
+    /// Packets add elements, which go after so many milliseconds; 0 is never.
+    pub(crate) dynamic: Option<u64>,
     /// By which nft knows how to print it.
     pub(crate) userdata: Vec<u8>,
 }
@@ -162,11 +162,10 @@ impl Table {
             if let Some((data_type, len)) = layout.values {
                 a.be32(6, data_type).be32(7, len);
             }
-            if let Some((size, timeout)) = layout.dynamic {
-                a.nest(9, |a| _ = a.be32(1, size));
-                if timeout > 0 {
-                    a.be64(11, timeout);
-                }
+            // Without a size: the first rule that fills the set gives it 65 535 elements at most. With
+            // one the kernel makes room for all of them, a megabyte that every dump walks through.
+            if let Some(timeout) = layout.dynamic.filter(|timeout| *timeout > 0) {
+                a.be64(11, timeout);
             }
             a.be32(10, id).raw(13, &layout.userdata);
         })

@@ -335,6 +335,9 @@ impl Filter {
 
     /// Reads the table back; an absent table is an empty state.
     pub fn read(&mut self) -> Result<FilterState> {
+        if self.socket.get(&self.table.get())?.is_none() {
+            return Ok(FilterState::default());
+        }
         let rules = self.rules(None)?;
         let mut sets = BTreeMap::new();
         for (set, kind) in SETS {
@@ -344,6 +347,27 @@ impl Filter {
             }
         }
         Ok(FilterState { sets, rules })
+    }
+
+    /// Reads one network back, and the ports that lead to guests; what the answer says of other
+    /// networks has no meaning.
+    pub fn read_network(&mut self, network: &NetworkRules<'_>) -> Result<FilterState> {
+        let mut state = FilterState::default();
+        for chain in ruleset::network_chains(network) {
+            state.rules.append(&mut self.rules(Some(&chain.name))?);
+        }
+        let mut elements = elements_of(network.bridge).to_vec();
+        elements.push((NAT_OFF, Element::Interface(network.bridge.to_owned())));
+        elements.push((NAT_SOURCES, Element::Subnet(network.subnet)));
+        elements.extend(network.subnet6.map(|s| (NAT_SOURCES6, Element::Subnet6(s))));
+        for (set, element) in elements {
+            if self.holds(set, &element)? {
+                state.sets.entry(set).or_default().push(element);
+            }
+        }
+        let exposed = self.elements(EXPOSED, SetKind::Services)?;
+        state.sets.insert(EXPOSED, exposed);
+        Ok(state)
     }
 
     fn set_interfaces(&mut self, set: &str, names: &[String], what: &str) -> Result<()> {
@@ -385,11 +409,7 @@ impl Filter {
         wanted: bool,
         plan: &mut Vec<Message>,
     ) -> Result<()> {
-        let kind = SETS
-            .iter()
-            .find(|(name, _)| *name == set)
-            .map_or(SetKind::Interfaces, |(_, kind)| *kind);
-        let there = self.holds(set, kind, element)?;
+        let there = self.holds(set, element)?;
         if wanted && !there {
             plan.push(self.table.add_element(set, element));
         } else if !wanted && there {
@@ -400,7 +420,11 @@ impl Filter {
 
     /// Asks for the one element, so that it takes no longer in a set of many networks. Of subnets
     /// it looks at all: the kernel answers for an interval with whichever surrounds it.
-    fn holds(&mut self, set: &str, kind: SetKind, element: &Element) -> Result<bool> {
+    fn holds(&mut self, set: &str, element: &Element) -> Result<bool> {
+        let kind = SETS
+            .iter()
+            .find(|(name, _)| *name == set)
+            .map_or(SetKind::Interfaces, |(_, kind)| *kind);
         let interface = match element {
             Element::Interface(name)
             | Element::Jump {

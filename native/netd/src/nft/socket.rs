@@ -33,6 +33,8 @@ pub(crate) const NEWRULE: u16 = 6;
 /// ctnetlink, in the high byte of a message's type.
 pub(crate) const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 
+/// More than the kernel puts into one answer.
+const BUFFER: usize = 64 * 1024;
 const HEADER: usize = 16;
 const NFGENMSG: usize = 4;
 /// The kernel answers within the send itself; this only keeps a surprise from hanging netd.
@@ -67,6 +69,7 @@ impl Message {
 pub(crate) struct Socket {
     fd: OwnedFd,
     seq: u32,
+    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -83,7 +86,11 @@ impl Socket {
             Ok(fd)
         };
         let fd = open().map_err(|e| kernel("open a netfilter socket", e.into()))?;
-        Ok(Socket { fd, seq: 0 })
+        Ok(Socket {
+            fd,
+            seq: 0,
+            buffer: vec![0; BUFFER],
+        })
     }
 
     /// The port by which the kernel names this socket as the origin of a change.
@@ -109,12 +116,15 @@ impl Socket {
         }
     }
 
-    fn receive<'b>(&self, operation: &str, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+    fn receive(&mut self, operation: &str) -> Result<&[u8]> {
         loop {
-            match recv(&self.fd, &mut *buffer, RecvFlags::TRUNC) {
+            match recv(&self.fd, &mut self.buffer[..], RecvFlags::TRUNC) {
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(kernel(operation, e.into())),
-                Ok((_, size)) => return buffer.get(..size).ok_or_else(|| malformed(operation)),
+                Ok((_, size)) => {
+                    let answer = self.buffer.get(..size);
+                    return answer.ok_or_else(|| malformed(operation));
+                }
             }
         }
     }
@@ -127,9 +137,8 @@ impl Socket {
         let mut bytes = Vec::new();
         encode(&mut bytes, request, NLM_F_REQUEST, seq, 0);
         self.send(operation, &bytes)?;
-        let mut buffer = vec![0; 64 * 1024];
         loop {
-            for part in split(self.receive(operation, &mut buffer)?) {
+            for part in split(self.receive(operation)?) {
                 let part = part.ok_or_else(|| malformed(operation))?;
                 if part.seq != seq {
                     continue;
@@ -166,9 +175,8 @@ impl Socket {
         self.send(operation, &bytes)?;
         let mut items = Vec::new();
         let mut disturbed = false;
-        let mut buffer = vec![0; 64 * 1024];
         loop {
-            for part in split(self.receive(operation, &mut buffer)?) {
+            for part in split(self.receive(operation)?) {
                 let part = part.ok_or_else(|| malformed(operation))?;
                 if part.seq != seq {
                     continue;
@@ -245,11 +253,10 @@ impl Socket {
     }
 
     /// Reads answers until the one to `last`, or until the first refusal.
-    fn acknowledged(&self, last: u32, seqs: &[(u32, &str)]) -> Result<()> {
-        let mut buffer = vec![0; 64 * 1024];
+    fn acknowledged(&mut self, last: u32, seqs: &[(u32, &str)]) -> Result<()> {
         loop {
             let operation = seqs[seqs.len() - 1].1;
-            for part in split(self.receive(operation, &mut buffer)?) {
+            for part in split(self.receive(operation)?) {
                 let part = part.ok_or_else(|| malformed(operation))?;
                 let Some((seq, operation)) = seqs.iter().find(|(seq, _)| *seq == part.seq) else {
                     continue; // left over from a call that ended in a refusal
