@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { doorWords } from '../../contract/doors.ts';
 import type { GuestRow, LabRow, LinkRow, NetworkRow } from '../../contract/rows.ts';
 import { bridgeName } from '../../contract/rows.ts';
 import type { Run } from '../commands.ts';
@@ -77,6 +78,10 @@ function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
   ];
 }
 
+function doorNodes({ observed }: NetworkRow): Node[] {
+  return (observed?.doors ?? []).map((door) => ({ text: `firewall ${doorWords(door)}`, below: [] }));
+}
+
 function networkNode(network: NetworkRow, topology: Topology): Node {
   const { observed, wanted } = network;
   const { mode = 'nat', nat = false } = observed ?? wanted ?? {};
@@ -91,7 +96,7 @@ function networkNode(network: NetworkRow, topology: Topology): Node {
         }`;
   return {
     text: `${way}${observed === null ? ' (wanted)' : ''}  ${subnet}`.trimEnd(),
-    below: [{ text: bridge, below: portNodes(network, topology) }],
+    below: [{ text: bridge, below: [...portNodes(network, topology), ...doorNodes(network)] }],
   };
 }
 

@@ -3,6 +3,7 @@ import type { CheckResult } from '../../contract/rows.ts';
 import { type Check, failed, words } from './check.ts';
 import { diskSpace } from './disk-space.ts';
 import { dnsmasq } from './dnsmasq.ts';
+import { firewalls } from './firewalls.ts';
 import { hostNames } from './host-names.ts';
 import { ipv6 } from './ipv6.ts';
 import { kvm } from './kvm.ts';
@@ -29,6 +30,7 @@ const checks: readonly Check[] = [
   resolver,
   hostNames,
   ipv6,
+  firewalls,
   qemuImg,
   diskSpace,
 ];

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { firewallNames } from '../../contract/doors.ts';
 import type { ErrorData } from '../../contract/error.ts';
 import type { LabDefinition } from '../../contract/lab-file.ts';
 import type { LinkRow, NetworkRow, Uplink, Uplink6 } from '../../contract/rows.ts';
@@ -6,7 +7,6 @@ import { overlapping, type UsedSubnet } from './free-subnet.ts';
 import { formatSubnet, subnetOf } from './ipv4.ts';
 import { forwards, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
 import type {
-  NetdDoor,
   NetdEvent,
   NetdLink,
   NetdNetwork,
@@ -200,15 +200,6 @@ function networkRow(
   };
 }
 
-/** The other firewalls of a host, as people call them. */
-const firewallName: Record<NetdDoor['firewall'], string> = {
-  docker: 'Docker',
-  firewalld: 'firewalld',
-  ufw: 'ufw',
-  iptables: 'iptables',
-  nftables: 'nftables',
-};
-
 const usedBy = (by: string, addresses: readonly string[]): UsedSubnet[] =>
   addresses.flatMap((cidr) => (cidr.includes(':') ? [] : [{ subnet: subnetOf(cidr), by }]));
 
@@ -272,7 +263,7 @@ function deviation(
   if (shut)
     return say(
       'DOOR_SHUT',
-      `The chain ${shut.chain} of ${firewallName[shut.firewall]} drops what guests of ${name} send: ${shut.reason ?? 'nobody let it through'}.`,
+      `The chain ${shut.chain} of ${firewallNames[shut.firewall]} drops what guests of ${name} send: ${shut.reason ?? 'nobody let it through'}.`,
       shut.command ? `Let it through yourself: ${shut.command}` : again,
     );
   return undefined;

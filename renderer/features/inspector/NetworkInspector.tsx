@@ -10,6 +10,7 @@ import { subjectKey, type Subject } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { Head, HeadActions } from './Head.tsx';
+import { Doors } from './Doors.tsx';
 import { HostNames } from './HostNames.tsx';
 import styles from './NetworkInspector.module.css';
 import { Recipe } from './Recipe.tsx';
@@ -112,6 +113,7 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
           <Fact name="ifindex" value={observed ? String(observed.ifindex) : null} />
         </Facts>
       </Section>
+      <Doors network={network} />
       {ports.length > 0 ? (
         <Section title="Ports">
           <ul className={styles.ports}>

@@ -116,7 +116,9 @@ describe('the topology', () => {
     const off = guestRow('seed', 'db', [{ ...nicState(0, 'br0', 'tap1', null), tap: null, leased: false }], {
       state: 'shut off',
     });
-    const bridge = networkRow('seed', 'br0', '192.168.57.0/24');
+    const plain = networkRow('seed', 'br0', '192.168.57.0/24');
+    const door = { chain: 'ip filter FORWARD', firewall: 'ufw', state: 'open', command: null } as const;
+    const bridge = { ...plain, observed: plain.observed && { ...plain.observed, doors: [door] } };
     const missing = { ...networkRow('seed', 'br1', '10.10.0.0/24'), observed: null };
     const tree = topologyText({
       lab: labRow('seed'),
@@ -129,6 +131,7 @@ describe('the topology', () => {
     expect(tree).toMatch(/ ├─ tap0 ── web {2}running {2}192\.168\.57\.2/);
     expect(tree).toMatch(/\(tap1: not there\) ── db {2}shut off {2}no address/);
     expect(tree).toMatch(/veth7 ── not Tapyard’s/);
+    expect(tree).toContain('└─ firewall ufw, ip filter FORWARD: would drop it, lets it through');
     expect(tree).toContain('br1 (not in the kernel)');
   });
 });
