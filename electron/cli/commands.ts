@@ -192,6 +192,31 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./run/link.ts')).run,
   },
   {
+    name: 'shape',
+    arguments: ['GUEST', '[NIC]', '[off]'],
+    summary: 'Hold a guest’s NIC to a bandwidth, a delay and a loss, or let it go',
+    description: [
+      'What the guest sends and what it is sent are each held to what the options say, at once where it runs; what they leave out is held to nothing. The lab file keeps it. off takes all of it away. NIC counts from 0, which is meant where it is left out. Without options it tells what the NIC is held to.',
+      'RATE is in bits per second, with kbit, mbit and gbit in powers of 1000. DELAY and JITTER are in ms: each packet is held up for so long, so a ping takes twice as long; the delay varies by the jitter, and without a rate packets may overtake each other. LOSS is in %, of the packets in each direction.',
+      'A rate needs nothing that a usual kernel lacks. Delay and loss need its module sch_netem (NETEM_MISSING says how to get it), and are refused before anything is changed where it is missing.',
+    ],
+    options: [
+      lab,
+      { name: 'rate', value: 'RATE', text: 'At most so fast: 512kbit, 10mbit, 1gbit; from 8kbit to 10gbit.' },
+      { name: 'delay', value: 'DELAY', text: 'Hold each packet up: 20ms, 0.5ms; at most 10000ms.' },
+      { name: 'jitter', value: 'JITTER', text: 'Let the delay vary by so much: 5ms; at most the delay.' },
+      { name: 'loss', value: 'LOSS', text: 'Lose so many packets: 1%, 0.1%.' },
+      json,
+    ],
+    examples: [
+      ['tapyard shape web --rate 2mbit', 'How does it do on a slow line?'],
+      ['tapyard shape web 1 --delay 150ms --jitter 20ms --loss 1%', 'Its second NIC, far away.'],
+      ['tapyard shape web off', 'As fast as the computer can.'],
+    ],
+    brief: true,
+    load: async () => (await import('./run/shape.ts')).run,
+  },
+  {
     name: 'plug',
     arguments: ['GUEST', 'NETWORK'],
     summary: 'Give a guest one more NIC, also while it runs',

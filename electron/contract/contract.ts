@@ -14,6 +14,7 @@ import {
   NetworkRow,
   StepRow,
 } from './rows.ts';
+import { ShapeDefinition } from './shape.ts';
 import { z } from './zod.ts';
 
 const lab = LabName;
@@ -137,6 +138,25 @@ export const contract = {
       in: guestOf.extend({ nic: z.number().int(), up: z.boolean() }),
       out: z.strictObject({ changed: z.boolean() }),
       errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'NO_SUCH_NIC', 'GUEST_STATE', 'QMP_FAILED'],
+      idempotent: true,
+      for: 'anyone',
+    }),
+    /** Holds a NIC to a shape: in the kernel where the guest runs, then in the lab file. An empty one takes it off. */
+    setShape: call({
+      in: guestOf.extend({ nic: z.number().int(), shape: ShapeDefinition }),
+      /** `live`: the guest has the NIC now. */
+      out: z.strictObject({ changed: z.boolean(), live: z.boolean() }),
+      errors: [
+        'NO_SUCH_LAB',
+        'NO_SUCH_GUEST',
+        'NO_SUCH_NIC',
+        'LAB_BUSY',
+        'LAB_FILE_INVALID',
+        'LAB_FILE_UNWRITABLE',
+        'NETEM_MISSING',
+        'SHAPER_MISSING',
+        'KERNEL',
+      ],
       idempotent: true,
       for: 'anyone',
     }),

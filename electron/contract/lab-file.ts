@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { GuestName, Ipv4, Ipv4Cidr, Ipv6Subnet, LabName, MacAddress, NetworkName } from './names.ts';
+import { ShapeDefinition } from './shape.ts';
 import { z } from './zod.ts';
 
 /** A size such as `256M` or `2G` (binary units, as QEMU's `-m`), or a whole number of bytes. */
@@ -48,6 +49,8 @@ export const NicDefinition = z.strictObject({
   address: Ipv4.optional(),
   /** By default derived from lab, guest and index, so it stays the same. */
   mac: MacAddress.optional(),
+  /** What its traffic is held to in each direction; by default nothing. */
+  shape: ShapeDefinition.optional(),
 });
 export type NicDefinition = z.infer<typeof NicDefinition>;
 

@@ -2,6 +2,7 @@
 import { ErrorData } from './error.ts';
 import { FileProblem, NetworkDefinition, NetworkMode } from './lab-file.ts';
 import { Scope } from './names.ts';
+import { ShapeDefinition } from './shape.ts';
 import { z } from './zod.ts';
 
 /*
@@ -174,6 +175,10 @@ export const NicState = z.strictObject({
   leased: z.boolean(),
   /** Its cable is whole: false after `guest.setLink` has cut it, which the guest sees as a carrier that is gone. */
   plugged: z.boolean(),
+  /** What its traffic is held to in each direction: observed where it has a tap, else as wanted. Empty for nothing. */
+  shape: ShapeDefinition,
+  /** The same as the lab file has it. */
+  wantedShape: ShapeDefinition,
 });
 export type NicState = z.infer<typeof NicState>;
 

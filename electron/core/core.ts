@@ -274,6 +274,7 @@ class LocalCore implements Core {
           return {};
         },
         setLink: async ({ nic, up, ...input }) => ({ changed: await guest(input).setLink(nic, up) }),
+        setShape: ({ lab, guest: name, nic, shape }) => this.#lab(lab).setShape(name, nic, shape),
         create: async ({ lab: name, guest: guestName, definition, start, fileHash }, { signal }) => {
           const lab = this.#lab(name);
           await lab.createGuest(guestName, definition, fileHash);

@@ -295,6 +295,15 @@ export class FakeCore {
           this.patchGuest(row.id, { nics });
           return { changed: true };
         },
+        setShape: async ({ lab, guest, nic, shape }) => {
+          const row = this.#guest(lab, guest);
+          this.#note('guest.setShape', `${row.id} ${nic} ${JSON.stringify(shape)}`);
+          const nics = row.nics.map((each) =>
+            each.index === nic ? { ...each, shape, wantedShape: shape } : each,
+          );
+          this.patchGuest(row.id, { nics });
+          return { changed: true, live: row.pid !== null };
+        },
         create: async ({ lab, guest, definition, start }) => {
           this.#note('guest.create', `${lab}/${guest}`);
           if (this.guests.get(`${lab}/${guest}`)) {

@@ -135,6 +135,8 @@ export const nicState = (index: number, network: string, tap: string, address: s
   addressSource: address === null ? null : 'reserved',
   leased: address !== null,
   plugged: true,
+  shape: {},
+  wantedShape: {},
 });
 
 export const guestRow = (

@@ -7,7 +7,7 @@ import { Mirror } from '../mirror.ts';
 import { labOf } from '../select-lab.ts';
 
 type Verb = {
-  call: Exclude<keyof Client['guest'], 'create' | 'remove' | 'addNic' | 'removeNic' | 'setLink'>;
+  call: Exclude<keyof Client['guest'], 'create' | 'remove' | 'addNic' | 'removeNic' | 'setLink' | 'setShape'>;
   /** States that show that it is done; empty where none does. */
   until: readonly GuestState[];
   /** How long that may take, ms. */

@@ -2,6 +2,7 @@
 import { doorWords } from '../../contract/doors.ts';
 import type { GuestRow, LabRow, LinkRow, NetworkRow } from '../../contract/rows.ts';
 import { bridgeName } from '../../contract/rows.ts';
+import { shapeText } from '../../contract/shape.ts';
 import type { Run } from '../commands.ts';
 import { rowsOf } from '../mirror.ts';
 import { problemLines } from '../problems.ts';
@@ -54,7 +55,8 @@ function guestText(guest: GuestRow, network: string): string {
   const address = nic?.address ?? null;
   const source =
     address === null ? 'no address' : nic?.leased === true ? address : `${address} (no lease yet)`;
-  return `${guest.name}  ${guest.state}  ${source}  ${nic?.mac ?? ''}`;
+  const shape = shapeText(nic?.shape ?? {});
+  return `${guest.name}  ${guest.state}  ${source}  ${nic?.mac ?? ''}${shape === '' ? '' : `  ${shape}`}`;
 }
 
 function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {

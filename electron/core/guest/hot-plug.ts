@@ -3,6 +3,7 @@ import { ErrorData, TapyardError } from '../../contract/error.ts';
 import { z } from '../../contract/zod.ts';
 import { runProgram } from '../host/process.ts';
 import { ownProgram } from '../host/programs.ts';
+import { shapeWord } from './launch.ts';
 import type { Machine } from './machine.ts';
 import type { GuestSpec, HeldTap, NicSpec } from './spec.ts';
 
@@ -54,9 +55,10 @@ export async function giveTap(
   number: number,
   monitor: string,
 ): Promise<HeldTap> {
-  const { network, mac, tap } = nic;
+  const { network, mac, tap, shape } = nic;
   const words = ['plug', '--netd', netdSocket, '--qmp', monitor, '--lab', lab, '--guest', name];
   words.push('--nic', String(number), '--network', network, '--mac', mac, '--tap', tap);
+  if (shape) words.push('--shape', shapeWord(shape));
   const { stdout, stderr } = await runProgram(ownProgram('tapyard-tap'), words, {
     deadlineMs: tapDeadlineMs,
   });

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs';
 import { constants } from 'node:os';
 import { ErrorData, TapyardError } from '../../contract/error.ts';
+import { shapeNumbers, type ShapeDefinition } from '../../contract/shape.ts';
 import { z } from '../../contract/zod.ts';
 import { openForQemu } from '../console/serial-input.ts';
 import type { SerialRecord } from '../console/serial-record.ts';
@@ -44,6 +45,12 @@ export function plug(nics: readonly NicSpec[], vhost: boolean): PluggedNic[] {
   }));
 }
 
+/** RATE:DELAY:JITTER:LOSS, as tapyard-tap reads it. */
+export function shapeWord(shape: ShapeDefinition): string {
+  const { rate, delay, jitter, loss } = shapeNumbers(shape);
+  return [rate, delay, jitter, loss].join(':');
+}
+
 /** The command line of tapyard-tap that becomes QEMU: `exec`, the taps as FD:NIC:NETWORK:MAC:TAP, and QEMU's own line. */
 export function tapArgv(spec: GuestSpec, nics: readonly PluggedNic[], qemu: readonly string[]): string[] {
   return [
@@ -58,6 +65,7 @@ export function tapArgv(spec: GuestSpec, nics: readonly PluggedNic[], qemu: read
       '--tap',
       `${fd}:${index}:${network}:${mac}:${tap}`,
     ]),
+    ...nics.flatMap(({ index, shape }) => (shape ? ['--shape', `${index}:${shapeWord(shape)}`] : [])),
     ...nics.flatMap(({ vhostFd }) => (vhostFd === undefined ? [] : ['--vhost', String(vhostFd)])),
     '--report',
     String(reportFd),

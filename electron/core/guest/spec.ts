@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { ErrorData } from '../../contract/error.ts';
 import type { GuestState } from '../../contract/rows.ts';
+import type { ShapeDefinition } from '../../contract/shape.ts';
 import { dataDir, guestDir, socketPath, stateDir } from '../host/runtime-dir.ts';
 import type { ResolvedImage } from '../image/image.ts';
 
@@ -14,6 +15,8 @@ export interface NicSpec {
   readonly mac: string;
   /** The tap's name that is asked of netd; netd may pick another. */
   readonly tap: string;
+  /** What its traffic is held to from its first packet on. */
+  readonly shape?: ShapeDefinition;
 }
 
 /** What a guest is to be. A change takes effect with its next start. */

@@ -7,6 +7,7 @@ import type {
   NetworkDefinition,
   NicDefinition,
 } from '../../contract/lab-file.ts';
+import { isShape, type ShapeDefinition } from '../../contract/shape.ts';
 import type { z } from '../../contract/zod.ts';
 import {
   entriesAt,
@@ -99,6 +100,11 @@ export function withoutNic(text: string, guest: string, index: number, macs: rea
 /** Gives a NIC another address. */
 export function withAddress(text: string, guest: string, nic: number, address: string): string {
   return withKey(text, ['guests', guest, 'nics', nic], 'address', address);
+}
+
+/** Holds a NIC to a shape; an empty one is none. */
+export function withShape(text: string, guest: string, nic: number, shape: ShapeDefinition): string {
+  return withKey(text, ['guests', guest, 'nics', nic], 'shape', isShape(shape) ? shape : undefined);
 }
 
 /** A forward as a caller writes it. */

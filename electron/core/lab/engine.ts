@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Subscription } from '../../contract/client.ts';
 import type { TapyardError } from '../../contract/error.ts';
+import type { ShapeNumbers } from '../../contract/shape.ts';
 import type { Scope } from '../../contract/names.ts';
 import type { Guest } from '../guest/guest.ts';
 import type { GuestSpec } from '../guest/spec.ts';
@@ -57,6 +58,8 @@ export interface Engine {
   /** Leads a port of the host's on the LAN to a guest's. Throws PORT_TAKEN, PORT_DENIED, NO_SUCH_ADDRESS. */
   expose(exposure: NetdExposure): Promise<void>;
   unexpose(exposure: NetdExposure): Promise<void>;
+  /** Holds a NIC that a guest has to a shape; `nic` is the number by which netd knows it. */
+  setShape(network: string, guest: string, nic: number, shape: ShapeNumbers): Promise<NetdReply<'set_shape'>>;
   counters(): Promise<NetdReply<'counters'>>;
   /** Ends every network of the lab and what serves them, and leaves nothing. The guests are off before. */
   release(): Promise<void>;

@@ -2,6 +2,7 @@
 import type { Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import { noSuchGuest } from '../../contract/no-such-guest.ts';
+import { isShape } from '../../contract/shape.ts';
 import { resolveImage } from '../image/image.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import type { ResolvedGuest } from './resolve.ts';
@@ -16,7 +17,13 @@ export function guestSpec(wanted: ResolvedGuest, dir: string): Spec {
     image: resolveImage(wanted.image, dir),
     memory: wanted.memory,
     cpus: wanted.cpus,
-    nics: wanted.nics.map(({ index, network, mac, tap }) => ({ index, network, mac, tap })),
+    nics: wanted.nics.map(({ index, network, mac, tap, shape }) => ({
+      index,
+      network,
+      mac,
+      tap,
+      ...(isShape(shape) ? { shape } : {}),
+    })),
   };
 }
 

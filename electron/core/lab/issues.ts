@@ -7,6 +7,7 @@ import {
   NetworkMode,
   NicDefinition,
 } from '../../contract/lab-file.ts';
+import { ShapeDefinition, shapeWords } from '../../contract/shape.ts';
 import type { z } from '../../contract/zod.ts';
 import { nearest } from './nearest.ts';
 import { type Finding, type Path, shown } from './positions.ts';
@@ -40,6 +41,11 @@ const expectations: Readonly<Record<string, string>> = {
   'guests.*.nics.*.network': 'the name of a network of this lab',
   'guests.*.nics.*.address': 'an IPv4 address such as 192.168.57.2',
   'guests.*.nics.*.mac': 'a MAC address such as 52:54:00:a1:3f:02',
+  'guests.*.nics.*.shape': 'a shape such as { rate: 10mbit, delay: 20ms, jitter: 5ms, loss: 1% }',
+  'guests.*.nics.*.shape.rate': shapeWords.rate,
+  'guests.*.nics.*.shape.delay': shapeWords.delay,
+  'guests.*.nics.*.shape.jitter': shapeWords.jitter,
+  'guests.*.nics.*.shape.loss': shapeWords.loss,
 };
 
 const objects: Readonly<Record<string, readonly string[]>> = {
@@ -48,6 +54,7 @@ const objects: Readonly<Record<string, readonly string[]>> = {
   'networks.*.dhcp': Object.keys(DhcpRange.shape),
   'guests.*': Object.keys(GuestDefinition.shape),
   'guests.*.nics.*': Object.keys(NicDefinition.shape),
+  'guests.*.nics.*.shape': Object.keys(ShapeDefinition.shape),
 };
 
 /** The path's place in the tables above: names and indexes become `*`. */

@@ -5,6 +5,7 @@ import type { ForwardDefinition, LabDefinition, NicDefinition } from '../../cont
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
 import type { LabRow } from '../../contract/rows.ts';
+import { noShape, type ShapeDefinition } from '../../contract/shape.ts';
 import type { Subscription } from '../../contract/client.ts';
 import type { WantedForward } from '../forward/forward-set.ts';
 import { Forwards } from '../forward/forwards.ts';
@@ -13,7 +14,7 @@ import type { Job } from '../host/jobs.ts';
 import { ownUid } from '../host/runtime-dir.ts';
 import { ownDefaultDevice, ownDefaultDevice6 } from '../net/default-route.ts';
 import type { UsedSubnet } from '../net/free-subnet.ts';
-import { linkRows, networkIn, networkRows, uplinkRow } from '../net/picture.ts';
+import { linkRows, networkIn, networkRows, tapIn, uplinkRow } from '../net/picture.ts';
 import type { NewGuest, NewNetwork } from './edit.ts';
 import { ActLog } from './act-log.ts';
 import { DefinitionInForce } from './definition-in-force.ts';
@@ -25,7 +26,7 @@ import { type LoadedFile, watchLabFile } from './lab-file.ts';
 import { dropRows, type LabTables, putRows } from './lab-tables.ts';
 import { refuseWithoutSwitch, writeNat } from './nat-switch.ts';
 import { changeNetwork, createNetwork, type EditGround, removeNetwork } from './network-edits.ts';
-import { addNic, removeNic, type NicGround } from './nic-edits.ts';
+import { addNic, removeNic, type NicGround, shapeNic } from './nic-edits.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
 import { recipeScript } from './recipe-script.ts';
@@ -417,12 +418,29 @@ export class Lab {
     await this.#editNics(guest, (ground) => removeNic(ground, index, fileHash));
   }
 
+  /** See {@link shapeNic}. Throws NO_SUCH_GUEST, LAB_BUSY too. */
+  async setShape(
+    guest: string,
+    nic: number,
+    shape: ShapeDefinition,
+  ): Promise<{ changed: boolean; live: boolean }> {
+    let done = { changed: false, live: false };
+    await this.#editNics(guest, async (ground) => {
+      const { file, changed, live } = await shapeNic(ground, nic, shape);
+      done = { changed, live };
+      return file;
+    });
+    return done;
+  }
+
   async #editNics(guest: string, edit: (ground: NicGround) => Promise<LoadedFile>): Promise<void> {
     const ground: NicGround = {
       file: this.file,
       guest: this.guest(guest),
       resolve: (definition) => resolveLab(definition, this.#chooseSubnets(definition)),
       prepare: (lab, network) => this.#prepareNetworks(lab, new Set([network])),
+      shapeOf: (nic) => tapIn(this.#engine.picture, this.name, guest, nic)?.shape ?? noShape,
+      setShape: (network, nic, shape) => this.#engine.setShape(network, guest, nic, shape),
     };
     const done = this.#nicEdits.then(() => this.#editing(() => edit(ground)));
     this.#nicEdits = done.catch(() => undefined);

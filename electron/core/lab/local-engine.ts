@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Subscription } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
+import type { ShapeNumbers } from '../../contract/shape.ts';
 import type { Scope } from '../../contract/names.ts';
 import { forwardsDir } from '../forward/forward-set.ts';
 import { Guest } from '../guest/guest.ts';
@@ -15,7 +16,7 @@ import { inspectImage } from '../image/inspect.ts';
 import type { NetdClient } from '../net/netd-client.ts';
 import { connectNetd, ensureNetd, netdDir, netdLeftSomething, netdSocket } from '../net/netd-process.ts';
 import type { NetdEvent, NetdExposure, NetdNetwork, NetdReply } from '../net/netd-protocol.ts';
-import { networkIn, type Picture, pictureOf, withEvent } from '../net/picture.ts';
+import { networkIn, type Picture, pictureOf, tapIn, withEvent } from '../net/picture.ts';
 import type { ActLog } from './act-log.ts';
 import type { Engine, GuestHandle } from './engine.ts';
 import type { ResolvedNetwork } from './resolve.ts';
@@ -159,6 +160,25 @@ export class LocalEngine implements Engine {
   #exposed(): NetdNetwork['exposed'] {
     const own = [...(this.#picture?.networks.values() ?? [])].filter(({ lab }) => lab === this.#lab);
     return own.flatMap(({ exposed }) => exposed);
+  }
+
+  async setShape(
+    network: string,
+    guest: string,
+    nic: number,
+    shape: ShapeNumbers,
+  ): Promise<NetdReply<'set_shape'>> {
+    const done = await this.#connected().request('set_shape', {
+      lab: this.#lab,
+      network,
+      guest,
+      nic,
+      shape,
+    });
+    const link = tapIn(this.#picture, this.#lab, guest, nic);
+    // Read back from the kernel, as with NAT.
+    if (link) this.#event({ event: 'links', put: [{ ...link, shape: done.shape }], del: [] });
+    return done;
   }
 
   async counters(): Promise<NetdReply<'counters'>> {

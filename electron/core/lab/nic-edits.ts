@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TapyardError } from '../../contract/error.ts';
 import type { LabDefinition, NicDefinition } from '../../contract/lab-file.ts';
-import { withNic, withoutNic } from './edit.ts';
+import { sameShape, shapeNumbers, type ShapeDefinition, type ShapeNumbers } from '../../contract/shape.ts';
+import { tapOf } from '../guest/spec.ts';
+import { withNic, withoutNic, withShape } from './edit.ts';
 import type { GuestHandle } from './engine.ts';
 import { editLabFile, type LoadedFile } from './lab-file.ts';
 import type { ResolvedLab, ResolvedNic } from './resolve.ts';
@@ -14,6 +16,9 @@ export interface NicGround {
   readonly resolve: (definition: LabDefinition) => ResolvedLab;
   /** Makes a network of such a lab know the addresses that are reserved in it. */
   readonly prepare: (lab: ResolvedLab, network: string) => Promise<void>;
+  /** What a NIC with a tap is held to, and holds it to something else; `nic` is the number by which netd knows it. */
+  readonly shapeOf: (nic: number) => ShapeNumbers;
+  readonly setShape: (network: string, nic: number, shape: ShapeNumbers) => Promise<{ changed: boolean }>;
 }
 
 /**
@@ -85,6 +90,44 @@ export async function removeNic(
     });
   } catch (thrown) {
     if (nic && unplugged) await guest.plug(nic).catch(() => undefined);
+    throw thrown;
+  }
+}
+
+/**
+ * Holds a NIC to a shape: where it has a tap first, so that what the kernel cannot do is not written. Throws
+ * NO_SUCH_NIC, LAB_FILE_*, and what netd says.
+ */
+export async function shapeNic(
+  ground: NicGround,
+  index: number,
+  shape: ShapeDefinition,
+): Promise<{ file: LoadedFile; changed: boolean; live: boolean }> {
+  const { file, guest } = ground;
+  const nic = guest.spec.nics[index];
+  if (!nic)
+    throw new TapyardError('NO_SUCH_NIC', `The guest ${guest.spec.name} has no NIC eth${index}.`, {
+      hint:
+        guest.spec.nics.length === 0
+          ? 'It has none at all.'
+          : `It has eth0 to eth${guest.spec.nics.length - 1}.`,
+      subject: guest.id,
+    });
+  const tap = hasQemu(ground) ? tapOf(nic, guest.status.taps) : undefined;
+  const before = tap ? ground.shapeOf(tap.nic) : undefined;
+  let changed = false;
+  if (tap) ({ changed } = await ground.setShape(nic.network, tap.nic, shapeNumbers(shape)));
+  try {
+    const edited = await editLabFile(file, undefined, (text, definition) => {
+      refuseUnknown(ground, definition);
+      const now = definition.guests[guest.spec.name]?.nics[index]?.shape ?? {};
+      if (sameShape(shapeNumbers(now), shapeNumbers(shape))) return text;
+      if (!tap) changed = true;
+      return withShape(text, guest.spec.name, index, shape);
+    });
+    return { file: edited, changed, live: tap !== undefined };
+  } catch (thrown) {
+    if (tap && before && changed) await ground.setShape(nic.network, tap.nic, before).catch(() => undefined);
     throw thrown;
   }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from 'node:util';
 import type { GuestState } from '../../contract/rows.ts';
+import { noShape, sameShape, shapeNumbers, type ShapeNumbers } from '../../contract/shape.ts';
 import { type HeldTap, tapOf } from '../guest/spec.ts';
-import { bridgeIn, networkIn, type Picture } from '../net/picture.ts';
+import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import {
   forwards,
   isOwn,
@@ -18,6 +19,15 @@ export type PlanStep =
   | { readonly kind: 'remove'; readonly network: string }
   | { readonly kind: 'apply'; readonly network: ResolvedNetwork; readonly isNew: boolean }
   | { readonly kind: 'plug'; readonly guest: string; readonly nic: ResolvedNic }
+  /** `nic` is the number by which netd knows it. */
+  | {
+      readonly kind: 'shape';
+      readonly guest: string;
+      readonly nic: number;
+      readonly network: string;
+      readonly from: ShapeNumbers;
+      readonly to: ShapeNumbers;
+    }
   | { readonly kind: 'start'; readonly guest: ResolvedGuest };
 
 /** What is there now. */
@@ -56,10 +66,28 @@ export function planUp(lab: ResolvedLab, observed: Observed): PlanStep[] {
         .filter((nic) => !tapOf(nic, tapsOf(guest)))
         .map((nic) => ({ kind: 'plug', guest: guest.name, nic }) as const),
     ),
+    ...running.flatMap((guest) => guest.nics.flatMap((nic) => reshaped(lab.name, guest, nic, observed))),
     ...lab.guests
       .filter((guest) => ['shut off', 'crashed'].includes(guests.get(guest.name)?.state ?? 'shut off'))
       .map((guest) => ({ kind: 'start', guest }) as const),
   ];
+}
+
+/** What a plugged NIC is to be held to, where it is held to something else. */
+function reshaped(
+  lab: string,
+  guest: ResolvedGuest,
+  nic: ResolvedNic,
+  { picture, guests }: Observed,
+): PlanStep[] {
+  const held = tapOf(nic, guests.get(guest.name)?.taps ?? []);
+  const link = held && tapIn(picture, lab, guest.name, held.nic);
+  if (!held || !link) return [];
+  const from = link.shape ?? noShape;
+  const to = shapeNumbers(nic.shape);
+  return sameShape(from, to)
+    ? []
+    : [{ kind: 'shape', guest: guest.name, nic: held.nic, network: nic.network, from, to }];
 }
 
 /**

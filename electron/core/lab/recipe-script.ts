@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { isShape } from '../../contract/shape.ts';
+import { ifbOf } from './recipe-shape.ts';
 import type { RecipeInput, RecipeStep } from './recipe.ts';
 import { pastaCommand, recipeDirectory, recipeOf, sendsIpv6 } from './recipe.ts';
 import { isOwn } from './resolve.ts';
@@ -61,6 +63,9 @@ function undo({ lab, uid, uplink, uplink6 }: RecipeInput): string {
       .filter((network) => network.dhcp)
       .map((network) => `  [ ! -e "$run"/${network.name}.pid ] || kill "$(cat "$run"/${network.name}.pid)"`),
     ...lab.guests.flatMap((guest) => guest.nics.map((nic) => `  ip link del ${nic.tap} || true`)),
+    ...lab.guests.flatMap((guest) =>
+      guest.nics.flatMap(({ tap, shape }) => (isShape(shape) ? [`  ip link del ${ifbOf(tap)} || true`] : [])),
+    ),
     ...(uplink6 === null ? [] : [restoreUplink(uid, 'opened6', uplink6)]),
     ...(uplink === null ? [] : [restoreUplink(uid, 'opened', uplink)]),
     `  nft delete table inet tapyard_${uid} || true`,

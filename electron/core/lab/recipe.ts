@@ -9,6 +9,8 @@ import { guardTable, guardTap } from './guard.ts';
 import { forwards, ipv6AddressOf, isOwn, reachesOut } from './resolve.ts';
 import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
+import { isShape, noShape, sameShape, shapeNumbers, shapeText } from '../../contract/shape.ts';
+import { shapeCommands } from './recipe-shape.ts';
 
 /** What the recipe is made of. */
 export interface RecipeInput {
@@ -340,6 +342,8 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
   const bridgeOf = network?.uplink ?? nic.network;
   // In a user namespace its owner is root; on the host the tap is for the user who runs QEMU.
   const owner = scope === 'host' && uid !== 0 ? ` user ${uid}` : '';
+  const mac = `fe:${nic.mac.slice(3)}`;
+  const alias = `tapyard:${uid}:${lab.name}:${nic.network}:${guest.name}/${number}`;
   const common = {
     part: 'network',
     network: `${lab.name}/${nic.network}`,
@@ -354,12 +358,23 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
       title: `${nic.tap}, the cable of ${guest.name}`,
       command: [
         `ip tuntap add dev ${nic.tap} mode tap vnet_hdr${owner}`,
-        `ip link set ${nic.tap} address fe:${nic.mac.slice(3)} mtu ${mtu} addrgenmode none`,
-        `ip link set ${nic.tap} alias ${shellWord(`tapyard:${uid}:${lab.name}:${nic.network}:${guest.name}/${number}`)}`,
+        `ip link set ${nic.tap} address ${mac} mtu ${mtu} addrgenmode none`,
+        `ip link set ${nic.tap} alias ${shellWord(alias)}`,
         ...(network === undefined || !isOwn(network) ? [] : guardTap(uid, network, guest, nic)),
       ].join('\n'),
       holds: (held) => tap(held)?.kind === 'tun',
     },
+    ...(isShape(nic.shape)
+      ? [
+          {
+            ...common,
+            id: `${id}/tap_shape`,
+            title: `${nic.tap} is held to ${shapeText(nic.shape)}`,
+            command: shapeCommands({ tap: nic.tap, mac, alias, mtu }, nic.shape).join('\n'),
+            holds: (held: Held) => sameShape(tap(held)?.shape ?? noShape, shapeNumbers(nic.shape)),
+          },
+        ]
+      : []),
     {
       ...common,
       id: `${id}/tap_port`,

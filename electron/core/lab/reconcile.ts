@@ -22,7 +22,7 @@ export interface Ground {
   readonly lab: ResolvedLab;
   readonly engine: Pick<
     Engine,
-    'picture' | 'onChange' | 'open' | 'applyNetwork' | 'removeNetwork' | 'release' | 'tidy'
+    'picture' | 'onChange' | 'open' | 'applyNetwork' | 'removeNetwork' | 'setShape' | 'release' | 'tidy'
   >;
   readonly guests: ReadonlyMap<string, Startable>;
   /** Rejects with what can be known to be missing before anything is made. */
@@ -41,7 +41,7 @@ interface Made {
   /** Networks as they were before they were changed or removed, where this core knows it. */
   readonly formers: ResolvedNetwork[];
   readonly guests: Startable[];
-  /** How NICs that were plugged go again. */
+  /** How NICs that were plugged go again, and those that were shaped are as before. */
   readonly plugged: (() => Promise<void>)[];
   /** How NICs that were unplugged come again. */
   readonly unplugged: (() => Promise<void>)[];
@@ -92,6 +92,14 @@ async function runPlan(ground: Ground, job: Job, plan: readonly PlanStep[], made
     } else if (step.kind === 'apply') {
       job.progress(`making network ${step.network.name}`, done, plan.length);
       await apply(ground, step.network, step.isNew, made);
+      after();
+    } else if (step.kind === 'shape') {
+      job.progress(`shaping a NIC of ${step.guest}`, done, plan.length);
+      const { network, guest, nic, from, to } = step;
+      await ground.engine.setShape(network, guest, nic, to);
+      made.plugged.push(async () => {
+        await ground.engine.setShape(network, guest, nic, from);
+      });
       after();
     } else if (step.kind !== 'start') {
       job.progress(

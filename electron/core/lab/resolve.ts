@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
 import type { LabDefinition, NetworkDefinition, NetworkMode } from '../../contract/lab-file.ts';
+import type { ShapeDefinition } from '../../contract/shape.ts';
 import { formatIpv4, ipv4, subnetOf } from '../net/ipv4.ts';
 import { freeSubnet, type UsedSubnet } from '../net/free-subnet.ts';
 import { fixedSubnet, gatewayOf } from './rules.ts';
@@ -70,6 +71,8 @@ export interface ResolvedNic {
   readonly tap: string;
   /** null: DHCP picks one from its range. */
   readonly address: string | null;
+  /** Empty for none. */
+  readonly shape: ShapeDefinition;
 }
 
 /** A forward with every default filled in. */
@@ -143,6 +146,7 @@ export function resolveLab(
       mac: nic.mac ?? freeMac(macs, ['nic', definition.name, name, String(index)]),
       tap: taps(),
       address: nic.address ?? null,
+      shape: nic.shape ?? {},
     }));
     const forwards = guest.forwards.map(({ address, port, to }) => ({ address, port, to: to ?? port }));
     return {

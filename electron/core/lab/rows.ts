@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ErrorData } from '../../contract/error.ts';
+import {
+  noShape,
+  sameShape,
+  type ShapeDefinition,
+  shapeNumbers,
+  type ShapeNumbers,
+  shapeOf,
+} from '../../contract/shape.ts';
 import type { GuestRow, NicState, StepRow } from '../../contract/rows.ts';
 import { type GuestSpec, type GuestStatus, tapOf } from '../guest/spec.ts';
 import { networkIn, type Picture, tapIn } from '../net/picture.ts';
@@ -46,6 +54,7 @@ function nicState(
   // A guest that left the file has no network by name; its tap's label still says which.
   const network = nic.network === '' ? (link?.ours?.network ?? '') : nic.network;
   const lease = networkIn(picture, spec.lab, network)?.leases.find((each) => each.mac === nic.mac);
+  const wantedShape = wanted?.nics[nic.index]?.shape ?? {};
   const reserved = wanted?.nics[nic.index]?.address ?? null;
   return {
     index: nic.index,
@@ -63,9 +72,15 @@ function nicState(
           ? 'lease'
           : null,
     leased: lease !== undefined,
+    shape: link ? asWritten(link.shape ?? noShape, wantedShape) : wantedShape,
+    wantedShape,
     plugged: held === undefined || !status.cut.includes(held.nic),
   };
 }
+
+/** What the kernel holds a NIC to, in the words of the file where that says the same. */
+const asWritten = (observed: ShapeNumbers, wanted: ShapeDefinition): ShapeDefinition =>
+  sameShape(observed, shapeNumbers(wanted)) ? wanted : shapeOf(observed);
 
 /** What this core remembers of a step that it did. */
 export interface StepRecord {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { LabDefinition, NetworkDefinition } from '../../contract/lab-file.ts';
+import { jitterProblem, shapeWords } from '../../contract/shape.ts';
 import type { Subnet } from '../net/ipv4.ts';
 import {
   contains,
@@ -221,6 +222,14 @@ function nicFindings(definition: LabDefinition): Finding[] {
           ...reservationFindings(nic.address, nic.network, network, [...path, 'address'], owner, addresses),
         );
       }
+      const jitter = jitterProblem(nic.shape ?? {});
+      if (jitter !== undefined)
+        findings.push({
+          path: [...path, 'shape', 'jitter'],
+          at: 'value',
+          message: jitter,
+          expected: shapeWords.jitter,
+        });
       if (nic.mac !== undefined) {
         const taken = macs.get(nic.mac);
         if (taken !== undefined)

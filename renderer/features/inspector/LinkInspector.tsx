@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReactElement } from 'react';
+import { isShape, shapeText } from '../../../electron/contract/shape.ts';
 import { CommandButton } from '../../commands/CommandButton.tsx';
 import { Button } from '../../lib/Button.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
@@ -61,6 +62,7 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
           {nic ? (
             <Fact name="Guest’s link" value={nic.plugged ? 'up' : 'down: the cable is cut'} words />
           ) : null}
+          {nic && isShape(nic.shape) ? <Fact name="Held to" value={shapeText(nic.shape)} /> : null}
           <Fact name="Bridge" value={link.master} />
           <Fact name="MAC" value={link.mac} copy />
           <Addresses of={link.addresses} />

@@ -2,6 +2,7 @@
 import { X } from 'lucide-react';
 import { useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
+import { isShape, shapeText } from '../../../electron/contract/shape.ts';
 import { canChangeNics } from '../../commands/rules.ts';
 import { Button } from '../../lib/Button.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
@@ -16,6 +17,7 @@ import { useSubmission } from '../forms/use-submission.ts';
 import { addressError } from '../guests/new-guest.ts';
 import styles from './Nics.module.css';
 import { Fact, Facts, Section } from './Section.tsx';
+import { ShapeNic } from './ShapeNic.tsx';
 
 /** As many as the lab file takes. */
 const most = 8;
@@ -25,6 +27,7 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
   const links = useLinks(guest.lab);
   const networks = useNetworks(guest.lab);
   const [adding, setAdding] = useState(false);
+  const [shaping, setShaping] = useState<string | null>(null);
   const [error, setError] = useState<ErrorData | null>(null);
   const can = canChangeNics(guest);
   const unavailable = can === true ? undefined : can;
@@ -79,7 +82,20 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
               />
               <Fact name="Gateway" value={gateway} />
               <Fact name="Name" value={nic.address === null ? null : `${guest.name}.lab`} copy />
+              <Fact name="Held to" value={heldTo(nic)} note={shapeNote(nic)} />
             </Facts>
+            {shaping === nic.mac ? (
+              <ShapeNic guest={guest} nic={nic} onClose={() => setShaping(null)} />
+            ) : (
+              <Button
+                size="small"
+                variant="ghost"
+                aria-label={`Shape eth${nic.index}`}
+                onPress={() => setShaping(nic.mac)}
+              >
+                Bandwidth, delay, loss…
+              </Button>
+            )}
             {can === true ? <RemoveNic guest={guest} nic={nic} onError={setError} /> : null}
           </div>
         );
@@ -88,6 +104,16 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
       {adding && can === true ? <NewNic guest={guest} onClose={() => setAdding(false)} /> : null}
     </Section>
   );
+}
+
+type Nic = Row<'guests'>['nics'][number];
+
+const heldTo = ({ shape }: Nic): string | null => (isShape(shape) ? shapeText(shape) : null);
+
+/** Where the lab file says something else. */
+function shapeNote({ shape, wantedShape }: Nic): string | undefined {
+  const [now, file] = [shapeText(shape), shapeText(wantedShape)];
+  return now === '' || now === file ? undefined : `the lab file says ${file === '' ? 'nothing' : file}`;
 }
 
 interface RemoveNicProps {

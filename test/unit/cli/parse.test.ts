@@ -80,7 +80,7 @@ COMP_WORDS=(${parts.map((part) => `'${part}'`).join(' ')}); COMP_CWORD=${parts.l
 echo "\${COMPREPLY[*]}"`;
       return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim().split(' ');
     };
-    expect(complete('tapyard sh')).toEqual(['shutdown']);
+    expect(complete('tapyard sh')).toEqual(['shutdown', 'shape']);
     expect(complete('tapyard nat br0 o')).toEqual(['on', 'off']);
     expect(complete('tapyard up --sc')).toEqual(['--scope']);
     expect(complete('tapyard up --scope p')).toEqual(['private']);

@@ -46,7 +46,7 @@ describe('a lab file', () => {
       'unknown key of a NIC',
       withLine('address: 192.168.57.2', 'adress: 192.168.57.2'),
       [
-        '9:28 guests.guest.nics.0.adress: "adress" is not a key of NIC 0 of guest guest, did you mean "address"? | one of network, address, mac',
+        '9:28 guests.guest.nics.0.adress: "adress" is not a key of NIC 0 of guest guest, did you mean "address"? | one of network, address, mac, shape',
       ],
     ],
     [

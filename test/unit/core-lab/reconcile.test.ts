@@ -118,6 +118,8 @@ describe('the plan', () => {
           return `plug ${step.guest} ${step.nic.network}`;
         case 'unplug':
           return `unplug ${step.guest} ${step.tap.network}`;
+        case 'shape':
+          return `shape ${step.guest} ${step.network} ${step.to.rate}`;
       }
     });
   };
@@ -274,6 +276,10 @@ describe('up and down', () => {
         if (applyFails === name) throw new TapyardError('NAME_TAKEN', `${name} is taken`);
         picture = made(picture ?? empty, name);
         return [];
+      },
+      setShape: async (_network, guest, nic, shape) => {
+        log.push(`shape ${guest} ${nic} ${shape.rate}`);
+        return { shape, changed: true, ms: 0 };
       },
       removeNetwork: async (name: string) => void log.push(`remove ${name}`),
       release: async () => {

@@ -41,6 +41,8 @@ export const guest = (part: Partial<Row<'guests'>> = {}): Row<'guests'> => ({
       addressSource: 'reserved',
       leased: true,
       plugged: true,
+      shape: {},
+      wantedShape: {},
     },
   ],
   sockets: { serial: '/s', vnc: '/v', qmp: '/q' },

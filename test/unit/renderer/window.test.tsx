@@ -90,6 +90,7 @@ async function connectFake(options: ConstructorParameters<typeof FakeCore>[1] = 
 
 describe('the inspector of a guest', () => {
   it('shows its cable, address, name and recipe', async () => {
+    await connectFake();
     await draw(<GuestInspector guest={guest()} />);
     const text = place.textContent ?? '';
     for (const part of [

@@ -63,6 +63,7 @@ export function stubServer(): Server {
       resume: refuse,
       reset: refuse,
       setLink: refuse,
+      setShape: refuse,
       create: refuse,
       remove: refuse,
       addNic: refuse,

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from 'node:path';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { build } from 'vite';
+import { launchChromium, openFakePage } from '../fakes/browser.ts';
+
+// The bandwidth, delay and loss of a NIC in the whole window, over the fake core.
+const built = join(import.meta.dirname, '../../dist/fake');
+let browser: Browser;
+const contexts: BrowserContext[] = [];
+const errors: string[] = [];
+
+beforeAll(async () => {
+  await build({ root: join(import.meta.dirname, '../fakes/page'), logLevel: 'error' });
+  browser = await launchChromium();
+});
+afterAll(() => browser.close());
+afterEach(async () => {
+  for (const context of contexts.splice(0)) await context.close();
+  expect(errors.splice(0)).toEqual([]);
+});
+
+async function open(query: string): Promise<Page> {
+  const options = { width: 1440, height: 900, query: `window&lab=mock&${query}` };
+  const { page, context } = await openFakePage(browser, built, options, (text) => errors.push(text));
+  contexts.push(context);
+  return page;
+}
+
+describe('the shape of a NIC', () => {
+  it('is checked as it is typed, set by keyboard, shown and taken off', async () => {
+    const page = await open('select=guest:seed/web');
+    const section = page.getByRole('region', { name: 'Network', exact: true });
+    await section.getByRole('button', { name: 'Shape eth0' }).press('Enter');
+    const form = section.getByRole('form', { name: 'Shape of eth0 of web' });
+    // The first field has the keyboard.
+    await page.keyboard.type('10');
+    await form.getByText('Not a rate such as 512kbit, 10mbit or 1gbit, from 8kbit to 10gbit.').waitFor();
+    await page.keyboard.type('mbit');
+    await form.getByLabel('Jitter').fill('5ms');
+    await form.getByText('A jitter is of a delay, and there is none.').waitFor();
+    await form.getByLabel('Delay').fill('20ms');
+    await page.screenshot({ path: join(import.meta.dirname, '../../test-results/shape-form.png') });
+    await form.getByLabel('Delay').press('Enter');
+    await section.getByText('10mbit, 20ms ± 5ms').waitFor();
+    expect(await form.count()).toBe(0);
+
+    await section.getByRole('button', { name: 'Shape eth0' }).click();
+    for (const field of ['Bandwidth', 'Delay', 'Jitter']) await form.getByLabel(field).fill('');
+    await form.getByRole('button', { name: 'Apply' }).click();
+    await section.getByText('10mbit, 20ms ± 5ms').waitFor({ state: 'detached' });
+  });
+
+  it('that is refused says why', async () => {
+    const page = await open('select=guest:seed/web&theme=light&failing=guest.setShape');
+    const section = page.getByRole('region', { name: 'Network', exact: true });
+    await section.getByRole('button', { name: 'Shape eth0' }).click();
+    const form = section.getByRole('form', { name: 'Shape of eth0 of web' });
+    await form.getByLabel('Loss').fill('1%');
+    await form.getByRole('button', { name: 'Apply' }).click();
+    await form.getByText('The NIC was not shaped').waitFor();
+  });
+});
