@@ -9,7 +9,8 @@ import { makeSerialInput } from '../console/serial-input.ts';
 import { SerialConsole } from '../console/serial.ts';
 import { endProcess, isAlive, lookUp, type ProcessId, uidOf } from '../host/process.ts';
 import { makePrivateDir, ownUid } from '../host/runtime-dir.ts';
-import { addDevice, deletedNic, dropNetdev, freeNumber, giveTap, trueTaps } from './hot-plug.ts';
+import { GuestNics } from './guest-nics.ts';
+import { deletedNic } from './hot-plug.ts';
 import { launch, qemuFailed, type Launched } from './launch.ts';
 import {
   afterEnd,
@@ -30,7 +31,6 @@ import {
   type GuestSpec,
   type GuestStatus,
   type NicSpec,
-  tapOf,
 } from './spec.ts';
 import { readLastEnd, readStateFile, removeRuntime, writeLastEnd, writeStateFile } from './state-file.ts';
 import { nodeSignal, throwIfAborted, untilAborted, within } from './waiting.ts';
@@ -41,8 +41,6 @@ const killDeadlineMs = 2000;
 const killGraceMs = 500;
 /** A guest that still boots has no ear for the power button; it is pressed again. */
 const pressAgainMs = 2000;
-/** A guest lets go of a NIC within some 0.1 s; this is for one that is busy. */
-const unplugDeadlineMs = 10_000;
 /** How often a QEMU that is not heard any more is looked at: nothing else tells that it is over. */
 const lookAtLostMs = 500;
 
@@ -53,6 +51,7 @@ const lookAtLostMs = 500;
 export class Guest {
   readonly dirs: GuestDirs;
   readonly serial: SerialConsole;
+  readonly #nics: GuestNics;
   #spec: GuestSpec;
   #status: GuestStatus;
   #machine: Machine | undefined;
@@ -64,8 +63,6 @@ export class Guest {
   readonly #listeners = new Set<() => void>();
   #lastCpu: { readonly ticks: number; readonly at: number } | undefined;
   #released = false;
-  /** NICs come and go one after the other. */
-  #plugging: Promise<unknown> = Promise.resolve();
 
   /** Nothing is started or looked at yet. Throws RUNTIME_PATH_TOO_LONG, RUNTIME_DIR_UNSAFE, RUNTIME_DIR_MISSING. */
   constructor(spec: GuestSpec, dirs: GuestDirs = guestDirs(spec.lab, spec.name)) {
@@ -86,6 +83,21 @@ export class Guest {
       argv: null,
       startMs: null,
     };
+    this.#nics = new GuestNics({
+      id: this.id,
+      spec: () => this.#spec,
+      status: () => this.#status,
+      machine: () => this.#machine,
+      refuseUnheard: () => {
+        if (this.#lost !== undefined) throw this.#notHeard(this.#lost);
+      },
+      onChange: (listener) => this.onChange(listener),
+      set: (change) => this.#set(change),
+      note: (change) => {
+        const file = readStateFile(dirs.runtime);
+        if (file !== undefined) writeStateFile(dirs.runtime, { ...file, ...change });
+      },
+    });
   }
 
   /** The guest's id in tables and messages: `lab/name`. */
@@ -173,136 +185,24 @@ export class Guest {
    * Cuts the cable at a NIC or mends it; true when that changed something. QEMU's answer is what is known of it, so it
    * is noted for the next core. Throws NO_SUCH_NIC, GUEST_STATE, QMP_FAILED, DEADLINE.
    */
-  async setLink(nic: number, up: boolean): Promise<boolean> {
-    const nics = this.#spec.nics.map(({ index }) => index);
-    const wanted = this.#spec.nics.find(({ index }) => index === nic);
-    if (wanted === undefined) {
-      throw new TapyardError('NO_SUCH_NIC', `${this.id} has no such NIC.`, {
-        hint: nics.length === 0 ? 'It has none at all.' : `It has ${nics.join(', ')}.`,
-        subject: this.id,
-      });
-    }
-    if (this.#lost !== undefined) throw this.#notHeard(this.#lost);
-    const { state, cut, taps } = this.#status;
-    // A NIC that the file got since has no cable before the next start.
-    const tap = tapOf(wanted, taps);
-    if (this.#machine === undefined || tap === undefined)
-      throw new TapyardError('GUEST_STATE', `${this.id} is ${state} and NIC ${nic} hangs on no cable.`, {
-        hint: 'Start it first.',
-        subject: this.id,
-      });
-    if (up !== cut.includes(tap.nic)) return false;
-    await this.#machine.execute('set_link', { name: `net${tap.nic}`, up });
-    const now = up ? cut.filter((other) => other !== tap.nic) : [...cut, tap.nic];
-    this.#note({ cut: now });
-    this.#set({ cut: now });
-    return true;
+  setLink(nic: number, up: boolean): Promise<boolean> {
+    return this.#nics.setLink(nic, up);
   }
 
   /**
    * Gives a guest that runs one more NIC; one that it has is left alone. Throws GUEST_STATE, NO_FREE_PORT, what netd
    * says of a NIC, QMP_FAILED, DEADLINE, NETD_MISSING; it has none then.
    */
-  async plug(nic: Omit<NicSpec, 'index'>): Promise<void> {
-    await this.#oneAfterTheOther(async () => {
-      if (tapOf(nic, this.#status.taps) !== undefined) return;
-      const machine = this.#pluggable('one more NIC');
-      const number = freeNumber(this.id, this.#status.argv ?? [], this.#status.taps);
-      // A core that was killed just then may have left one.
-      await dropNetdev(machine, number);
-      const tap = await giveTap(this.#spec, nic, number, this.#status.sockets.plug);
-      try {
-        // Noted first: the next core asks QEMU which of these have a device, and takes the others away.
-        this.#note({ taps: [...this.#status.taps, tap] });
-        await addDevice(machine, tap);
-      } catch (thrown) {
-        await dropNetdev(machine, number);
-        this.#note({ taps: this.#status.taps });
-        throw thrown;
-      }
-      if (this.#machine === machine) this.#set({ taps: [...this.#status.taps, tap] });
-    });
+  plug(nic: Omit<NicSpec, 'index'>): Promise<void> {
+    return this.#nics.plug(nic);
   }
 
   /**
    * Takes a NIC out of a guest that runs, which has to let go of it; one that it does not have is fine. Throws
    * GUEST_STATE, NIC_NOT_RELEASED, QMP_FAILED, DEADLINE; it has the NIC then.
    */
-  async unplug(nic: Pick<NicSpec, 'network' | 'mac'>): Promise<void> {
-    await this.#oneAfterTheOther(async () => {
-      const tap = tapOf(nic, this.#status.taps);
-      if (tap === undefined) return;
-      const machine = this.#pluggable('a NIC less');
-      try {
-        await machine.execute('device_del', { id: `nic${tap.nic}` });
-      } catch (thrown) {
-        // Asked before, and the guest has not answered yet: it may now.
-        if (!/already in the process of unplug/.test(TapyardError.from(thrown).message)) throw thrown;
-      }
-      if (await this.#isGone(tap.nic, unplugDeadlineMs)) return;
-      throw new TapyardError(
-        'NIC_NOT_RELEASED',
-        `${this.id} did not let go of the NIC ${tap.mac} on ${nic.network} within ${unplugDeadlineMs / 1000} s, and keeps it.`,
-        {
-          hint: 'It may still be booting, or its system cannot unplug PCI devices. Try again, or shut it down first.',
-          subject: this.id,
-        },
-      );
-    });
-  }
-
-  /** Whether QEMU lets go of a tap within `deadlineMs`. */
-  async #isGone(number: number, deadlineMs: number): Promise<boolean> {
-    let following: Subscription | undefined;
-    const gone = new Promise<true>((resolve) => {
-      const look = (): void => {
-        if (!this.#status.taps.some(({ nic }) => nic === number)) resolve(true);
-      };
-      following = this.onChange(look);
-      look();
-    });
-    try {
-      return (await within(gone, deadlineMs)) === true;
-    } finally {
-      following?.close();
-    }
-  }
-
-  async #oneAfterTheOther(work: () => Promise<void>): Promise<void> {
-    const done = this.#plugging.then(work);
-    this.#plugging = done.catch(() => undefined);
-    await done;
-  }
-
-  /** The machine of a guest that can be given and taken NICs. */
-  #pluggable(what: string): Machine {
-    if (this.#lost !== undefined) throw this.#notHeard(this.#lost);
-    const { state } = this.#status;
-    if (this.#machine !== undefined && state === 'running') return this.#machine;
-    throw new TapyardError('GUEST_STATE', `${this.id} is ${state} and cannot be given ${what}.`, {
-      hint: 'Do it while it runs, or is shut off.',
-      subject: this.id,
-    });
-  }
-
-  /** The guest let go of a NIC, asked or by itself: the tap goes too. */
-  async #letGo(number: number): Promise<void> {
-    const machine = this.#machine;
-    if (machine === undefined || !this.#status.taps.some(({ nic }) => nic === number)) return;
-    await dropNetdev(machine, number);
-    if (this.#machine !== machine) return;
-    const change = {
-      taps: this.#status.taps.filter(({ nic }) => nic !== number),
-      cut: this.#status.cut.filter((nic) => nic !== number),
-    };
-    this.#note(change);
-    this.#set(change);
-  }
-
-  /** Writes into the state file what the next core has to know of a QEMU that runs. */
-  #note(change: Partial<Pick<GuestStatus, 'taps' | 'cut'>>): void {
-    const file = readStateFile(this.dirs.runtime);
-    if (file !== undefined) writeStateFile(this.dirs.runtime, { ...file, ...change });
+  unplug(nic: Pick<NicSpec, 'network' | 'mac'>): Promise<void> {
+    return this.#nics.unplug(nic);
   }
 
   /** Pulls the plug: resolves when QEMU is gone. A start under way is waited for. Throws GUEST_STATE, QMP_FAILED. */
@@ -528,7 +428,7 @@ export class Guest {
     };
     try {
       if (ours && (await this.#follow({ id, qmp: sockets.qmp }, undefined, known, file.since))) {
-        await this.#settleNics();
+        await this.#nics.settle();
         return true;
       }
     } catch (thrown) {
@@ -542,18 +442,6 @@ export class Guest {
     return false;
   }
 
-  /** Makes the taps of a QEMU that was taken over those that it has. */
-  async #settleNics(): Promise<void> {
-    const machine = this.#machine;
-    const { argv, taps } = this.#status;
-    if (machine === undefined || argv === null) return;
-    // One that does not answer is told of by whatever is asked of it next.
-    const now = await trueTaps(machine, argv, taps).catch(() => taps);
-    if (now.length === taps.length || this.#machine !== machine) return;
-    this.#note({ taps: now });
-    this.#set({ taps: now });
-  }
-
   /** Meets a QEMU and follows it from then on; false when it is over before it answers. */
   async #follow(
     address: MachineAddress,
@@ -565,7 +453,7 @@ export class Guest {
       address,
       (event) => {
         const number = deletedNic(event);
-        if (number !== undefined) void this.#letGo(number);
+        if (number !== undefined) void this.#nics.letGo(number);
         const next = afterEvent(this.#condition, event);
         if (next.state !== this.#status.state || next.reason !== this.#status.reason) this.#set(next);
       },
