@@ -96,6 +96,22 @@ networks:
 `,
 };
 
+test('the script of a private lab says what it wants before it makes anything', async () => {
+  const file = world.file(
+    'early.yaml',
+    labs.seed.replace('name: seed', 'name: early').replace(/guests:[^]*/, ''),
+  );
+  expect(await world.tapyard(['up', file])).toMatchObject({ code: 0 });
+  const recipe = await world.tapyard(['recipe', '--shell', '--lab', 'early']);
+  expect(await world.tapyard(['down', '--lab', 'early'])).toMatchObject({ code: 0 });
+  const script = world.file('early.sh', recipe.stdout);
+  const inside = `sh ${script}; echo "exit $?"; ip -br link show`;
+  const { stdout, stderr } = await world.run(['unshare', '-Urn', 'sh', '-c', inside]);
+  expect(stdout).toMatch(/^exit 1\n/);
+  expect(stdout).not.toContain('br0');
+  expect(stderr).toMatch(/There is no up0 here.*nothing was made[^]*pasta --config-net .* [0-9]+\n/);
+});
+
 test.each([
   ['seed', '192.168.57.1'],
   ['modes', '10.20.1.1'],

@@ -3,7 +3,7 @@ import { isShape } from '../../contract/shape.ts';
 import { ifbOf } from './recipe-shape.ts';
 import type { RecipeInput, RecipeStep } from './recipe.ts';
 import { pastaCommand, recipeDirectory, recipeOf, sendsIpv6 } from './recipe.ts';
-import { isOwn } from './resolve.ts';
+import { forwards, isOwn } from './resolve.ts';
 import { shellComment } from './shell-quote.ts';
 
 /**
@@ -35,6 +35,7 @@ export function recipeScript(input: RecipeInput): string {
     '  *) echo "usage: sh recipe.sh [guests | undo]" >&2; exit 2 ;;',
     'esac',
     '',
+    ...wayOutCheck(input),
     of('network').join('\n\n'),
     '',
     '[ "${1:-}" = guests ] || exit 0',
@@ -55,6 +56,21 @@ const namespaceComment = (pasta: string): string =>
       'In there you are root of the namespace, and of nothing else.',
     ].join('\n'),
   );
+
+/** pasta is started from outside the namespace: without its interface the script would stop half-way. */
+function wayOutCheck(input: RecipeInput): string[] {
+  const { lab, scope, uplink } = input;
+  if (scope !== 'private' || uplink === null || !lab.networks.some(({ mode }) => forwards(mode))) return [];
+  return [
+    `if ! ip link show ${uplink} > /dev/null 2>&1; then`,
+    `  echo "There is no ${uplink} here, the way out; nothing was made. In another terminal, outside, run:" >&2`,
+    `  echo "  ${pastaCommand(sendsIpv6(input))} $PPID" >&2`,
+    '  echo "and then this again." >&2',
+    '  exit 1',
+    'fi',
+    '',
+  ];
+}
 
 function undo({ lab, uid, uplink, uplink6 }: RecipeInput): string {
   const lines = [
