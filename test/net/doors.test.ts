@@ -120,7 +120,8 @@ test.each(['nat', 'isolated'] as const)('guests of a network of mode %s reach on
 });
 
 test.each(['ip6', 'inet'])('IPv6 past chains of the family %s', async (family) => {
-  await lab.host('ip addr replace 2001:db8::2/64 dev eth0 nodad');
+  await lab.host(`ip addr replace 2001:db8::2/64 dev eth0 nodad
+    ip -6 route replace default via 2001:db8::1 dev eth0`);
   await load(`table ${family} strict {
     chain forward { type filter hook forward priority 10; policy drop; ct state established,related accept; }
     chain input { type filter hook input priority 0; policy drop; iif lo accept; iifname "eth0" accept

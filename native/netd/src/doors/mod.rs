@@ -68,10 +68,12 @@ pub struct Wanted {
 }
 
 /// The IPv6 of a network that is to get through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ipv6 {
     /// As [`Wanted::bridged`].
     pub bridged: bool,
+    /// As [`Wanted::uplink`], which may be another interface.
+    pub uplink: Option<String>,
 }
 
 /// What opens doors, and which there are.

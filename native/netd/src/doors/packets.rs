@@ -18,21 +18,31 @@ pub(super) fn dropped(table: &Table, family: Family, base: &Base, network: &Want
 /// New connections of the guests, the answers to them, and what asks for an address or a name.
 fn packets(hook: Hook, network: &Wanted) -> Vec<Packet<'_>> {
     let mut packets = match hook {
-        Hook::Forward => forwarded(network, libc::NFPROTO_IPV4, network.bridged),
+        Hook::Forward => {
+            let uplink = network.uplink.as_deref();
+            forwarded(network, libc::NFPROTO_IPV4, uplink, network.bridged)
+        }
         Hook::Input => to_host(network, libc::NFPROTO_IPV4),
     };
-    if let Some(ipv6) = network.ipv6 {
+    if let Some(ipv6) = &network.ipv6 {
         packets.extend(match hook {
-            Hook::Forward => forwarded(network, libc::NFPROTO_IPV6, ipv6.bridged),
+            Hook::Forward => {
+                let uplink = ipv6.uplink.as_deref();
+                forwarded(network, libc::NFPROTO_IPV6, uplink, ipv6.bridged)
+            }
             Hook::Input => to_host(network, libc::NFPROTO_IPV6),
         });
     }
     packets
 }
 
-fn forwarded(network: &Wanted, family: i32, is_bridged: bool) -> Vec<Packet<'_>> {
+fn forwarded<'a>(
+    network: &'a Wanted,
+    family: i32,
+    uplink: Option<&'a str>,
+    is_bridged: bool,
+) -> Vec<Packet<'a>> {
     let bridge = Some(network.name.as_str());
-    let uplink = network.uplink.as_deref();
     let is_ipv4 = family == libc::NFPROTO_IPV4;
     let ping = match is_ipv4 {
         true => libc::IPPROTO_ICMP,

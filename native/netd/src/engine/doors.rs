@@ -16,8 +16,11 @@ impl Engine {
             return false;
         }
         let bridged = sysctl::bridged_pass_iptables();
-        let bridged6 = sysctl::bridged_pass_ip6tables();
         let uplink = self.uplink.state().device;
+        let ipv6 = Ipv6 {
+            bridged: sysctl::bridged_pass_ip6tables(),
+            uplink: self.uplink6().device,
+        };
         let networks = self.journal.state().networks.values();
         let wanted: Vec<Wanted> = networks
             .filter(|network| !network.removing && network.spec.mode != Mode::Bridged)
@@ -28,7 +31,7 @@ impl Engine {
                 label: self.label_of(network),
                 mode: network.spec.mode,
                 bridged,
-                ipv6: network.spec.ipv6.map(|_| Ipv6 { bridged: bridged6 }),
+                ipv6: network.spec.ipv6.map(|_| ipv6.clone()),
                 uplink: uplink.clone(),
                 exposed: !network.exposed.is_empty(),
             })
