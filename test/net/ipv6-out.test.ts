@@ -62,15 +62,11 @@ async function guestIn(inside: OnHost): Promise<PortGuest> {
 
 /** Whether the guest learns that there is no way, instead of waiting for an answer. */
 async function toldUnreachable(guest: PortGuest): Promise<boolean> {
-  const { stdout, stderr } = await guest.run(`python3 -c '
-import socket
-s = socket.socket(socket.AF_INET6)
-s.settimeout(10)
-try: s.connect(("${wan6}", 80))
-except TimeoutError: print("silence")
-except OSError as e: print("told", e)
-'`);
-  return `${stdout}${stderr}`.startsWith('told');
+  const { stdout } = await guest.run(`${process.execPath} -e '
+    const socket = require("node:net").connect({ host: "${wan6}", port: 80, timeout: 10_000 });
+    socket.on("error", (error) => console.log("told", error.code));
+    socket.on("connect", () => socket.destroy()).on("timeout", () => socket.destroy());'`);
+  return stdout.startsWith('told');
 }
 
 const all = { tcp: true, udp: true, ping: true };

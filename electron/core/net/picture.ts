@@ -5,6 +5,7 @@ import type { LabDefinition } from '../../contract/lab-file.ts';
 import type { LinkRow, NetworkRow, Uplink, Uplink6 } from '../../contract/rows.ts';
 import { overlapping, type UsedSubnet } from './free-subnet.ts';
 import { formatSubnet, subnetOf } from './ipv4.ts';
+import { overlap6 } from './ipv6.ts';
 import { forwards, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
 import type {
   NetdEvent,
@@ -200,6 +201,12 @@ function networkRow(
   };
 }
 
+interface UsedSubnet6 {
+  /** CIDR. */
+  readonly subnet: string;
+  readonly by: string;
+}
+
 const usedBy = (by: string, addresses: readonly string[]): UsedSubnet[] =>
   addresses.flatMap((cidr) => (cidr.includes(':') ? [] : [{ subnet: subnetOf(cidr), by }]));
 
@@ -211,6 +218,18 @@ function othersIn({ uplink, links }: Picture, bridge: NetdLink): UsedSubnet[] {
       link.ifindex === bridge.ifindex ? [] : usedBy(link.name, link.addresses),
     ),
   ];
+}
+
+/** Whose address in the namespace an IPv6 subnet has in it, as {@link othersIn} of IPv4. */
+function other6In({ uplink, links }: Picture, bridge: NetdLink, cidr: string): UsedSubnet6 | undefined {
+  const addresses = [...links.values()]
+    .filter(({ ifindex }) => ifindex !== bridge.ifindex)
+    .flatMap((link) => link.addresses.map((subnet) => ({ subnet, by: link.name })));
+  const all = [
+    ...uplink.addresses.map((subnet) => ({ subnet, by: uplink.host_device ?? 'the uplink' })),
+    ...addresses,
+  ];
+  return all.find(({ subnet }) => subnet.includes(':') && overlap6(cidr, subnet));
 }
 
 /** How the kernel differs from what is wanted, the gravest first; undefined when it does not. */
@@ -256,6 +275,13 @@ function deviation(
       'SUBNET_OVERLAP',
       `${wanted.subnet} of ${name} overlaps ${formatSubnet(other.subnet)} of ${other.by}, which is there now.`,
       'Guests and this computer cannot tell the two apart. Give the network another subnet; with subnet: auto, bring the lab down and up.',
+    );
+  const other6 = wanted.ipv6 === null ? undefined : other6In(picture, bridge, wanted.ipv6);
+  if (other6)
+    return say(
+      'SUBNET_OVERLAP',
+      `${wanted.ipv6} of ${name} overlaps ${other6.subnet} of ${other6.by}, which is there now.`,
+      'Guests and this computer cannot tell the two apart. Give the network another ipv6 subnet.',
     );
   if (wanted.dhcp && (network.dns?.pid ?? null) === null)
     return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);
