@@ -78,7 +78,8 @@ it('has a filter, copies commands, unfolds long ones, and names the policy of a 
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   expect(copied).toBe(`nft add element inet tapyard_1000 nat_off '{ "br0" }'`);
   await filter.fill('failed');
-  await page.getByText('/etc/tapyard/netd.conf').waitFor();
+  await page.getByText('/etc/tapyard/netd.conf says who may put guests').waitFor();
+  await page.getByText('allow-bridge ada br-lan').waitFor();
   await page.getByText('BRIDGE_NOT_ALLOWED').waitFor();
   await shoot(page, 'log-refused');
   await filter.fill('no such thing');
