@@ -156,6 +156,17 @@ fn ports_and_networks_come_and_go() {
     );
     assert!(!listed.contains("tap1"), "{listed}");
 
+    // One network in place of another.
+    let third = GuardNetwork {
+        bridge: "br3".into(),
+        prefixes: vec!["fe80::/64".parse().unwrap()],
+    };
+    assert!(guard.hold(&[br0(), third.clone()], &[]).unwrap());
+    let left = ours();
+    guard.delete().unwrap();
+    assert!(guard.hold(&[br0(), third], &[]).unwrap());
+    assert_eq!(ours(), left);
+
     // A network less is as if it had never been.
     assert!(guard.hold(&[br0()], std::slice::from_ref(&first)).unwrap());
     let left = ours();

@@ -101,6 +101,7 @@ impl Engine {
         dns.changed = self.finish_dns(&spec.name, pending)?;
         dns.ms += watch.ms();
         steps.push(dns);
+        self.nameless.insert(spec.name.clone());
         network.dns = self.dns_of(spec);
         Ok((steps, network))
     }

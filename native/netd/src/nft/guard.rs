@@ -186,7 +186,7 @@ impl Guard {
         wanted.extend(networks.iter().flat_map(|n| network_chains(&n.bridge)));
         let (chains, right) = self.chains(held, &wanted)?;
         let mut plan = Vec::new();
-        if right.len() < wanted.len() {
+        if !wanted.iter().all(|chain| right.contains(&chain.name)) {
             plan.push(self.table.add());
             let own = networks.iter().flat_map(|n| network_sets(&n.bridge));
             let all = sets().map(|(name, layout)| (name.to_owned(), layout));
