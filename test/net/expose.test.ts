@@ -208,6 +208,11 @@ test('a port that the administrator sends elsewhere goes on being sent there', a
 test('only to guests of networks that have a way in', async () => {
   for (const to of ['192.168.57.1', '192.168.57.255'])
     await expect(expose({ ...web, port: 8082, to })).rejects.toMatchObject({ code: 'BAD_ARGS' });
+  await lab.host('ip addr add 192.168.57.99/32 dev lo');
+  await expect(expose({ ...web, port: 8082, to: '192.168.57.99' })).rejects.toMatchObject({
+    code: 'BAD_ARGS',
+  });
+  await lab.host('ip addr del 192.168.57.99/32 dev lo');
   await expect(expose({ ...web, port: 8082, to: '192.168.77.2' })).rejects.toMatchObject({
     code: 'NO_SUCH_NETWORK',
   });

@@ -85,7 +85,11 @@ export class GuestNics {
         note({ taps: status().taps });
         throw thrown;
       }
-      if (this.#guest.machine() === machine) set({ taps: [...status().taps, tap] });
+      if (this.#guest.machine() !== machine) return;
+      // Once more: the guest may have let go of another one meanwhile.
+      const taps = [...status().taps, tap];
+      note({ taps });
+      set({ taps });
     });
   }
 
@@ -99,8 +103,10 @@ export class GuestNics {
       try {
         await machine.execute('device_del', { id: `nic${tap.nic}` });
       } catch (thrown) {
+        const { message } = TapyardError.from(thrown);
+        if (/not found/.test(message)) await this.letGo(tap.nic);
         // Asked before, and the guest has not answered yet: it may now.
-        if (!/already in the process of unplug/.test(TapyardError.from(thrown).message)) throw thrown;
+        else if (!/already in the process of unplug/.test(message)) throw thrown;
       }
       if (await this.#isGone(tap.nic)) return;
       throw new TapyardError(

@@ -303,7 +303,7 @@ impl Engine {
 
     /// The network that it leads to. `MODE_NEEDS_HOST_SCOPE`, `NO_SUCH_NETWORK`, `BAD_ARGS`,
     /// `PORT_DENIED`, `PORT_TAKEN` by another exposure, `BUSY`.
-    fn check_exposure(&self, lab: &LabName, exposure: &Exposure) -> Result<NetworkName> {
+    fn check_exposure(&mut self, lab: &LabName, exposure: &Exposure) -> Result<NetworkName> {
         self.check_lab(lab)?;
         if self.config.identity.scope != Scope::Host {
             return Err(Error::new(
@@ -320,6 +320,13 @@ impl Engine {
                 true => format!("{to} is no guest's address in {}", spec.name),
                 false => format!("{} is {}: nothing is let in", spec.name, spec.mode),
             };
+            return Err(Error::new(Code::BadArgs, why).subject("exposure.to"));
+        }
+        // Also one that somebody else gave to an interface: a service of the host that is not on the
+        // LAN must not get there by this.
+        let host = self.rtnl.addresses(crate::rtnl::AddressFamily::V4)?;
+        if host.iter().any(|own| own.net.addr() == exposure.to) {
+            let why = format!("{} is the host's own, not a guest's", exposure.to);
             return Err(Error::new(Code::BadArgs, why).subject("exposure.to"));
         }
         let first = first_free_port();

@@ -41,8 +41,8 @@ const BURST: u64 = 10_000_000;
 const QUEUE: u64 = 50_000_000;
 const QUEUE_FRAMES: u64 = 8;
 /// netem counts packets, and holds those that are delayed as well. A guest must not fill the
-/// memory with them.
-const NETEM_PACKETS: u64 = 10_000;
+/// memory with them, and one that its offloads made can be 64 KiB.
+const NETEM_PACKETS: u64 = 2000;
 /// What is taken for the rate where there is none, bytes per second.
 const NETEM_RATE: u64 = 1_000_000_000 / 8;
 
@@ -494,7 +494,7 @@ mod tests {
                 "tbf rate 10000000bit burst 12500 limit 75000",
             ),
             ("8000:0:0:0", "tbf rate 8000bit burst 3036 limit 15180"),
-            ("0:20500:0:0", "netem limit 5764 delay 20500us"),
+            ("0:20500:0:0", "netem limit 2000 delay 20500us"),
             (
                 "10000000:20000:5000:12345",
                 "netem limit 61 delay 20000us 5000us loss 1.2345% rate 10000000bit",
