@@ -105,7 +105,7 @@ describe('while the lab is up', () => {
 
     const [again] = await list();
     expect(again).toMatchObject({ name: 'guest', state: 'running', pid: guest?.pid });
-    const next = await GuestShell.open(world, 'guest');
+    const next = await GuestShell.open(world, 'guest', 'user', 30_000, ['--history']);
     for (const words of [/\nbefore-the-core-died/, /while-nobody-looked/]) {
       const found = next.text.match(new RegExp(words, 'g')) ?? [];
       expect({ words: String(words), times: found.length }).toEqual({ words: String(words), times: 1 });

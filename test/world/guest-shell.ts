@@ -27,9 +27,16 @@ export class GuestShell {
     });
   }
 
-  /** Opens the console and waits for the prompt. */
-  static async open(world: World, guest: string, who: Who = 'user', deadline = 30_000): Promise<GuestShell> {
-    const shell = new GuestShell(world.start(world.tapyardCommand(['console', guest]), { as: who }));
+  /** Opens the console and waits for the prompt. `options` are more of `tapyard console`. */
+  static async open(
+    world: World,
+    guest: string,
+    who: Who = 'user',
+    deadline = 30_000,
+    options: readonly string[] = [],
+  ): Promise<GuestShell> {
+    const command = world.tapyardCommand(['console', guest, ...options]);
+    const shell = new GuestShell(world.start(command, { as: who }));
     await shell.waitFor(/root@[a-z0-9-]+:\S*# /, deadline, () => shell.type('\r'));
     return shell;
   }
