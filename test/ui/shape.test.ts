@@ -32,7 +32,7 @@ describe('the shape of a NIC', () => {
   it('is checked as it is typed, set by keyboard, shown and taken off', async () => {
     const page = await open('select=guest:seed/web');
     const section = page.getByRole('region', { name: 'Network', exact: true });
-    await section.getByRole('button', { name: 'Shape eth0' }).press('Enter');
+    await section.getByRole('button', { name: 'Bandwidth, delay, loss… of eth0' }).press('Enter');
     const form = section.getByRole('form', { name: 'Shape of eth0 of web' });
     // The first field has the keyboard.
     await page.keyboard.type('10');
@@ -46,7 +46,7 @@ describe('the shape of a NIC', () => {
     await section.getByText('10mbit, 20ms ± 5ms').waitFor();
     expect(await form.count()).toBe(0);
 
-    await section.getByRole('button', { name: 'Shape eth0' }).click();
+    await section.getByRole('button', { name: 'Bandwidth, delay, loss… of eth0' }).click();
     for (const field of ['Bandwidth', 'Delay', 'Jitter']) await form.getByLabel(field).fill('');
     await form.getByRole('button', { name: 'Apply' }).click();
     await section.getByText('10mbit, 20ms ± 5ms').waitFor({ state: 'detached' });
@@ -55,7 +55,7 @@ describe('the shape of a NIC', () => {
   it('that is refused says why', async () => {
     const page = await open('select=guest:seed/web&theme=light&failing=guest.setShape');
     const section = page.getByRole('region', { name: 'Network', exact: true });
-    await section.getByRole('button', { name: 'Shape eth0' }).click();
+    await section.getByRole('button', { name: 'Bandwidth, delay, loss… of eth0' }).click();
     const form = section.getByRole('form', { name: 'Shape of eth0 of web' });
     await form.getByLabel('Loss').fill('1%');
     await form.getByRole('button', { name: 'Apply' }).click();

@@ -90,7 +90,8 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
               <Button
                 size="small"
                 variant="ghost"
-                aria-label={`Shape eth${nic.index}`}
+                className={styles.shape}
+                aria-label={`Bandwidth, delay, loss… of eth${nic.index}`}
                 onPress={() => setShaping(nic.mac)}
               >
                 Bandwidth, delay, loss…
