@@ -265,7 +265,7 @@ impl Guest {
 
     /// Takes a lease and uses it; answers the address.
     pub fn takes_lease(&self) -> String {
-        let script = std::env::temp_dir().join(format!("tapyard-udhcpc-{}", std::process::id()));
+        let script = std::env::temp_dir().join(format!("tapyard-udhcpc-{}", self.pid()));
         std::fs::write(
             &script,
             "#!/bin/sh\n[ \"$1\" != bound ] || ip addr replace $ip/24 dev eth0\n",
@@ -275,6 +275,7 @@ impl Guest {
         self.must(&format!(
             "chmod 755 {path}; busybox udhcpc -i eth0 -n -q -f -t 10 -T 1 -s {path}"
         ));
+        std::fs::remove_file(&script).unwrap();
         let shown = self.must("ip -4 -o addr show dev eth0");
         let address = shown.split_whitespace().nth(3).unwrap();
         address.split('/').next().unwrap().to_owned()
