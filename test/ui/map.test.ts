@@ -1,31 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { join } from 'node:path';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { build } from 'vite';
-import { launchChromium, openFakePage } from '../fakes/browser.ts';
+import type { Page } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
+import { fakePages } from '../fakes/fake-pages.ts';
 
 // The map over the fake core in a real browser, under the product's own content security policy.
-const built = join(import.meta.dirname, '../../dist/fake');
-let browser: Browser;
-const contexts: BrowserContext[] = [];
-const errors: string[] = [];
-
-beforeAll(async () => {
-  await build({ root: join(import.meta.dirname, '../fakes/page'), logLevel: 'error' });
-  browser = await launchChromium();
-});
-afterAll(() => browser.close());
-afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
-  expect(errors.splice(0)).toEqual([]);
-});
+const openPage = fakePages();
 
 async function open(query: string, width = 1044, height = 542, reducedMotion?: 'reduce'): Promise<Page> {
-  const options = { width, height, query, ...(reducedMotion ? { reducedMotion } : {}) };
-  const { page, context } = await openFakePage(browser, built, options, (text) => errors.push(text));
-  contexts.push(context);
-  return page;
+  return await openPage({ width, height, query, ...(reducedMotion ? { reducedMotion } : {}) });
 }
 
 const focused = (page: Page): Promise<string | null | undefined> =>

@@ -1,31 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { build } from 'vite';
-import { launchChromium, openFakePage } from '../fakes/browser.ts';
+import type { Page } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
+import { fakePages } from '../fakes/fake-pages.ts';
 
 // The bandwidth, delay and loss of a NIC in the whole window, over the fake core.
-const built = join(import.meta.dirname, '../../dist/fake');
-let browser: Browser;
-const contexts: BrowserContext[] = [];
-const errors: string[] = [];
-
-beforeAll(async () => {
-  await build({ root: join(import.meta.dirname, '../fakes/page'), logLevel: 'error' });
-  browser = await launchChromium();
-});
-afterAll(() => browser.close());
-afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
-  expect(errors.splice(0)).toEqual([]);
-});
+const openPage = fakePages();
 
 async function open(query: string): Promise<Page> {
-  const options = { width: 1440, height: 900, query: `window&lab=mock&${query}` };
-  const { page, context } = await openFakePage(browser, built, options, (text) => errors.push(text));
-  contexts.push(context);
-  return page;
+  return await openPage({ width: 1440, height: 900, query: `window&lab=mock&${query}` });
 }
 
 describe('the shape of a NIC', () => {
