@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A line of the journal: one thing that netd is about to do, or has undone.
+
+use crate::doors::Place;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use tapyard_protocol::{
+    Exposure, GuestName, LabName, NetworkName, NetworkSpec, Nic, Port, Shape, Transport,
+};
+
+/// A line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// The first line: which format, and during which run of the machine.
+    Begin {
+        /// [`super::VERSION`].
+        version: u32,
+        /// /proc/sys/kernel/random/boot_id.
+        boot: String,
+    },
+    /// A network is to be made or adjusted.
+    Network {
+        /// Its lab.
+        lab: LabName,
+        /// As wanted.
+        network: Box<NetworkSpec>,
+    },
+    /// Its NAT is to be switched.
+    Nat {
+        /// Which network.
+        name: NetworkName,
+        /// On or off.
+        nat: bool,
+    },
+    /// It is to be removed.
+    Removing {
+        /// Which network.
+        name: NetworkName,
+    },
+    /// It is gone.
+    Removed {
+        /// Which network.
+        name: NetworkName,
+    },
+    /// A door for it is to be opened in a firewall of somebody else's.
+    Door {
+        /// Which network.
+        network: NetworkName,
+        /// Where.
+        place: Place,
+    },
+    /// A port of the host's is to lead to a guest of its.
+    Exposed {
+        /// Which network.
+        network: NetworkName,
+        /// From where to where.
+        exposure: Exposure,
+    },
+    /// It is to lead there no more.
+    Unexposed {
+        /// Which network.
+        network: NetworkName,
+        /// [`Exposure::key`]
+        port: (Ipv4Addr, Transport, Port),
+    },
+    /// A NIC's traffic is to be held to something; to nothing where the shape is none.
+    Shape {
+        /// Which network it is on.
+        network: NetworkName,
+        /// Its guest.
+        guest: GuestName,
+        /// Its number.
+        nic: Nic,
+        /// As wanted.
+        shape: Shape,
+    },
+    /// Nothing holds it any more.
+    Unshaped {
+        /// Which network it was on.
+        network: NetworkName,
+        /// Its guest.
+        guest: GuestName,
+        /// Its number.
+        nic: Nic,
+    },
+    /// Forwarding of an interface that is not ours is to be switched on; it was off.
+    Opened {
+        /// The interface.
+        device: String,
+    },
+    /// It is as it was found.
+    Closed {
+        /// The interface.
+        device: String,
+    },
+    /// The same for IPv6.
+    Opened6 {
+        /// The interface.
+        device: String,
+    },
+    /// The same for IPv6.
+    Closed6 {
+        /// The interface.
+        device: String,
+    },
+}
