@@ -27,3 +27,4 @@ pub mod server;
 pub mod sysctl;
 pub mod tun;
 pub mod uplink;
+mod wait;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A process that may outlive netd: known by its number and start time, held by a pidfd.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::wait;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -79,8 +79,8 @@ impl Process {
     }
 
     /// Whether it ends within this time. Takes its exit status away if it is our child.
-    pub fn ended_within(&self, wait: Duration) -> bool {
-        ended_within(self.fd(), wait)
+    pub fn ended_within(&self, patience: Duration) -> bool {
+        ended_within(self.fd(), patience)
     }
 
     /// Ends it: SIGTERM, and SIGKILL after `patience`. False when even that did not help.
@@ -94,26 +94,14 @@ impl Process {
     }
 }
 
-fn ended_within(pidfd: BorrowedFd<'_>, wait: Duration) -> bool {
-    let deadline = Instant::now() + wait;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(0),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return false,
-            Ok(_) => {
-                // It has ended, so this waits for nothing but a debugger that has it still.
-                // ECHILD: adopted, so its parent is init's or the anchor's business.
-                let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
-                return true;
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return false,
-        }
+fn ended_within(pidfd: BorrowedFd<'_>, patience: Duration) -> bool {
+    let ended = wait::readable(pidfd, Some(Instant::now() + patience)).unwrap_or(false);
+    if ended {
+        // It has ended, so this waits for nothing but a debugger that has it still.
+        // ECHILD: adopted, so its parent is init's or the anchor's business.
+        let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
     }
+    ended
 }
 
 #[cfg(test)]

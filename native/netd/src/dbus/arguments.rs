@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The arguments of a call, in the order that they are put there.
 
-use super::put_string;
+use super::message::put_string;
 use std::net::IpAddr;
 
 /// What a call carries, with its signature.

@@ -2,7 +2,7 @@
 //! Where a message of the bus ends and the next begins. Any user may send us messages, so what
 //! cannot concern us is passed over by its length, and never held.
 
-use super::{HEADER, u32_at};
+use super::message::{HEADER, u32_at};
 use std::io;
 
 /// Larger than anything that concerns us.

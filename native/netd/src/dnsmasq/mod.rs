@@ -12,7 +12,8 @@ use crate::confine;
 use crate::execute::{Become, Program};
 use crate::process::{Identity, Process};
 use crate::programs;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::wait;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, inotify};
 use rustix::process::{Pid, Signal};
 use std::ffi::OsString;
@@ -228,28 +229,23 @@ impl Starting {
             if self.dnsmasq.ended() {
                 return Err(failed(&self.name, &last_words(&self.words)));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 self.dnsmasq.end();
                 return Err(failed(&self.name, "it did not bind its sockets in time"));
             }
-            self.wait(left)
+            self.wait(deadline)
                 .map_err(|e| failed(&self.name, &e.to_string()))?;
         }
         Ok(self.dnsmasq)
     }
 
-    /// Until it has made a file or has ended, at most so long.
-    fn wait(&self, left: Duration) -> io::Result<()> {
-        let left = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+    /// Until it has made a file or has ended, but not beyond the deadline.
+    fn wait(&self, deadline: Instant) -> io::Result<()> {
         let mut fds = [
             PollFd::new(&self.written, PollFlags::IN),
             PollFd::from_borrowed_fd(self.dnsmasq.fd(), PollFlags::IN),
         ];
-        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left)))?;
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&wait::left(deadline))))?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
         if !fds[0].revents().is_empty() {
             // One read takes all that a starting dnsmasq makes.

@@ -11,7 +11,7 @@ use super::rule::{Decision, Name, Rule, Test};
 use super::tables::{Base, Family, Hook, Table};
 use crate::acts::{self, Told, deed};
 use crate::programs;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::wait;
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -283,16 +283,8 @@ fn read_all(mut from: impl Read + AsFd, deadline: Instant) -> io::Result<String>
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 * 1024];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(0),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        match poll(&mut [PollFd::new(&from, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
+        if !wait::readable(&from, Some(deadline))? {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         match from.read(&mut buffer)? {
             0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::wait;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -55,11 +55,9 @@ impl Channel {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if !wait::readable(&self.0, Some(deadline))? {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            wait_readable(self.0.as_fd(), Some(left))?;
         }
     }
 
@@ -77,26 +75,6 @@ impl Channel {
 impl From<OwnedFd> for Channel {
     fn from(fd: OwnedFd) -> Channel {
         Channel(fd)
-    }
-}
-
-/// Waits until there is something to read, at most so long (none: as long as it takes).
-pub(super) fn wait_readable(fd: BorrowedFd<'_>, wait: Option<Duration>) -> io::Result<()> {
-    let timeout = wait.map(timespec);
-    match poll(
-        &mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)],
-        timeout.as_ref(),
-    ) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// As poll wants it.
-pub(super) fn timespec(wait: Duration) -> Timespec {
-    Timespec {
-        tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: wait.subsec_nanos().into(),
     }
 }
 

@@ -19,7 +19,7 @@ use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_sp
 use serde::{Deserialize, Serialize};
 use tapyard_protocol::{Code, Error, LabName, Result};
 
-use super::channel::{Channel, wait_readable};
+use super::channel::Channel;
 use super::fork::{
     Fork, exit, fork, fork_sibling, hold, identity_of_self, keep_only, reap, reap_ended, set_title,
 };
@@ -182,7 +182,7 @@ fn become_anchor(lab: &LabName, uid: u32, channel: BorrowedFd<'_>) -> Report {
         Err(report) => return report,
     };
     // Whether it was released or netd has ended: either way there is something to read.
-    if wait_readable(channel.fd(), None).is_err()
+    if crate::wait::readable(channel.fd(), None).is_err()
         || !matches!(channel.try_receive::<()>(), Ok(Some(())))
     {
         exit(1)

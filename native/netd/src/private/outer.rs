@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tapyard_protocol::{Code, Error, LabName, Removed, Result};
 
-use super::channel::{Channel, timespec};
+use super::channel::Channel;
 use super::fork::reap_ended;
 use super::message::{Outside, ToInner, ToOuter};
 use super::namespaces::Namespaces;
@@ -19,6 +19,7 @@ use crate::acts::{self, deed};
 use crate::directory::Directory;
 use crate::rtnl::{AddressFamily, Monitor, Rtnl, default_route};
 use crate::uplink::system_nameservers;
+use crate::wait;
 
 /// How long the inner half may take to go once it is told to.
 const INNER_DEADLINE: Duration = Duration::from_secs(5);
@@ -236,7 +237,7 @@ impl Outer {
         let watched = [self.monitor.fd(), inner.fd(), anchor, pasta];
         let mut fds = watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let left = self.service.deadline().filter(|_| !self.ended);
-        let left = left.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let left = left.map(wait::left);
         match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::kernel("wait for the uplink", &errno.into())),

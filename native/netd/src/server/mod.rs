@@ -6,6 +6,7 @@ mod dispatch;
 
 use crate::acts::{self, deed};
 use crate::engine::{Dialling, Engine, Source, changes};
+use crate::wait;
 use connection::{Connection, Input};
 use dispatch::{Outcome, answer, dispatch, parse, refuse};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -153,13 +154,7 @@ impl Server {
             .chain(closing)
             .chain(dials)
             .min();
-        let timeout = deadline.map(|at| {
-            let left = at.saturating_duration_since(Instant::now());
-            Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            }
-        });
+        let timeout = deadline.map(wait::left);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(Error::kernel("wait for requests", &e.into())),
