@@ -41,7 +41,7 @@ struct CapData {
 }
 
 /// Forgets the caller's environment, lets nobody else read the files it will make, leaves no core
-/// file, can gain no privilege any more, and gives up the system calls that nobody here needs.
+/// file, may open as many files as its user allows it to, can gain no privilege any more, and gives up the system calls that nobody here needs.
 /// The program must have one thread still.
 pub fn begin() -> Result<()> {
     // SAFETY: there is one thread, and nothing holds a pointer into the environment.
@@ -53,10 +53,20 @@ pub fn begin() -> Result<()> {
     };
     let done = || -> io::Result<()> {
         rustix::process::setrlimit(rustix::process::Resource::Core, none)?;
+        open_many_files();
         no_new_privileges()?;
         forbid_always()
     };
     done().map_err(|e| Error::kernel("confine netd", &e))
+}
+
+/// The usual soft limit of 1024 is for programs that use select(2), which neither netd nor what it
+/// starts does.
+fn open_many_files() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    // EPERM: the system's own limit (fs.nr_open) is lower; then the old one holds on.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
 }
 
 /// Keeps the capabilities that the work needs, gives up namespaces and mounts: for the half of

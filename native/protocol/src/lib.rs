@@ -22,7 +22,7 @@ pub use error::{Code, Error, Result};
 pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
 pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
-pub use owner::listener_of;
+pub use owner::{Listeners, listener_of};
 pub use shape::Shape;
 pub use types::{
     Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, Lease, Link,

@@ -2,33 +2,52 @@
 //! Whose a port is, as far as /proc tells (proc(5): another user's fds are unreadable).
 
 use crate::Transport;
+use std::collections::HashMap;
 use std::fs;
 
-/// `NAME (process PID)` of a program that listens on this port, at whatever address; `a program of
-/// root's` or `a program of the user UID` where it may not be looked at.
+/// Who listens on this port; see [`Listeners::owner_of`].
 pub fn listener_of(port: u16, transport: Transport) -> Option<String> {
-    let (tables, listening) = match transport {
-        Transport::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
-        Transport::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
-    };
-    let (inode, uid) = tables
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .find_map(|table| {
-            let mut lines = table.lines();
-            lines.find_map(|line| listener(line, port, listening))
-        })?;
-    process_with(inode).or_else(|| {
-        Some(match uid {
-            0 => "a program of root's".to_owned(),
-            _ => format!("a program of the user {uid}"),
-        })
-    })
+    Listeners::default().owner_of(port, transport)
 }
 
-fn process_with(inode: u64) -> Option<String> {
-    let wanted = format!("socket:[{inode}]");
-    for process in fs::read_dir("/proc").ok()?.flatten() {
+/// Who listens, for as many ports as are asked for: /proc is looked through once, at the first one
+/// that somebody has.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    tcp: Option<Vec<String>>,
+    udp: Option<Vec<String>>,
+    /// Sockets by inode, with the process that holds one.
+    processes: Option<HashMap<u64, String>>,
+}
+
+impl Listeners {
+    /// `NAME (process PID)` of a program that listens on this port, at whatever address; `a program
+    /// of root's` or `a program of the user UID` where it may not be looked at.
+    pub fn owner_of(&mut self, port: u16, transport: Transport) -> Option<String> {
+        let (known, paths, listening) = match transport {
+            Transport::Tcp => (&mut self.tcp, ["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
+            Transport::Udp => (&mut self.udp, ["/proc/net/udp", "/proc/net/udp6"], "07"),
+        };
+        let tables = known.get_or_insert_with(|| {
+            let read = |path| fs::read_to_string(path).ok();
+            paths.into_iter().filter_map(read).collect()
+        });
+        let mut lines = tables.iter().flat_map(|table| table.lines());
+        let (inode, uid) = lines.find_map(|line| listener(line, port, listening))?;
+        let processes = self.processes.get_or_insert_with(sockets);
+        processes.get(&inode).cloned().or_else(|| {
+            Some(match uid {
+                0 => "a program of root's".to_owned(),
+                _ => format!("a program of the user {uid}"),
+            })
+        })
+    }
+}
+
+/// All sockets that this process may see, with who holds them.
+fn sockets() -> HashMap<u64, String> {
+    let mut sockets = HashMap::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = process.file_name();
         // Not /proc/self and the like.
         if !pid.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
@@ -37,15 +56,26 @@ fn process_with(inode: u64) -> Option<String> {
         let Ok(fds) = fs::read_dir(process.path().join("fd")) else {
             continue;
         };
-        let holds = fds
-            .flatten()
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == &*wanted));
-        if holds {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (process {})", name.trim(), pid.display()));
+        let links = fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+        let held: Vec<u64> = links.filter_map(|link| inode_of(link.to_str()?)).collect();
+        if held.is_empty() {
+            continue;
+        }
+        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        let who = format!("{} (process {})", name.trim(), pid.display());
+        for inode in held {
+            sockets.entry(inode).or_insert_with(|| who.clone());
         }
     }
-    None
+    sockets
+}
+
+/// Of what /proc/PID/fd/N leads to.
+fn inode_of(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
 }
 
 /// The socket's inode and its user where the line is of one in this state on this port.
@@ -74,6 +104,22 @@ mod tests {
         let port = udp.local_addr().unwrap().port();
         let owner = listener_of(port, Transport::Udp).unwrap();
         assert!(owner.ends_with(&own), "{owner}");
+    }
+
+    #[test]
+    fn one_look_for_all_ports() {
+        let own = format!("(process {})", std::process::id());
+        let sockets = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = sockets.each_ref().map(|s| s.local_addr().unwrap().port());
+        let mut listeners = Listeners::default();
+        let first = listeners.owner_of(ports[0], Transport::Tcp).unwrap();
+        // A second look would not find it any more.
+        drop(sockets);
+        let second = listeners.owner_of(ports[1], Transport::Tcp).unwrap();
+        assert!(
+            first.ends_with(&own) && second.ends_with(&own),
+            "{first}, {second}"
+        );
     }
 
     #[test]

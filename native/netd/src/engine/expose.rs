@@ -11,31 +11,47 @@ use crate::journal::{Entry, State, may_expose};
 use crate::nft::FilterState;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use tapyard_protocol::{
-    Code, Error, Expose, ExposeReply, Exposed, Exposure, LabName, NetworkName, Port, Result, Scope,
-    Transport, Unexpose, UnexposeReply, Uplink, listener_of,
+    Code, Error, Expose, ExposeReply, Exposed, Exposure, LabName, Listeners, NetworkName, Port,
+    Result, Scope, Transport, Unexpose, UnexposeReply, Uplink,
 };
 
-/// Each is a descriptor or more, of the usual 1024.
+/// Each is a socket at each address of the uplink: see [`Reserved::new`].
 const EXPOSURES: usize = 256;
 /// From which on everybody may listen, unless the kernel says otherwise (ip-sysctl).
 const FIRST_FREE_PORT: u16 = 1024;
 
 /// Sockets that keep the ports.
-#[derive(Debug, Default)]
-pub(super) struct Reserved(BTreeMap<(Ipv4Addr, Transport, Port), OwnedFd>);
+#[derive(Debug)]
+pub(super) struct Reserved {
+    sockets: BTreeMap<(Ipv4Addr, Transport, Port), OwnedFd>,
+    at_most: usize,
+}
 
 impl Reserved {
+    /// Half of the descriptors that this process may have are left for everything else.
+    pub(super) fn new() -> Reserved {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        Reserved::at_most(limit.unwrap_or(usize::MAX) / 2)
+    }
+
+    fn at_most(at_most: usize) -> Reserved {
+        let sockets = BTreeMap::new();
+        Reserved { sockets, at_most }
+    }
+
     /// Keeps the ports of these and lets go of all others. Returns those that could be had, sorted.
     pub(super) fn hold(&mut self, wanted: &[Exposure]) -> Vec<Exposure> {
-        self.0
-            .retain(|key, _| wanted.iter().any(|exposure| exposure.key() == *key));
+        let keys: BTreeSet<_> = wanted.iter().map(Exposure::key).collect();
+        self.sockets.retain(|key, _| keys.contains(key));
         let mut held = Vec::with_capacity(wanted.len());
+        let mut listeners = Listeners::default();
         for exposure in wanted {
-            match self.reserve(exposure) {
+            match self.reserve(exposure, &mut listeners) {
                 Ok(()) => held.push(*exposure),
                 Err(error) => eprintln!("expose {exposure}: {error}"),
             }
@@ -43,14 +59,17 @@ impl Reserved {
         held
     }
 
-    /// `PORT_TAKEN`, `NO_SUCH_ADDRESS`, `KERNEL`.
-    fn reserve(&mut self, exposure: &Exposure) -> Result<()> {
-        if self.0.contains_key(&exposure.key()) {
+    /// `PORT_TAKEN`, `NO_SUCH_ADDRESS`, `BUSY`, `KERNEL`.
+    fn reserve(&mut self, exposure: &Exposure, listeners: &mut Listeners) -> Result<()> {
+        if self.sockets.contains_key(&exposure.key()) {
             return Ok(());
+        }
+        if self.sockets.len() >= self.at_most {
+            return Err(no_room(exposure, self.at_most));
         }
         let failed = |errno| match errno {
             Errno::ADDRINUSE => {
-                let owner = listener_of(exposure.port.get(), exposure.protocol);
+                let owner = listeners.owner_of(exposure.port.get(), exposure.protocol);
                 taken(
                     exposure,
                     &owner.unwrap_or_else(|| "another program".to_owned()),
@@ -60,7 +79,7 @@ impl Reserved {
             errno => Error::kernel(format!("keep the port {exposure}"), &errno.into()),
         };
         let socket = bound(exposure).map_err(failed)?;
-        self.0.insert(exposure.key(), socket);
+        self.sockets.insert(exposure.key(), socket);
         Ok(())
     }
 }
@@ -131,11 +150,13 @@ impl Engine {
         let recorded = self.journal.state().networks.get(&network);
         let mut before = recorded.into_iter().flat_map(|r| r.exposed.iter().copied());
         let before = before.find(|e| e.key() == exposure.key());
+        let mut listeners = Listeners::default();
         for address in &addresses {
-            let reserved = self.reserved.reserve(&Exposure {
+            let at = Exposure {
                 address: *address,
                 ..*exposure
-            });
+            };
+            let reserved = self.reserved.reserve(&at, &mut listeners);
             if let Err(error) = reserved {
                 self.hold_reserved();
                 return Err(error);
@@ -277,14 +298,16 @@ impl Engine {
             })
             .collect();
         let uplink = self.uplink.state();
+        let mut listeners = Listeners::default();
         for (network, lab, exposure) in all {
             let checked = self.check_exposure(&lab, &exposure).and_then(|_| {
                 let mut at = addresses_of(&exposure, &uplink).into_iter();
                 at.try_for_each(|address| {
-                    self.reserved.reserve(&Exposure {
+                    let at = Exposure {
                         address,
                         ..exposure
-                    })
+                    };
+                    self.reserved.reserve(&at, &mut listeners)
                 })
             });
             if let Err(error) = checked {
@@ -397,6 +420,18 @@ fn taken(exposure: &Exposure, owner: &str) -> Error {
         .subject(exposure.to_string())
 }
 
+fn no_room(exposure: &Exposure, kept: usize) -> Error {
+    Error::new(
+        Code::Busy,
+        format!(
+            "{exposure} is one port too many: netd keeps {kept} for guests already, counted at each address \
+             of the uplink's, and may not open many more descriptors"
+        ),
+    )
+    .hint("Forward from one address instead of 0.0.0.0, or remove a forward that is not needed.")
+    .subject(exposure.to_string())
+}
+
 fn no_such_address(address: Ipv4Addr, of: &str) -> Error {
     Error::new(
         Code::NoSuchAddress,
@@ -449,11 +484,12 @@ mod tests {
 
     #[test]
     fn a_port_that_is_kept_is_nobody_elses() {
-        let mut reserved = Reserved::default();
+        let mut reserved = Reserved::at_most(1);
+        let mut listeners = Listeners::default();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         let wanted = exposure("127.0.0.1", port, Transport::Tcp);
-        let error = reserved.reserve(&wanted).unwrap_err();
+        let error = reserved.reserve(&wanted, &mut listeners).unwrap_err();
         assert_eq!(error.code, Code::PortTaken);
         let own = format!("(process {})", std::process::id());
         assert!(error.message.contains(&own), "{error}");

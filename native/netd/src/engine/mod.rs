@@ -205,7 +205,7 @@ impl Engine {
             resolved: Resolved::default(),
             nameless: BTreeSet::new(),
             taps: Taps::new(),
-            reserved: Reserved::default(),
+            reserved: Reserved::new(),
             ifbs: Taps::new(),
             repairs: Repairs::at_most(REPAIRS),
             door_repairs: Repairs::at_most(DOOR_REPAIRS),
