@@ -69,12 +69,15 @@ async function tapyard(...words: string[]): Promise<string> {
   return done.stdout;
 }
 
-async function refused(...words: string[]): Promise<string> {
+const Refusal = z.looseObject({ error: z.looseObject({ code: z.string(), message: z.string() }) });
+
+async function refusal(...words: string[]): Promise<z.infer<typeof Refusal>['error']> {
   const done = await world.tapyard([...words, '--json']);
   expect(done, done.stdout).toMatchObject({ code: 1 });
-  return z.looseObject({ error: z.looseObject({ code: z.string() }) }).parse(JSON.parse(done.stdout)).error
-    .code;
+  return Refusal.parse(JSON.parse(done.stdout)).error;
 }
+
+const refused = async (...words: string[]): Promise<string> => (await refusal(...words)).code;
 
 async function inGuest<T>(look: (shell: GuestShell) => Promise<T>): Promise<T> {
   const shell = await GuestShell.open(world, 'web');
@@ -180,4 +183,31 @@ test('up plugs what the file got and unplugs what it lost', slow, async () => {
   world.file('tapyard.yaml', lab);
   await tapyard('up', file);
   expect(Object.values(await taps())).toEqual(['br0']);
+});
+
+test('a guest that does not answer keeps the NIC, and lets it go when it is asked again', slow, async () => {
+  const before = { taps: await taps(), nics: await nics(), file: readFileSync(file, 'utf8') };
+  const mac = before.nics[0]?.mac;
+  // QEMU tells a guest of a port by this event of ACPI; a guest that still boots does not hear it either.
+  const hear = (...words: readonly string[]) =>
+    `cd /sys/firmware/acpi/interrupts; for w in ${words.join(' ')}; do echo $w >gpe01; done; cat gpe01`;
+  await inGuest(async (shell) => {
+    expect((await shell.run(hear('disable'))).output).toContain(' disabled');
+  });
+  const asked = performance.now();
+  expect(await refusal('unplug', 'web', '0')).toMatchObject({
+    code: 'NIC_NOT_RELEASED',
+    message: `seed/web did not let go of the NIC ${mac} on br0 within 10 s, and keeps it.`,
+    subject: 'seed/web',
+  });
+  expect(performance.now() - asked, 'it was given its time').toBeGreaterThan(10_000);
+  expect({ taps: await taps(), nics: await nics(), file: readFileSync(file, 'utf8') }).toEqual(before);
+
+  await inGuest(async (shell) => {
+    await until('the gateway of br0 answers', 40_000, () => shell.pings('192.168.57.1'));
+    // What was told meanwhile is lost.
+    expect((await shell.run(hear('clear', 'enable'))).output).toContain(' enabled');
+  });
+  expect(await tapyard('unplug', 'web', '0')).toBe('eth0 of web is gone.\n');
+  expect({ taps: await taps(), nics: await nics() }).toEqual({ taps: {}, nics: [] });
 });
