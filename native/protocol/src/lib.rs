@@ -11,6 +11,7 @@ mod error;
 mod fds;
 mod framing;
 mod names;
+mod network_spec;
 mod owner;
 mod shape;
 mod types;
@@ -22,6 +23,7 @@ pub use error::{Code, Error, Result};
 pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
 pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
+pub use network_spec::{Dhcp, Domain, NetworkSpec, Reservation};
 pub use owner::{Listeners, listener_of};
 pub use shape::Shape;
 pub use types::{
@@ -29,10 +31,10 @@ pub use types::{
     Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport, Uplink, Uplink6,
 };
 pub use verbs::{
-    ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dhcp, Dial, DialReply,
-    Domain, Expose, ExposeReply, Hello, HelloReply, LinkCounters, NetworkSpec, Observe, OpenTap,
-    OpenTapReply, RemoveNetwork, Removed, Reply, Request, Reservation, SetNat, SetNatReply,
-    SetShape, SetShapeReply, Shutdown, Unexpose, UnexposeReply, Verb,
+    ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dial, DialReply, Expose,
+    ExposeReply, Hello, HelloReply, LinkCounters, Observe, OpenTap, OpenTapReply, RemoveNetwork,
+    Removed, Reply, Request, SetNat, SetNatReply, SetShape, SetShapeReply, Shutdown, Unexpose,
+    UnexposeReply, Verb,
 };
 
 /// The number that `hello` carries; it changes when a message changes its meaning.

@@ -20,7 +20,6 @@ use crate::acts::{self, Told, deed};
 use crate::journal::{Entry, Journal};
 use crate::nft::socket::{Message, Socket};
 use firewalld::{Firewalld, Progress};
-use judge::{ESTABLISHED, NEW};
 use legacy::Legacy;
 use rule::Rule;
 use serde::{Deserialize, Serialize};

@@ -5,19 +5,20 @@
 //! as the network namespace lives. The distribution's own program does it, which needs root for
 //! its lock; netd is told of changes by that lock's file.
 
+mod listing;
+mod run;
+
 use super::Wanted;
-use super::judge::Rules;
-use super::rule::{Decision, Name, Rule, Test};
-use super::tables::{Base, Family, Hook, Table};
+use super::tables::{Family, Hook, Table};
 use crate::acts::{self, Told, deed};
 use crate::programs;
-use crate::wait;
+use listing::{parse, specifications};
+use run::run;
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
-use std::io::{self, Read};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 use tapyard_protocol::Mode;
 
 const PROGRAM: &str = "iptables-legacy";
@@ -25,10 +26,8 @@ const PROGRAM: &str = "iptables-legacy";
 const TABLES: &str = "/proc/net/ip_tables_names";
 const LOCK_FOLDER: &str = "/run";
 const LOCK: &str = "xtables.lock";
-/// The program waits 2 s for its lock (`-w 2`); what it does then takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Thousands of rules are a few hundred kilobytes.
-const MAX_OUTPUT: usize = 16 << 20;
+/// The family of the tables that are read here.
+pub(super) const FAMILY: Family = Family::Ip;
 /// What the program says when another has the lock.
 const HELD: &str = "holding the xtables lock";
 /// How often rules are taken away that somebody else puts back.
@@ -240,221 +239,11 @@ fn take_out(
     }
 }
 
-/// The words of each rule of a chain that has this label, as `iptables -S` lists them.
-fn specifications(text: &str, chain: &str, label: &str) -> Vec<Vec<String>> {
-    let all = text.lines().map(words).filter_map(|mut words| {
-        let ours = words.len() > 2 && words[0] == "-A" && words[1] == chain;
-        let rule = ours.then(|| words.split_off(2))?;
-        let comment = rule.windows(2).find(|pair| pair[0] == "--comment")?;
-        (comment[1] == label).then_some(rule)
-    });
-    all.collect()
-}
-
-/// Runs a program to its end, within [`PATIENCE`].
-fn run(mut command: Command) -> io::Result<String> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let deadline = Instant::now() + PATIENCE;
-    let read = child
-        .stdout
-        .take()
-        .map_or(Ok(String::new()), |out| read_all(out, deadline));
-    if let Err(error) = read {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(error);
-    }
-    // It has closed its output, so it ends; its complaints are a line or two.
-    let mut complaint = String::new();
-    if let Some(mut err) = child.stderr.take() {
-        let _ = err.read_to_string(&mut complaint);
-    }
-    match child.wait()?.success() {
-        true => read,
-        false => Err(io::Error::other(complaint.trim().to_owned())),
-    }
-}
-
-fn read_all(mut from: impl Read + AsFd, deadline: Instant) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        if !wait::readable(&from, Some(deadline))? {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match from.read(&mut buffer)? {
-            0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            size if bytes.len() + size <= MAX_OUTPUT => bytes.extend_from_slice(&buffer[..size]),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-}
-
-/// The table of an `iptables -S`.
-pub(super) fn parse(text: &str) -> Table {
-    let mut table = Table::default();
-    for line in text.lines() {
-        let words = words(line);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match words.as_slice() {
-            ["-P", chain, policy] => {
-                table.rules.entry((*chain).to_owned()).or_default();
-                let hook = match *chain {
-                    "FORWARD" => Hook::Forward,
-                    "INPUT" => Hook::Input,
-                    _ => continue,
-                };
-                table.bases.push(Base {
-                    name: (*chain).to_owned(),
-                    hook,
-                    policy_drops: *policy == "DROP",
-                });
-            }
-            ["-N", chain] => _ = table.rules.entry((*chain).to_owned()).or_default(),
-            ["-A", chain, rest @ ..] => add(&mut table.rules, chain, rest),
-            _ => {}
-        }
-    }
-    table
-}
-
-/// Splits at spaces, but not between quotes, as iptables writes them.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let (mut quoted, mut escaped) = (false, false);
-    for c in line.chars() {
-        let last = words.len() - 1;
-        match c {
-            _ if escaped => {
-                words[last].push(c);
-                escaped = false;
-            }
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            _ => words[last].push(c),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-fn add(rules: &mut Rules, chain: &str, words: &[&str]) {
-    let mut rule = Rule {
-        handle: 0,
-        comment: None,
-        tests: Vec::new(),
-        decision: None,
-    };
-    let mut words = words.iter().copied();
-    let mut not = false;
-    while let Some(word) = words.next() {
-        let mut value = || words.next().unwrap_or_default();
-        let test = match word {
-            "!" => {
-                not = true;
-                continue;
-            }
-            "-i" => Test::Incoming(Name::of_iptables(value())),
-            "-o" => Test::Outgoing(Name::of_iptables(value())),
-            "-p" => protocol(value()).map_or(Test::Unknown, Test::Protocol),
-            "--dport" => value().parse().map_or(Test::Unknown, Test::Port),
-            "--ctstate" | "--state" => state(value()).map_or(Test::Unknown, Test::State),
-            "--comment" => {
-                rule.comment = Some(value().to_owned());
-                continue;
-            }
-            // What a match asks is in its own words.
-            "-m" if matches!(value(), "comment" | "conntrack" | "state" | "tcp" | "udp") => {
-                continue;
-            }
-            "-j" | "-g" => {
-                let target = value().to_owned();
-                rule.decision = match target.as_str() {
-                    "ACCEPT" => Some(Decision::Accept),
-                    "DROP" | "REJECT" => Some(Decision::Drop),
-                    "RETURN" => Some(Decision::Return),
-                    _ if word == "-g" => Some(Decision::Goto(target)),
-                    _ => Some(Decision::Jump(target)),
-                };
-                // What follows belongs to the target.
-                break;
-            }
-            _ => Test::Unknown,
-        };
-        rule.tests.push(match std::mem::take(&mut not) {
-            true => Test::Not(Box::new(test)),
-            false => test,
-        });
-    }
-    rules.entry(chain.to_owned()).or_default().push(rule);
-}
-
-fn protocol(name: &str) -> Option<u8> {
-    match name {
-        "tcp" => Some(libc::IPPROTO_TCP as u8),
-        "udp" => Some(libc::IPPROTO_UDP as u8),
-        "icmp" => Some(libc::IPPROTO_ICMP as u8),
-        _ => name.parse().ok(),
-    }
-}
-
-fn state(names: &str) -> Option<u32> {
-    names.split(',').try_fold(0, |mask, name| {
-        let bit = match name {
-            "INVALID" => 1,
-            "ESTABLISHED" => super::ESTABLISHED,
-            "RELATED" => 4,
-            "NEW" => super::NEW,
-            "UNTRACKED" => 64,
-            _ => return None,
-        };
-        Some(mask | bit)
-    })
-}
-
-/// The family of the tables that are read here.
-pub(super) const FAMILY: Family = Family::Ip;
-
 #[cfg(test)]
 mod tests {
+    use super::super::rule::{Decision, Test};
+    use super::listing::words;
     use super::*;
-
-    #[test]
-    fn what_iptables_lists() {
-        let table = parse(
-            "-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N DOCKER-USER\n\
-             -A FORWARD -j DOCKER-USER\n\
-             -A FORWARD ! -i br+ -o eth0 -p tcp -m tcp --dport 25 -j REJECT --reject-with tcp-reset\n\
-             -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment \"a \\\"b\\\" c\" -j ACCEPT\n\
-             -A FORWARD -s 10.0.0.0/8 -g DOCKER-USER\n",
-        );
-        let bases: Vec<_> = table
-            .bases
-            .iter()
-            .map(|base| (base.name.as_str(), base.policy_drops))
-            .collect();
-        assert_eq!(bases, [("INPUT", false), ("FORWARD", true)]);
-        let forward = &table.rules["FORWARD"];
-        assert_eq!(
-            forward[0].decision,
-            Some(Decision::Jump("DOCKER-USER".into()))
-        );
-        assert_eq!(forward[1].tests.len(), 4);
-        assert!(matches!(forward[1].tests[0], Test::Not(_)));
-        assert_eq!(forward[1].decision, Some(Decision::Drop));
-        assert_eq!(forward[2].comment.as_deref(), Some("a \"b\" c"));
-        assert_eq!(forward[2].tests, [Test::State(6)]);
-        assert_eq!(
-            forward[3].decision,
-            Some(Decision::Goto("DOCKER-USER".into()))
-        );
-        assert!(table.rules.contains_key("DOCKER-USER"));
-    }
 
     #[test]
     fn our_own_rules_come_back_by_their_label() {
@@ -478,20 +267,6 @@ mod tests {
                 assert!(!rule.tests.contains(&Test::Unknown));
             }
         }
-    }
-
-    #[test]
-    fn a_program_that_does_not_end_is_ended() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo said; echo why >&2; exit 3"]);
-        assert_eq!(run(command).unwrap_err().to_string(), "why");
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo said"]);
-        assert_eq!(run(command).unwrap(), "said\n");
-        let (reader, _writer) = rustix::pipe::pipe().unwrap();
-        let soon = Instant::now() + Duration::from_millis(50);
-        let late = read_all(std::fs::File::from(reader), soon);
-        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
@@ -547,14 +322,6 @@ mod tests {
             })
         });
         assert_eq!(gone, Ok(false), "somebody else was quicker");
-        // Another's comment, another chain, a comment that only begins like ours.
-        for other in [
-            "-A INPUT -m comment --comment l -j ACCEPT",
-            "-A FORWARD -j DROP",
-            "-A FORWARD -m comment --comment lab -j DROP",
-        ] {
-            assert!(specifications(other, "FORWARD", "l").is_empty());
-        }
     }
 
     #[test]

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Running the distribution's program, which ends in time or is ended.
+
+use crate::wait;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program waits 2 s for its lock (`-w 2`); what it does then takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Thousands of rules are a few hundred kilobytes.
+const MAX_OUTPUT: usize = 16 << 20;
+
+/// Runs a program to its end, within [`PATIENCE`].
+pub(super) fn run(mut command: Command) -> io::Result<String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    let read = child
+        .stdout
+        .take()
+        .map_or(Ok(String::new()), |out| read_all(out, deadline));
+    if let Err(error) = read {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(error);
+    }
+    // It has closed its output, so it ends; its complaints are a line or two.
+    let mut complaint = String::new();
+    if let Some(mut err) = child.stderr.take() {
+        let _ = err.read_to_string(&mut complaint);
+    }
+    match child.wait()?.success() {
+        true => read,
+        false => Err(io::Error::other(complaint.trim().to_owned())),
+    }
+}
+
+fn read_all(mut from: impl Read + AsFd, deadline: Instant) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        if !wait::readable(&from, Some(deadline))? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match from.read(&mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            size if bytes.len() + size <= MAX_OUTPUT => bytes.extend_from_slice(&buffer[..size]),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo said; echo why >&2; exit 3"]);
+        assert_eq!(run(command).unwrap_err().to_string(), "why");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo said"]);
+        assert_eq!(run(command).unwrap(), "said\n");
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let soon = Instant::now() + Duration::from_millis(50);
+        let late = read_all(std::fs::File::from(reader), soon);
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}
