@@ -7,10 +7,12 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod kernel;
+
+use kernel::{INSIDE, inside, netd_directory, start_netd};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tapyard_protocol::{
@@ -18,7 +20,6 @@ use tapyard_protocol::{
 };
 
 const TEST: &str = "guests_are_reached_and_nothing_else";
-const INSIDE: &str = "TAPYARD_TEST_INSIDE";
 const SOON: Duration = Duration::from_secs(20);
 const BYTES: usize = 8 << 20;
 
@@ -52,35 +53,16 @@ fn dial(address: &str, port: u64) -> Dial {
 
 #[test]
 fn guests_are_reached_and_nothing_else() {
-    match std::env::var(INSIDE).as_deref() {
-        Ok("guest") => return be_guest(),
-        Ok(_) => {}
-        Err(_) => {
-            let status = Command::new("unshare")
-                .args(["-Urn", "--"])
-                .arg(std::env::current_exe().unwrap())
-                .args(["--exact", TEST, "--nocapture"])
-                .env(INSIDE, "host")
-                .status()
-                .expect("unshare (util-linux) is needed for this test");
-            assert!(status.success(), "{status}");
-            return;
-        }
+    if std::env::var(INSIDE).as_deref() == Ok("guest") {
+        return be_guest();
     }
-    let home = PathBuf::from(format!("/tmp/tapyard-dial-{}", std::process::id()));
-    std::fs::create_dir(&home).unwrap();
-    std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let mut netd = Ended(
-        Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
-            .args(["--scope", "private", "--lab", "seed", "--dir"])
-            .arg(&home)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let mut line = String::new();
-    let mut out = BufReader::new(netd.0.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
+    if !inside(TEST) {
+        return;
+    }
+    let home = netd_directory("dial");
+    let (netd, said) = start_netd(&["--scope", "private", "--lab", "seed"], &home);
+    assert_eq!(said["ready"], true, "{said}");
+    let _netd = Ended(netd);
     let socket = home.join("netd.sock");
     let connect = || Client::connect(&socket, ClientKind::Test, SOON).unwrap();
     let mut client = connect();

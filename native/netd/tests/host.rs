@@ -5,45 +5,23 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod kernel;
+
+use kernel::{inside_of, sh, start_netd};
 use std::fs::{self, DirBuilder};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Code, OpenTap, SetNat, Shutdown};
 
-const INSIDE: &str = "TAPYARD_TEST_INSIDE";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs this test's body in fresh namespaces: true for the inner run, which does the work.
+/// In namespaces with mounts of their own.
 fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let status = Command::new("unshare")
-        .args(["-Urnm", "--"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare (util-linux) is needed for this test");
-    assert!(
-        status.success(),
-        "{test} failed inside `unshare -Urnm` ({status})"
-    );
-    false
-}
-
-fn sh(script: &str) -> String {
-    let out = Command::new("sh").args(["-ec", script]).output().unwrap();
-    assert!(
-        out.status.success(),
-        "{script}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    String::from_utf8(out.stdout).unwrap()
+    inside_of(test, "-Urnm", "")
 }
 
 /// A host with an uplink that does not forward, and a netd in a directory on a small disk of its
@@ -70,16 +48,8 @@ impl Host {
         ));
         let directory = disk.join("netd");
         DirBuilder::new().mode(0o700).create(&directory).unwrap();
-        let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
-            .args(["--scope", "host", "--dir"])
-            .arg(&directory)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let said = netd.stdout.take().unwrap();
-        BufReader::new(said).read_line(&mut line).unwrap();
-        assert!(line.contains("\"ready\":true"), "{line}");
+        let (netd, said) = start_netd(&["--scope", "host"], &directory);
+        assert_eq!(said["ready"], true, "{said}");
         Host { disk, netd }
     }
 

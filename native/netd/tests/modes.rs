@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
-use std::fs::{self, DirBuilder};
+mod kernel;
+
+use kernel::{inside_of, netd_directory, sh, start_netd};
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,38 +21,13 @@ use tapyard_protocol::{
     SetNat, Shutdown,
 };
 
-const INSIDE: &str = "TAPYARD_TEST_INSIDE";
 /// What nobody reaches.
 const NOTHING: [&str; 0] = [];
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs this test's body in fresh namespaces: true for the inner run, which does the work.
+/// In namespaces with mounts of their own.
 fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let status = Command::new("unshare")
-        .args(["-Urnm", "--"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare (util-linux) is needed for this test");
-    assert!(
-        status.success(),
-        "{test} failed inside `unshare -Urnm` ({status})"
-    );
-    false
-}
-
-fn sh(script: &str) -> String {
-    let out = Command::new("sh").args(["-ec", script]).output().unwrap();
-    assert!(
-        out.status.success(),
-        "{script}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    String::from_utf8(out.stdout).unwrap()
+    inside_of(test, "-Urnm", "")
 }
 
 /// A network namespace of its own, as long as this lives.
@@ -151,20 +128,9 @@ impl Host {
                   ip route add default via 198.51.100.2");
         wan.serve();
         other.serve();
-        let directory =
-            std::env::temp_dir().join(format!("tapyard-modes-{test}-{}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&directory).unwrap();
-        let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
-            .args(["--scope", "host", "--dir"])
-            .arg(&directory)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(netd.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert!(line.contains("\"ready\":true"), "{line}");
+        let directory = netd_directory(&format!("modes-{test}"));
+        let (netd, said) = start_netd(&["--scope", "host"], &directory);
+        assert_eq!(said["ready"], true, "{said}");
         Host {
             directory,
             netd,

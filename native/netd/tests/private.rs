@@ -7,40 +7,25 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod kernel;
+
+use kernel::{inside_of, netd_directory, start_netd};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Observe, Shutdown, Snapshot};
 
-const INSIDE: &str = "TAPYARD_TEST_INSIDE";
 const SOON: Duration = Duration::from_secs(10);
 
-/// Runs this test's body in a fresh namespace: true for the inner run, which does the work.
+/// In a namespace that has a default route.
 fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let status = Command::new("unshare")
-        .args(["-Urn", "--", "sh", "-ec"])
-        .arg(
-            "ip link set lo up; ip link add eth0 type veth peer name wan0
-             ip addr add 203.0.113.2/24 dev eth0; ip link set wan0 up; ip link set eth0 up
-             ip route add default via 203.0.113.1; exec \"$0\" \"$@\"",
-        )
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare (util-linux) is needed for this test");
-    assert!(
-        status.success(),
-        "{test} failed inside `unshare -Urn` ({status})"
-    );
-    false
+    let route = "ip link set lo up; ip link add eth0 type veth peer name wan0
+         ip addr add 203.0.113.2/24 dev eth0; ip link set wan0 up; ip link set eth0 up
+         ip route add default via 203.0.113.1";
+    inside_of(test, "-Urn", route)
 }
 
 /// A directory of netd's own, gone at the end.
@@ -48,10 +33,7 @@ struct Home(PathBuf);
 
 impl Home {
     fn new(test: &str) -> Home {
-        let path = PathBuf::from(format!("/tmp/tapyard-{test}-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        Home(path)
+        Home(netd_directory(test))
     }
 
     fn files(&self) -> Vec<String> {
@@ -94,19 +76,7 @@ impl Drop for Home {
 }
 
 fn start(directory: &Path) -> (Child, Value) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
-        .args(["--scope", "private", "--lab", "seed", "--dir"])
-        .arg(directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    // stdout ends for whoever waits for its end.
-    assert_eq!(out.read_to_string(&mut String::new()).unwrap(), 0);
-    (child, serde_json::from_str(&line).unwrap())
+    start_netd(&["--scope", "private", "--lab", "seed"], directory)
 }
 
 fn kill(pid: u64) {

@@ -4,13 +4,10 @@
 #![allow(dead_code)] // each test file uses what it needs
 
 use super::frames::Mac;
-use crate::kernel::sh;
+use crate::kernel::{self, sh};
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
-use std::fs::DirBuilder;
-use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -39,8 +36,7 @@ impl Lab {
 
     /// In the private scope it serves the lab `seed` only.
     pub fn in_scope(test: &str, scope: Scope) -> Lab {
-        let directory = std::env::temp_dir().join(format!("tapyard-{test}-{}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        let directory = kernel::netd_directory(test);
         sh("ip link set lo up; sysctl -qw net.ipv6.conf.default.accept_dad=0");
         let (netd, client) = start_netd(&directory, scope);
         Lab {
@@ -117,21 +113,12 @@ impl Drop for Lab {
 }
 
 fn start_netd(directory: &std::path::Path, scope: Scope) -> (Child, Client) {
-    let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
-        .args(match scope {
-            Scope::Host => &["--scope", "host"][..],
-            Scope::Private => &["--scope", "private", "--lab", "seed"],
-        })
-        .arg("--dir")
-        .arg(directory)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(netd.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert!(line.contains("\"ready\":true"), "{line}");
+    let args = match scope {
+        Scope::Host => &["--scope", "host"][..],
+        Scope::Private => &["--scope", "private", "--lab", "seed"],
+    };
+    let (netd, said) = kernel::start_netd(args, directory);
+    assert_eq!(said["ready"], true, "{said}");
     let socket = directory.join("netd.sock");
     let client = Client::connect(&socket, ClientKind::Test, PATIENCE).unwrap();
     (netd, client)

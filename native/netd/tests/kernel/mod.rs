@@ -1,20 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What tests against the kernel share: a namespace of their own, programs, nft's JSON.
+//! What tests against the kernel share: a namespace of their own, programs, netd,
+//! nft's JSON.
 
 #![allow(dead_code)] // each test file uses what it needs
 
 use serde_json::Value;
-use std::process::{Command, Stdio};
+use std::fs::DirBuilder;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-const INSIDE: &str = "TAPYARD_TEST_INSIDE";
+/// Set in the inner run.
+pub const INSIDE: &str = "TAPYARD_TEST_INSIDE";
 
 /// Runs this test's body in a fresh namespace: true for the inner run, which does the work.
 pub fn inside(test: &str) -> bool {
+    inside_of(test, "-Urn", "")
+}
+
+/// The same in the namespaces that `unshare` makes of these flags, after this script.
+pub fn inside_of(test: &str, flags: &str, script: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
     let status = Command::new("unshare")
-        .args(["-Urn", "--"])
+        .args([flags, "--", "sh", "-ec"])
+        .arg(format!("{script}\nexec \"$0\" \"$@\""))
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
@@ -22,9 +34,34 @@ pub fn inside(test: &str) -> bool {
         .expect("unshare (util-linux) is needed for this test");
     assert!(
         status.success(),
-        "{test} failed inside `unshare -Urn` ({status})"
+        "{test} failed inside `unshare {flags}` ({status})"
     );
     false
+}
+
+/// A directory that netd takes for its own.
+pub fn netd_directory(test: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("tapyard-{test}-{}", std::process::id()));
+    DirBuilder::new().mode(0o700).create(&path).unwrap();
+    path
+}
+
+/// A netd with these arguments, and the one line that it says.
+pub fn start_netd(args: &[&str], directory: &Path) -> (Child, Value) {
+    let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
+        .args(args)
+        .arg("--dir")
+        .arg(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(netd.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    // stdout ends for whoever waits for its end.
+    assert_eq!(out.read_to_string(&mut String::new()).unwrap(), 0);
+    (netd, serde_json::from_str(&line).unwrap())
 }
 
 pub fn run(program: &str, args: &[&str]) -> String {
