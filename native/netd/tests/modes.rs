@@ -298,6 +298,50 @@ fn each_mode_lets_through_what_it_says() {
 }
 
 #[test]
+fn a_guest_keeps_its_shape_on_another_bridge() {
+    if !inside("a_guest_keeps_its_shape_on_another_bridge") {
+        return;
+    }
+    let host = Host::start("rebridged");
+    let mut client = host.client();
+    sh("ip link add br-one type bridge; ip link add br-two mtu 1400 type bridge");
+    let bridged = |uplink: &str| {
+        json!({
+            "name": "lan", "mode": "bridged", "uplink": uplink, "mac": "52:54:00:00:00:01",
+            "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null,
+        })
+    };
+    apply(&mut client, bridged("br-one")).unwrap();
+    let args: OpenTap = serde_json::from_value(json!({
+        "lab": "seed", "network": "lan", "guest": "web", "nic": 0,
+        "mac": "52:54:00:00:00:02", "tap": "tap0", "shape": {"rate": 4_000_000},
+    }))
+    .unwrap();
+    let (_, mut fds) = client.call(&args, PATIENCE).unwrap();
+    let ours = {
+        let mut ours = spec(1, "nat");
+        ours["name"] = "lan".into();
+        ours
+    };
+    for (network, master) in [(bridged("br-two"), "br-two"), (ours, "lan")] {
+        apply(&mut client, network).unwrap();
+        let tap = sh("ip -j link show tap0");
+        assert!(tap.contains(&format!("\"master\":\"{master}\"")), "{tap}");
+        for device in ["tap0", "ifb-tap0"] {
+            let held = sh(&format!("tc qdisc show dev {device} root"));
+            assert!(held.contains("rate 4Mbit"), "{master}: {held}");
+        }
+        let (snapshot, _) = client.call(&Observe {}, PATIENCE).unwrap();
+        let tap = snapshot.links.iter().find(|link| link.name == "tap0");
+        assert_eq!(tap.unwrap().shape.rate, 4_000_000);
+    }
+    // With the guest goes its shape, and nothing stays of either.
+    drop(fds.pop());
+    assert_eq!(client.call(&Shutdown {}, PATIENCE).unwrap().0.failed, []);
+    assert!(!sh("ip -br link").contains("tap0"));
+}
+
+#[test]
 fn bridged_guests_are_ports_of_the_administrators_bridge() {
     if !inside("bridged_guests_are_ports_of_the_administrators_bridge") {
         return;

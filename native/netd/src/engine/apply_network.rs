@@ -21,6 +21,7 @@ impl Engine {
         self.check_mode(&spec)?;
         self.check_uplink(&spec)?;
         let before = self.journal.state().networks.get(&spec.name).cloned();
+        let shapes = before.as_ref().map(|before| before.shapes.clone());
         let before = self.change_bridge(&lab, &spec, before)?;
         self.check_name(&lab, &spec, before.as_ref())?;
         let settled = before.as_ref().filter(|b| !b.removing);
@@ -34,7 +35,11 @@ impl Engine {
             })?;
         }
         self.dirty = true;
-        let made = self.make(&lab, &spec).and_then(|(steps, network)| {
+        // Taps go on with a new bridge, and so does what they are held to.
+        let lost = shapes.filter(|_| before.is_none()).unwrap_or_default();
+        let reshaped = self.reshape(&spec.name, lost);
+        let made = reshaped.and_then(|()| self.make(&lab, &spec));
+        let made = made.and_then(|(steps, network)| {
             // What was masqueraded goes on so, and what was not leaves with a private source.
             if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
                 for subnet in subnets_of(&before.spec) {

@@ -11,7 +11,7 @@ use super::{Engine, Stopwatch, label};
 use crate::acts;
 use crate::journal::{Entry, Recorded};
 use crate::rtnl::{Counters, LinkInfo};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use tapyard_protocol::{
     Code, Error, GuestName, LabName, NetworkName, Nic, Owner, Removed, Result, SetShape,
     SetShapeReply, Shape,
@@ -182,6 +182,27 @@ impl Engine {
                 out.failed.push(error);
             }
         }
+    }
+
+    /// Gives the taps of a network what they were held to before it was taken down for another
+    /// bridge. Of those that are gone nothing stays.
+    pub(super) fn reshape(
+        &mut self,
+        network: &NetworkName,
+        shapes: BTreeMap<(GuestName, Nic), Shape>,
+    ) -> Result<()> {
+        if shapes.is_empty() {
+            return Ok(());
+        }
+        for ((guest, nic), shape) in shapes {
+            self.journal.append(Entry::Shape {
+                network: network.clone(),
+                guest,
+                nic,
+                shape,
+            })?;
+        }
+        self.hold_shapes().map(drop)
     }
 
     /// What each shaped tap is held to in the kernel, by its number; what cannot be read is logged.
