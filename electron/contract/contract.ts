@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ActRow } from './act.ts';
-import { ForwardDefinition, GuestDefinition, NetworkDefinition, NicDefinition, Port } from './lab-file.ts';
+import {
+  ForwardDefinition,
+  ForwardProtocol,
+  GuestDefinition,
+  NetworkDefinition,
+  NicDefinition,
+  Port,
+} from './lab-file.ts';
 import { bytes, call, gauge, job, table } from './leaf.ts';
 import { GuestName, Ipv4, LabName, NetworkName, Scope } from './names.ts';
 import {
@@ -329,13 +336,13 @@ export const contract = {
     add: call({
       in: guestOf.extend({ forward: ForwardDefinition }),
       out: done,
-      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'LAB_FILE_INVALID', 'LAB_FILE_UNWRITABLE'],
+      errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'UDP_NEEDS_RULE', 'LAB_FILE_INVALID', 'LAB_FILE_UNWRITABLE'],
       idempotent: true,
       for: 'anyone',
     }),
     /** Takes a forward out of the lab file; connections that it carries end. */
     remove: call({
-      in: guestOf.extend({ address: Ipv4, port: Port }),
+      in: guestOf.extend({ address: Ipv4, port: Port, protocol: ForwardProtocol.default('tcp') }),
       out: done,
       errors: ['NO_SUCH_LAB', 'NO_SUCH_GUEST', 'NO_SUCH_FORWARD', 'LAB_FILE_UNWRITABLE'],
       idempotent: false,

@@ -21,6 +21,7 @@ export const errorCodes = [
   // guests and images
   'NO_SUCH_GUEST',
   'NO_SUCH_FORWARD',
+  'UDP_NEEDS_RULE',
   'NO_SUCH_NIC',
   'NO_SUCH_IMAGE',
   'IMAGE_MISSING',

@@ -54,8 +54,12 @@ export const NicDefinition = z.strictObject({
 });
 export type NicDefinition = z.infer<typeof NicDefinition>;
 
-/** A TCP port. */
+/** A port of TCP or UDP. */
 export const Port = z.number().int().min(1).max(65_535);
+
+/** What a forward carries. */
+export const ForwardProtocol = z.enum(['tcp', 'udp']);
+export type ForwardProtocol = z.infer<typeof ForwardProtocol>;
 
 /** A port of this computer that leads to one of a guest. */
 export const ForwardDefinition = z.strictObject({
@@ -68,8 +72,16 @@ export const ForwardDefinition = z.strictObject({
    * 0.0.0.0 for all of them, lets the network in.
    */
   address: Ipv4.default('127.0.0.1'),
+  /** UDP goes by a rule of the kernel's alone: in the host scope, at the uplink's addresses. */
+  protocol: ForwardProtocol.default('tcp'),
 });
 export type ForwardDefinition = z.infer<typeof ForwardDefinition>;
+
+/** Where a forward listens, by which it is known. */
+export type Listening = Pick<ForwardDefinition, 'address' | 'port' | 'protocol'>;
+/** For people: `127.0.0.1:8080`, `0.0.0.0:53/udp`. */
+export const listeningText = ({ address, port, protocol }: Listening): string =>
+  `${address}:${port}${protocol === 'udp' ? '/udp' : ''}`;
 
 /** One guest of the lab file. */
 export const GuestDefinition = z.strictObject({

@@ -72,11 +72,15 @@ export const refusals: Partial<Readonly<Record<ErrorCode, Refusal>>> = {
   },
   PORT_TAKEN: {
     rule: 'A port of an address belongs to the one program that listens on it.',
-    fix: 'Who has it: ss -ltnp. Or use another port: tapyard forward GUEST PORT GUEST_PORT',
+    fix: 'Who has it: ss -lntup. Or use another port: tapyard forward GUEST PORT GUEST_PORT',
   },
   PORT_DENIED: {
     rule: 'The sysctl net.ipv4.ip_unprivileged_port_start says which ports are for root only.',
     fix: 'Use a port from 1024 on: tapyard forward GUEST PORT GUEST_PORT',
+  },
+  UDP_NEEDS_RULE: {
+    rule: 'UDP is led to guests by a rule of the kernel’s alone: in the host scope, from the uplink’s addresses.',
+    fix: 'In the host scope (tapyard scope host): tapyard forward GUEST PORT --udp --address 0.0.0.0',
   },
   DOOR_SHUT: {
     rule: 'Another firewall of this computer drops what the lab sends, and the network helper may not change it.',

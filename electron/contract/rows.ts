@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ErrorData } from './error.ts';
-import { FileProblem, NetworkDefinition, NetworkMode } from './lab-file.ts';
+import { FileProblem, ForwardProtocol, NetworkDefinition, NetworkMode } from './lab-file.ts';
 import { Scope } from './names.ts';
 import { ShapeDefinition } from './shape.ts';
 import { z } from './zod.ts';
@@ -221,9 +221,10 @@ export const ForwardRow = z.strictObject({
   id: z.string(),
   lab: z.string(),
   guest: z.string(),
-  /** Where it listens: an IPv4 address and a TCP port of this computer. */
+  /** Where it listens: an IPv4 address and a port of this computer. */
   address: z.string(),
   port: z.number(),
+  protocol: ForwardProtocol,
   /** The guest's port. */
   to: z.number(),
   /**

@@ -317,8 +317,8 @@ class LocalCore implements Core {
           await this.#lab(lab).addForward(name, forward);
           return {};
         },
-        remove: async ({ lab, guest: name, address, port }) => {
-          await this.#lab(lab).removeForward(name, { address, port });
+        remove: async ({ lab, guest: name, address, port, protocol }) => {
+          await this.#lab(lab).removeForward(name, { address, port, protocol });
           return {};
         },
       },

@@ -13,7 +13,7 @@ import type {
   NetworkRow,
   StepRow,
 } from '../../electron/contract/rows.ts';
-import type { NetworkDefinition } from '../../electron/contract/lab-file.ts';
+import { listeningText, type NetworkDefinition } from '../../electron/contract/lab-file.ts';
 import type { Server } from '../../electron/contract/server.ts';
 import { fakeScreen, fakeSerial } from './consoles.ts';
 import { lower } from './labs.ts';
@@ -396,14 +396,14 @@ export class FakeCore {
         },
       },
       forward: {
-        add: async ({ lab, guest, forward: { port, to, address } }) => {
-          this.#note('forward.add', `${lab}/${guest} ${address}:${port}`);
-          this.forwards.change([forwardRow(this.#guest(lab, guest), port, to ?? port, { address })]);
+        add: async ({ lab, guest, forward: { port, to, ...at } }) => {
+          this.#note('forward.add', `${lab}/${guest} ${listeningText({ port, ...at })}`);
+          this.forwards.change([forwardRow(this.#guest(lab, guest), port, to ?? port, at)]);
           return {};
         },
-        remove: async ({ lab, guest, address, port }) => {
-          this.#note('forward.remove', `${lab}/${guest} ${address}:${port}`);
-          this.forwards.change([], [`${lab}/${guest}/${address}:${port}`]);
+        remove: async ({ lab, guest, ...at }) => {
+          this.#note('forward.remove', `${lab}/${guest} ${listeningText(at)}`);
+          this.forwards.change([], [`${lab}/${guest}/${listeningText(at)}`]);
           return {};
         },
       },

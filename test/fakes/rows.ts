@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { NetworkMode } from '../../electron/contract/lab-file.ts';
+import { listeningText, type NetworkMode } from '../../electron/contract/lab-file.ts';
 import type {
   ForwardRow,
   GuestRow,
@@ -175,13 +175,14 @@ export const forwardRow = (
   to: number,
   part: Partial<ForwardRow> = {},
 ): ForwardRow => {
-  const address = part.address ?? '127.0.0.1';
+  const { address = '127.0.0.1', protocol = 'tcp' } = part;
   return {
-    id: `${guest.id}/${address}:${port}`,
+    id: `${guest.id}/${listeningText({ address, port, protocol })}`,
     lab: guest.lab,
     guest: guest.name,
     address,
     port,
+    protocol,
     to,
     state: 'listening',
     target: guest.nics[0]?.address ?? null,

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ForwardRow } from '../../electron/contract/rows.ts';
 import { z } from '../../electron/contract/zod.ts';
+import { GuestShell } from '../world/guest-shell.ts';
 import { kernelState, type Json } from '../world/kernel.ts';
 import { checkout, type Finished, hostAddress, until, World } from '../world/world.ts';
 
@@ -12,6 +13,7 @@ const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8').
 /* In the host scope a forward for the LAN is a rule, with a real guest behind it. */
 
 let world: World;
+let file: string;
 let before: Record<string, Json>;
 
 const tapyard = (...args: string[]): Promise<Finished> =>
@@ -34,12 +36,8 @@ beforeAll(async () => {
   world = World.create();
   before = await kernelState(world);
   const forwards = `forwards: [{ port: 8080, to: 80 }, { port: 8081, to: 80, address: 0.0.0.0 }]`;
-  const up = await tapyard(
-    'up',
-    world.file('tapyard.yaml', `${seed}\n    ${forwards}\n`, 'root'),
-    '--scope',
-    'host',
-  );
+  file = world.file('tapyard.yaml', `${seed}\n    ${forwards}\n`, 'root');
+  const up = await tapyard('up', file, '--scope', 'host');
   expect(up, `${up.stdout}\n${up.stderr}`).toMatchObject({ code: 0 });
 });
 afterAll(() => world?.close());
@@ -80,6 +78,34 @@ test('one more is made and taken away, and a taken port is named', async () => {
   expect(await tapyard('forward', 'guest', '8083', '--address', '0.0.0.0', '--remove')).toMatchObject({
     code: 0,
   });
+});
+
+test('UDP goes by a rule as well, beside TCP of the same port, and by nothing else', async () => {
+  const shell = await GuestShell.open(world, 'guest', 'root');
+  const service = 'while :; do echo hello from $(hostname) | nc -u -l -w 1 8081; done';
+  await shell.run(`(${service}) >/dev/null 2>&1 & true`);
+  await shell.close();
+  expect(await tapyard('forward', 'guest', '8081', '--udp', '--address', '0.0.0.0')).toMatchObject({
+    code: 0,
+    stdout: '0.0.0.0:8081/udp -> guest (192.168.57.2):8081 by rule\n',
+    stderr: '',
+  });
+  const ask = `echo hi | nc -u -w 1 ${hostAddress} 8081`;
+  await until('the guest answers', 30_000, async () => {
+    const { stdout } = await world.run(['sh', '-c', ask], { as: 'root', in: 'wan1' });
+    return stdout.includes('hello from guest') ? true : undefined;
+  });
+  await served(`${hostAddress}:8081`);
+  const refused = await tapyard('forward', 'guest', '5353', '--udp');
+  expect(refused).toMatchObject({ code: 1 });
+  expect(refused.stderr).toMatch(/127\.0\.0\.1:5353\/udp cannot lead to guest[^]*\[UDP_NEEDS_RULE\]/);
+  expect(readFileSync(file, 'utf8')).not.toContain('5353');
+
+  const remove = ['forward', 'guest', '8081', '--udp', '--address', '0.0.0.0', '--remove'];
+  expect(await tapyard(...remove)).toMatchObject({ code: 0 });
+  expect(await rows()).toHaveLength(2);
+  const { stdout } = await world.run(['sh', '-c', ask], { as: 'root', in: 'wan1' });
+  expect(stdout).toBe('');
 });
 
 test('with NAT off the rule lets nothing in, and says so', async () => {

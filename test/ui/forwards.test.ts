@@ -36,6 +36,23 @@ describe('the forwards of a guest', () => {
     await section.getByText('0.0.0.0:2222 → 22').waitFor({ state: 'detached' });
   });
 
+  it('carry UDP from the network, beside TCP of the same port', async () => {
+    const page = await open('select=guest:seed/web');
+    const section = page.getByRole('region', { name: 'Forwards' });
+    await section.getByRole('button', { name: 'Add forward' }).click();
+    const form = section.getByRole('form', { name: 'New forward to web' });
+    await form.getByLabel('Port here').fill('8080');
+    await form.getByLabel('Protocol').selectOption('udp');
+    await form.getByRole('button', { name: 'Forward' }).click();
+    await form.getByText('UDP is led to guests from the network only.').waitFor();
+    await form.getByLabel('Who reaches it').selectOption('0.0.0.0');
+    await form.getByRole('button', { name: 'Forward' }).click();
+    await section.getByText('0.0.0.0:8080/udp → 8080').waitFor();
+    await section.getByRole('button', { name: 'Remove forward 0.0.0.0:8080/udp' }).click();
+    await section.getByText('0.0.0.0:8080/udp → 8080').waitFor({ state: 'detached' });
+    await section.getByText('127.0.0.1:8080 → 80').waitFor();
+  });
+
   it('say what went wrong, and a guest without any says so', async () => {
     const page = await open('select=guest:seed/db&theme=light&failing=forward.add');
     const section = page.getByRole('region', { name: 'Forwards' });

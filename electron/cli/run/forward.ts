@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Connection } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
-import { Port } from '../../contract/lab-file.ts';
+import { type Listening, listeningText, Port } from '../../contract/lab-file.ts';
 import { Ipv4 } from '../../contract/names.ts';
 import type { ForwardRow } from '../../contract/rows.ts';
 import type { Invocation, Run } from '../commands.ts';
@@ -13,8 +13,8 @@ import { adviceText, columns, printJson, safeLine } from '../terminal.ts';
 const settleDeadline = 5000;
 
 /** Where it listens and where it leads, as `ssh -L` writes it. */
-const wayText = ({ address, port, target, to, guest, way }: ForwardRow): string =>
-  `${address}:${port} -> ${guest}${target === null ? '' : ` (${target})`}:${to}${way === 'rule' ? ' by rule' : ''}`;
+const wayText = ({ target, to, guest, way, ...at }: ForwardRow): string =>
+  `${listeningText(at)} -> ${guest}${target === null ? '' : ` (${target})`}:${to}${way === 'rule' ? ' by rule' : ''}`;
 
 const waitsFor: Readonly<Partial<Record<ForwardRow['state'], string>>> = {
   waiting: '  once the lab is up and the guest has an address',
@@ -28,7 +28,7 @@ export function forwardsText(forwards: readonly ForwardRow[]): string {
     ['LISTENS ON', 'GUEST', 'PORT', 'WAY', 'STATE', 'FLOWS'],
     ...forwards.map((row) =>
       [
-        `${row.address}:${row.port}`,
+        listeningText(row),
         row.guest,
         String(row.to),
         row.way,
@@ -41,7 +41,7 @@ export function forwardsText(forwards: readonly ForwardRow[]): string {
     row.error === null
       ? []
       : [
-          `${safeLine(`${row.address}:${row.port}: ${row.error.message} [${row.error.code}]`)}\n`,
+          `${safeLine(`${listeningText(row)}: ${row.error.message} [${row.error.code}]`)}\n`,
           adviceText(row.error, '  '),
         ],
   );
@@ -64,22 +64,21 @@ export const run: Run = async (invocation) => {
     }
     if (port === undefined)
       throw new TapyardError('USAGE', 'Which port of this computer? tapyard forward GUEST PORT [GUEST_PORT]');
-    const at = { address: address.data, port: portOf(port) };
+    const protocol = options['udp'] === true ? 'udp' : 'tcp';
+    const at: Listening = { address: address.data, port: portOf(port), protocol };
     if (options['remove'] === true) {
       await connection.client.forward.remove({ lab, guest, ...at });
       if (options['json'] === true) printJson(terminal, { lab, guest, ...at, removed: true });
-      else terminal.out(`${at.address}:${at.port} no longer leads to ${guest}.\n`);
+      else terminal.out(`${listeningText(at)} no longer leads to ${guest}.\n`);
       return 0;
     }
     return await add(connection, invocation, { lab, guest, ...at, to: portOf(to ?? port) });
   });
 };
 
-interface NewForward {
+interface NewForward extends Listening {
   readonly lab: string;
   readonly guest: string;
-  readonly address: string;
-  readonly port: number;
   readonly to: number;
 }
 
@@ -91,7 +90,7 @@ async function add(
   await connection.client.forward.add({ lab, guest, forward });
   const mirror = await Mirror.open(connection, connection.client.tables.forwards);
   const own = (rows: readonly ForwardRow[]): ForwardRow | undefined =>
-    rows.find((row) => row.lab === lab && row.address === forward.address && row.port === forward.port);
+    rows.find((row) => row.lab === lab && listeningText(row) === listeningText(forward));
   // One that waits does so for its lab, which may be down for long.
   await mirror.until((rows) => (own(rows)?.to === forward.to ? true : undefined), settleDeadline);
   const row = own(mirror.list());

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path';
-import type { NetworkMode } from '../../contract/lab-file.ts';
+import { type Listening, listeningText, type NetworkMode } from '../../contract/lab-file.ts';
 import type { ForwardRow } from '../../contract/rows.ts';
 import { labDir } from '../host/runtime-dir.ts';
 import { Forward } from './forward.ts';
 import { ForwardProcess, type ForwardSpec } from './forward-process.ts';
 
 /** A forward as the lab file wants it. */
-export interface WantedForward {
+export interface WantedForward extends Readonly<Listening> {
   readonly guest: string;
-  readonly address: string;
-  readonly port: number;
   readonly to: number;
   /** The guest's address; null while it has none or the lab is down. */
   readonly target: string | null;
@@ -21,26 +19,26 @@ export interface WantedForward {
 /** The row of a forward. */
 export const forwardRow = (
   lab: string,
-  { guest, address, port, to, target }: WantedForward,
+  { guest, address, port, protocol, to, target }: WantedForward,
   now: Pick<ForwardRow, 'way' | 'state' | 'at' | 'flows' | 'pid' | 'error'>,
 ): ForwardRow => ({
-  id: `${lab}/${guest}/${address}:${port}`,
+  id: `${lab}/${guest}/${listeningText({ address, port, protocol })}`,
   lab,
   guest,
   address,
   port,
+  protocol,
   to,
   target,
   ...now,
 });
 
-type Listening = Pick<WantedForward, 'address' | 'port'>;
-const keyOf = ({ address, port }: Listening): string => `${address}:${port}`;
+const keyOf = ({ address, port }: Omit<Listening, 'protocol'>): string => `${address}:${port}`;
 
 /** The runtime directory of a lab's forwards. */
 export const forwardsDir = (lab: string): string => join(labDir(lab), 'forwards');
 
-/** The forwards of a lab: one process for each that the file wants and whose guest has an address. */
+/** The forwards of a lab that are processes: one for each that the file wants and whose guest has an address. */
 export class ForwardSet {
   readonly #lab: string;
   readonly #changed: () => void;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ForwardRow } from '../../contract/rows.ts';
 import type { Engine } from '../lab/engine.ts';
-import { ForwardSet, type WantedForward } from './forward-set.ts';
+import { forwardRow, ForwardSet, type WantedForward } from './forward-set.ts';
 import { type Exposer, RuleSet } from './rule-set.ts';
-import { wayOf } from './way.ts';
+import { udpRefusal, wayOf } from './way.ts';
 
 /** What makes forwards. */
 type Maker = Exposer & Pick<Engine, 'scope' | 'netdSocket'>;
@@ -15,6 +15,7 @@ interface Wish {
 
 /** All forwards of a lab, each the way that it can be made. */
 export class Forwards {
+  readonly #lab: string;
   readonly #processes: ForwardSet;
   readonly #rules: RuleSet;
   #wish: Wish | undefined;
@@ -23,6 +24,7 @@ export class Forwards {
 
   /** `changed` is called after each change of a row that nothing else tells of. */
   constructor(lab: string, changed: () => void) {
+    this.#lab = lab;
     this.#processes = new ForwardSet(lab, changed);
     this.#rules = new RuleSet(lab, changed);
   }
@@ -45,7 +47,9 @@ export class Forwards {
       if (!wish || this.#released) return;
       const { wanted, maker } = wish;
       const byRule = wanted.filter((forward) => wayOf(forward, maker) === 'rule');
-      const byProcess = wanted.filter((forward) => wayOf(forward, maker) === 'process');
+      const byProcess = wanted.filter(
+        (forward) => wayOf(forward, maker) === 'process' && !udpRefusal(forward, maker),
+      );
       // Whoever has the port lets it go first.
       await this.#rules.withdraw(byRule, maker);
       await this.#processes.settle(byProcess, maker.netdSocket);
@@ -57,7 +61,30 @@ export class Forwards {
 
   /** How each one that is wanted stands. */
   rows(): ForwardRow[] {
-    return [...this.#processes.rows(), ...this.#rules.rows(this.#wish?.maker.picture ?? null)];
+    return [
+      ...this.#processes.rows(),
+      ...this.#rules.rows(this.#wish?.maker.picture ?? null),
+      ...this.#refused(),
+    ];
+  }
+
+  #refused(): ForwardRow[] {
+    const { wanted = [], maker } = this.#wish ?? {};
+    return wanted.flatMap((forward) => {
+      const refused = maker && udpRefusal(forward, maker);
+      if (!refused) return [];
+      const error = refused.toData();
+      return [
+        forwardRow(this.#lab, forward, {
+          way: 'rule',
+          state: 'failed',
+          at: [],
+          flows: null,
+          pid: null,
+          error,
+        }),
+      ];
+    });
   }
 
   /** Lets go of all; they run on. What is under way is waited for. */

@@ -19,8 +19,8 @@ const isSame = (one: NetdExposure, other: NetdExposure): boolean =>
   keyOf(one) === keyOf(other) && one.to === other.to && one.to_port === other.to_port;
 
 /** What is asked of netd for a forward; undefined while the guest has no address. */
-const exposureOf = ({ address, port, target, to }: WantedForward): NetdExposure | undefined =>
-  target === null ? undefined : { address, protocol: 'tcp', port, to: target, to_port: to };
+const exposureOf = ({ address, protocol, port, target, to }: WantedForward): NetdExposure | undefined =>
+  target === null ? undefined : { address, protocol, port, to: target, to_port: to };
 
 /** The forwards of a lab that are rules: netd makes and keeps them, and what it tells is what there is. */
 export class RuleSet {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { NetworkMode } from '../../contract/lab-file.ts';
+import { TapyardError } from '../../contract/error.ts';
+import { listeningText, type NetworkMode } from '../../contract/lab-file.ts';
 import type { Scope } from '../../contract/names.ts';
 import type { ForwardRow } from '../../contract/rows.ts';
 import type { Picture } from '../net/picture.ts';
@@ -28,4 +29,37 @@ export function wayOf(
   if (scope !== 'host' || isLoopback(address) || !hasWayIn(mode)) return 'process';
   if (address === '0.0.0.0' || picture === null) return 'rule';
   return picture.uplink.addresses.some((cidr) => cidr.split('/')[0] === address) ? 'rule' : 'process';
+}
+
+/**
+ * Why there is nothing that would carry a forward of UDP; undefined where there is. A process that listens passes on
+ * connections, which UDP has not.
+ */
+export function udpRefusal(
+  { guest, mode, ...at }: Omit<WantedForward, 'to' | 'target'>,
+  surroundings: Surroundings,
+): TapyardError | undefined {
+  if (at.protocol !== 'udp' || wayOf({ ...at, mode }, surroundings) === 'rule') return undefined;
+  const why =
+    surroundings.scope !== 'host'
+      ? 'the private scope has no address of this computer’s'
+      : isLoopback(at.address)
+        ? 'only this computer’s programs reach that address'
+        : hasWayIn(mode)
+          ? `${at.address} is no address of the uplink’s`
+          : `nothing is let into a network of mode ${mode}`;
+  return new TapyardError(
+    'UDP_NEEDS_RULE',
+    `${listeningText(at)} cannot lead to ${guest}: there is no rule for it: ${why}.`,
+    {
+      hint: `Forward it from the network, in the host scope (tapyard scope host): tapyard forward ${guest} ${at.port} --udp --address 0.0.0.0`,
+      subject: listeningText(at),
+    },
+  );
+}
+
+/** Throws UDP_NEEDS_RULE. */
+export function refuseUdp(...forward: Parameters<typeof udpRefusal>): void {
+  const refused = udpRefusal(...forward);
+  if (refused) throw refused;
 }

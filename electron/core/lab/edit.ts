@@ -112,10 +112,11 @@ export type NewForward = z.input<typeof ForwardDefinition>;
 
 /** Makes these the forwards of a guest. What is as without being said stays unsaid. */
 export function withForwards(text: string, guest: string, forwards: readonly NewForward[]): string {
-  const short = forwards.map(({ address, port, to }) => ({
+  const short = forwards.map(({ address, port, to, protocol }) => ({
     port,
     ...(to === undefined || to === port ? {} : { to }),
     ...(address === undefined || address === '127.0.0.1' ? {} : { address }),
+    ...(protocol === undefined || protocol === 'tcp' ? {} : { protocol }),
   }));
   return withKey(text, ['guests', guest], 'forwards', short.length === 0 ? undefined : short);
 }

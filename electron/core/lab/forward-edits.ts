@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TapyardError } from '../../contract/error.ts';
-import type { ForwardDefinition } from '../../contract/lab-file.ts';
+import { type ForwardDefinition, type Listening, listeningText } from '../../contract/lab-file.ts';
 import { withForwards } from './edit.ts';
 import { editLabFile, type LoadedFile } from './lab-file.ts';
 
-/** Where a forward listens, by which it is known. */
-export type Listening = Pick<ForwardDefinition, 'address' | 'port'>;
-
 const otherThan =
   (at: Listening) =>
-  ({ address, port }: Listening): boolean =>
-    address !== at.address || port !== at.port;
+  ({ address, port, protocol }: Listening): boolean =>
+    address !== at.address || port !== at.port || protocol !== at.protocol;
 
 /** Writes a forward to a guest into the file, in place of one with its port. Throws LAB_FILE_*. */
 export function addForward(file: string, guest: string, forward: ForwardDefinition): Promise<LoadedFile> {
@@ -29,9 +26,9 @@ export function removeForward(lab: string, file: string, guest: string, at: List
     if (others.length === forwards.length)
       throw new TapyardError(
         'NO_SUCH_FORWARD',
-        `Nothing leads from ${at.address}:${at.port} to ${guest} in the lab ${lab}.`,
+        `Nothing leads from ${listeningText(at)} to ${guest} in the lab ${lab}.`,
         {
-          hint: `It has: ${forwards.map(({ address, port }) => `${address}:${port}`).join(', ') || 'none'}.`,
+          hint: `It has: ${forwards.map(listeningText).join(', ') || 'none'}.`,
           subject: `${lab}/${guest}`,
         },
       );

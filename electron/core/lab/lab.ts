@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { ForwardDefinition, LabDefinition, NicDefinition } from '../../contract/lab-file.ts';
+import type { ForwardDefinition, LabDefinition, Listening, NicDefinition } from '../../contract/lab-file.ts';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
 import type { LabRow } from '../../contract/rows.ts';
@@ -9,6 +9,7 @@ import { noShape, type ShapeDefinition } from '../../contract/shape.ts';
 import type { Subscription } from '../../contract/client.ts';
 import type { WantedForward } from '../forward/forward-set.ts';
 import { Forwards } from '../forward/forwards.ts';
+import { refuseUdp } from '../forward/way.ts';
 import { tapOf } from '../guest/spec.ts';
 import type { Job } from '../host/jobs.ts';
 import { ownUid } from '../host/runtime-dir.ts';
@@ -19,7 +20,7 @@ import type { NewGuest, NewNetwork } from './edit.ts';
 import { ActLog } from './act-log.ts';
 import { DefinitionInForce } from './definition-in-force.ts';
 import type { Engine, GuestHandle } from './engine.ts';
-import { addForward, type Listening, removeForward } from './forward-edits.ts';
+import { addForward, removeForward } from './forward-edits.ts';
 import { createGuest, guestNameTaken, removeGuest } from './guest-edits.ts';
 import { GuestSet, guestSpec } from './guest-set.ts';
 import { type LoadedFile, watchLabFile } from './lab-file.ts';
@@ -488,9 +489,13 @@ export class Lab {
     }
   }
 
-  /** See {@link addForward}. Throws NO_SUCH_GUEST too. */
+  /** See {@link addForward}. Throws NO_SUCH_GUEST, UDP_NEEDS_RULE too. */
   addForward(guest: string, forward: ForwardDefinition): Promise<void> {
-    return this.#editForwards(guest, () => addForward(this.file, guest, forward));
+    return this.#editForwards(guest, () => {
+      // What its network lets in is told with the forward.
+      refuseUdp({ guest, ...forward, mode: null }, this.#engine);
+      return addForward(this.file, guest, forward);
+    });
   }
 
   /** See {@link removeForward}. Throws NO_SUCH_GUEST too. */

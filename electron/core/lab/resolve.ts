@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import type { LabDefinition, NetworkDefinition, NetworkMode } from '../../contract/lab-file.ts';
+import type {
+  ForwardProtocol,
+  LabDefinition,
+  NetworkDefinition,
+  NetworkMode,
+} from '../../contract/lab-file.ts';
 import type { ShapeDefinition } from '../../contract/shape.ts';
 import { formatIpv4, ipv4, subnetOf } from '../net/ipv4.ts';
 import { freeSubnet, type UsedSubnet } from '../net/free-subnet.ts';
@@ -82,6 +87,7 @@ export interface ResolvedForward {
   readonly port: number;
   /** The guest's port. */
   readonly to: number;
+  readonly protocol: ForwardProtocol;
 }
 
 /** A guest with every default filled in. */
@@ -148,7 +154,7 @@ export function resolveLab(
       address: nic.address ?? null,
       shape: nic.shape ?? {},
     }));
-    const forwards = guest.forwards.map(({ address, port, to }) => ({ address, port, to: to ?? port }));
+    const forwards = guest.forwards.map((forward) => ({ ...forward, to: forward.to ?? forward.port }));
     return {
       name,
       image: guest.image,

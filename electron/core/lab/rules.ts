@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { LabDefinition, NetworkDefinition } from '../../contract/lab-file.ts';
+import {
+  type ForwardDefinition,
+  type LabDefinition,
+  listeningText,
+  type NetworkDefinition,
+} from '../../contract/lab-file.ts';
 import { jitterProblem, shapeWords } from '../../contract/shape.ts';
 import type { Subnet } from '../net/ipv4.ts';
 import {
@@ -246,22 +251,25 @@ function nicFindings(definition: LabDefinition): Finding[] {
   return findings;
 }
 
-/** Two forwards cannot listen on one port; 0.0.0.0 is every address. */
+/** Two forwards cannot listen on one port of a protocol; 0.0.0.0 is every address. */
 function forwardFindings(definition: LabDefinition): Finding[] {
   const findings: Finding[] = [];
-  const earlier: { guest: string; address: string; port: number }[] = [];
+  const earlier: (ForwardDefinition & { guest: string })[] = [];
   for (const [guest, { nics, forwards }] of Object.entries(definition.guests)) {
-    for (const [index, { address, port }] of forwards.entries()) {
+    for (const [index, forward] of forwards.entries()) {
+      const { address, port, protocol } = forward;
       const path = ['guests', guest, 'forwards', index, 'port'];
       const taken = earlier.find(
         (other) =>
-          other.port === port && (other.address === address || [other.address, address].includes('0.0.0.0')),
+          other.port === port &&
+          other.protocol === protocol &&
+          (other.address === address || [other.address, address].includes('0.0.0.0')),
       );
       if (taken)
         findings.push({
           path,
           at: 'value',
-          message: `${taken.address}:${port} is already a forward to ${taken.guest}`,
+          message: `${listeningText(taken)} is already a forward to ${taken.guest}`,
           expected: 'a port that no other forward of the lab has',
         });
       else if (nics.length === 0)
@@ -271,7 +279,7 @@ function forwardFindings(definition: LabDefinition): Finding[] {
           message: `nothing can be forwarded to ${guest}: it has no NIC`,
           expected: 'a guest with a NIC',
         });
-      earlier.push({ guest, address, port });
+      earlier.push({ guest, ...forward });
     }
   }
   return findings;

@@ -2,6 +2,7 @@
 import { X } from 'lucide-react';
 import { useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
+import { listeningText } from '../../../electron/contract/lab-file.ts';
 import { Button } from '../../lib/Button.tsx';
 import { CopyButton } from '../../lib/CopyButton.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
@@ -62,12 +63,12 @@ function Forward({ row }: { readonly row: Row<'forwards'> }): ReactElement {
   const client = useClient();
   const [removing, setRemoving] = useState(false);
   const [error, setError] = useState<ErrorData | null>(null);
-  const at = `${row.address}:${row.port}`;
+  const at = listeningText(row);
   const reachable = `${row.at[0] ?? row.address}:${row.port}`;
   const remove = (): void => {
     setRemoving(true);
-    const { lab, guest, address, port } = row;
-    client.forward.remove({ lab, guest, address, port }).then(
+    const { lab, guest, address, port, protocol } = row;
+    client.forward.remove({ lab, guest, address, port, protocol }).then(
       () => useUi.getState().announce(`${at} no longer leads to ${guest}.`),
       (thrown: unknown) => {
         setRemoving(false);
@@ -115,18 +116,24 @@ interface NewForwardProps {
 
 function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
   const client = useClient();
-  const [form, setForm] = useState<ForwardForm>({ port: '', to: '', address: '127.0.0.1' });
+  const [form, setForm] = useState<ForwardForm>({
+    port: '',
+    to: '',
+    address: '127.0.0.1',
+    protocol: 'tcp',
+  });
   const submission = useSubmission();
   const { formRef, shown, passes } = useTouched(checkForward(form, others));
   const submit = (): void => {
     const port = portOf(form.port);
     const to = portOf(form.to);
     if (!passes() || port === undefined) return;
-    const forward = { port, address: form.address, ...(to === undefined ? {} : { to }) };
+    const { address, protocol } = form;
+    const forward = { port, address, protocol, ...(to === undefined ? {} : { to }) };
     submission.send(
       () => client.forward.add({ lab: guest.lab, guest: guest.name, forward }),
       () => {
-        useUi.getState().announce(`${form.address}:${port} leads to ${guest.name}.`);
+        useUi.getState().announce(`${listeningText(forward)} leads to ${guest.name}.`);
         onClose();
       },
     );
@@ -170,7 +177,19 @@ function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
           )}
         </Field>
       </FieldPair>
-      <Field label="Who reaches it">
+      <Field label="Protocol">
+        {(control) => (
+          <select
+            {...control}
+            value={form.protocol}
+            onChange={(event) => set({ protocol: event.target.value === 'udp' ? 'udp' : 'tcp' })}
+          >
+            <option value="tcp">TCP</option>
+            <option value="udp">UDP (host scope)</option>
+          </select>
+        )}
+      </Field>
+      <Field label="Who reaches it" error={shown('address')}>
         {(control) => (
           <select
             {...control}

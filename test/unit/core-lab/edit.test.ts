@@ -61,14 +61,18 @@ describe('an edit changes only what it must', () => {
     expect(diff(one)).toEqual(['+      forwards: [{ port: 8080, to: 80 }]']);
     const two = withForwards(one, 'guest', [
       { port: 8080, to: 80 },
-      { port: 22, to: 22, address: '0.0.0.0' },
+      { port: 8080, address: '0.0.0.0', protocol: 'udp' },
+      { port: 22, to: 22, address: '0.0.0.0', protocol: 'tcp' },
     ]);
-    expect(diff(two)).toEqual(['+      forwards: [{ port: 8080, to: 80 }, { port: 22, address: 0.0.0.0 }]']);
+    expect(diff(two)).toEqual([
+      '+      forwards: [{ port: 8080, to: 80 }, { port: 8080, address: 0.0.0.0, protocol: udp }, { port: 22, address: 0.0.0.0 }]',
+    ]);
     expect(withForwards(two, 'guest', [])).not.toContain('forwards');
     expect(withForwards(two, 'guest', [])).toContain('# built in');
     expect(readLabFile(Buffer.from(two)).definition?.guests['guest']?.forwards).toEqual([
-      { port: 8080, to: 80, address: '127.0.0.1' },
-      { port: 22, address: '0.0.0.0' },
+      { port: 8080, to: 80, address: '127.0.0.1', protocol: 'tcp' },
+      { port: 8080, address: '0.0.0.0', protocol: 'udp' },
+      { port: 22, address: '0.0.0.0', protocol: 'tcp' },
     ]);
   });
 

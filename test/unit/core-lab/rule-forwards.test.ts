@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { TapyardError } from '../../../electron/contract/error.ts';
 import type { WantedForward } from '../../../electron/core/forward/forward-set.ts';
 import { type Exposer, RuleSet } from '../../../electron/core/forward/rule-set.ts';
-import { wayOf } from '../../../electron/core/forward/way.ts';
+import { Forwards } from '../../../electron/core/forward/forwards.ts';
+import { refuseUdp, udpRefusal, wayOf } from '../../../electron/core/forward/way.ts';
 import type { NetdExposure, NetdNetwork } from '../../../electron/core/net/netd-protocol.ts';
 import type { Picture } from '../../../electron/core/net/picture.ts';
 
@@ -11,6 +12,7 @@ const forward: WantedForward = {
   guest: 'guest',
   address: '0.0.0.0',
   port: 8080,
+  protocol: 'tcp',
   to: 80,
   target: '192.168.57.2',
   mode: 'nat',
@@ -67,7 +69,32 @@ test.each([
   },
 );
 
+test.each([
+  ['host', '0.0.0.0', 'nat', undefined],
+  ['host', '203.0.113.2', 'routed', undefined],
+  ['host', '127.0.0.1', 'nat', 'only this computer’s programs reach that address.'],
+  ['host', '198.51.100.7', 'nat', '198.51.100.7 is no address of the uplink’s.'],
+  ['host', '0.0.0.0', 'isolated', 'nothing is let into a network of mode isolated.'],
+  ['private', '0.0.0.0', 'nat', 'the private scope has no address of this computer’s.'],
+] as const)('in the %s scope UDP of %s into a network of mode %s: %s', (scope, address, mode, why) => {
+  const around = { scope, picture: { uplink } };
+  const tcp = { ...forward, address, mode };
+  expect(udpRefusal(tcp, around)).toBeUndefined();
+  const refused = udpRefusal({ ...tcp, protocol: 'udp' }, around);
+  if (why === undefined) expect(refused).toBeUndefined();
+  else
+    expect(refused?.toData()).toEqual({
+      code: 'UDP_NEEDS_RULE',
+      message: `${address}:8080/udp cannot lead to guest: there is no rule for it: ${why}`,
+      hint: 'Forward it from the network, in the host scope (tapyard scope host): tapyard forward guest 8080 --udp --address 0.0.0.0',
+      subject: `${address}:8080/udp`,
+    });
+});
+
 describe('the rules of a lab', () => {
+  const sameAt = (one: NetdExposure, other: NetdExposure): boolean =>
+    one.port === other.port && one.protocol === other.protocol;
+
   /** A netd with one network. */
   class Fake implements Exposer {
     exposed: NetdExposure[] = [];
@@ -89,11 +116,11 @@ describe('the rules of a lab', () => {
     async expose(wanted: NetdExposure): Promise<void> {
       this.asked += 1;
       if (this.refuses) throw new TapyardError('PORT_TAKEN', 'taken', {});
-      this.exposed = [...this.exposed.filter(({ port }) => port !== wanted.port), wanted];
+      this.exposed = [...this.exposed.filter((each) => !sameAt(each, wanted)), wanted];
       await Promise.resolve();
     }
-    async unexpose({ port }: NetdExposure): Promise<void> {
-      this.exposed = this.exposed.filter((each) => each.port !== port);
+    async unexpose(gone: NetdExposure): Promise<void> {
+      this.exposed = this.exposed.filter((each) => !sameAt(each, gone));
       await Promise.resolve();
     }
   }
@@ -102,6 +129,28 @@ describe('the rules of a lab', () => {
     await rules.withdraw(wanted, netd);
     await rules.make(netd);
   }
+
+  test('one of UDP beside one of TCP; where it cannot be, nothing is made and the row says why', async () => {
+    const netd = new Fake();
+    const forwards = new Forwards('seed', () => undefined);
+    const [lan, loopback] = ['0.0.0.0', '127.0.0.1'].map((address) => ({
+      ...forward,
+      address,
+      protocol: 'udp' as const,
+    }));
+    if (!lan || !loopback) throw new Error('no forwards');
+    const maker = { scope: 'host', netdSocket: '/nowhere/netd.sock' } as const;
+    const engine = Object.assign(netd, maker);
+    await forwards.settle([forward, lan, loopback], engine);
+    expect(netd.exposed).toEqual([exposure, { ...exposure, protocol: 'udp' }]);
+    expect(forwards.rows()).toMatchObject([
+      { id: 'seed/guest/0.0.0.0:8080', state: 'listening' },
+      { id: 'seed/guest/0.0.0.0:8080/udp', state: 'listening' },
+      { id: 'seed/guest/127.0.0.1:8080/udp', state: 'failed', at: [], error: { code: 'UDP_NEEDS_RULE' } },
+    ]);
+    expect(() => refuseUdp(loopback, engine)).toThrow(/no rule for it/);
+    await forwards.release();
+  });
 
   test('are made once, led elsewhere, and taken away', async () => {
     const netd = new Fake();
