@@ -93,6 +93,7 @@ networks:
   box: { subnet: 10.20.1.0/24, mode: isolated, ipv6: true }
   off: { subnet: 10.20.2.0/24, nat: false }
   out: { subnet: 10.20.3.0/24, dhcp: false, ipv6: true }
+  wire: { mode: bridged, uplink: br-lan }
 `,
 };
 
@@ -117,6 +118,8 @@ test.each([
   ['modes', '10.20.1.1'],
 ] as const)('recipe --shell of %s, run by sh, leaves the kernel as netd does', async (name, address) => {
   const file = world.file(`${name}.yaml`, labs[name], 'root');
+  const bridge = 'ip link show br-lan || ip link add br-lan type bridge; ip link set br-lan up';
+  expect(await world.run(['sh', '-c', bridge], { as: 'root' })).toMatchObject({ code: 0 });
   const before = await kernelState(world);
 
   expect(await world.tapyard(['up', file, '--scope', 'host'], { as: 'root', timeout: 90_000 })).toMatchObject(

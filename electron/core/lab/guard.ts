@@ -1,45 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ResolvedGuest, OwnNetwork, ResolvedNic } from './resolve.ts';
+import { isOwn, type ResolvedGuest, type ResolvedNetwork, type ResolvedNic } from './resolve.ts';
 
 /**
  * netd's guard against spoofing as nft's text: docs/netd-protocol.md, "Anti-spoofing". Its ports come with their
  * taps; empty where no network wants it.
  */
-export function guardTable(uid: number, networks: readonly OwnNetwork[]): string {
-  const guarded = networks.filter((network) => network.antispoof);
-  if (guarded.length === 0) return '';
+export function guardTable(uid: number, networks: readonly ResolvedNetwork[]): string {
+  // Bridged networks may share a bridge.
+  const guarded = new Map(
+    networks.filter(({ antispoof }) => antispoof).map((network) => [bridgeName(network), network]),
+  );
+  if (guarded.size === 0) return '';
   const lines = [
     `table bridge tapyard_${uid} {`,
     ...sets,
-    ...guarded.flatMap(networkSets),
+    ...[...guarded.values()].flatMap(networkSets),
     ...baseChains,
-    ...guarded.flatMap(networkChains),
+    ...[...guarded.keys()].flatMap(networkChains),
     '}',
   ];
   return lines.join('\n');
 }
 
-/** The commands that let a tap send with its NIC's own addresses. */
-export function guardTap(uid: number, network: OwnNetwork, guest: ResolvedGuest, nic: ResolvedNic): string[] {
+/** The commands that let a tap send as its NIC. */
+export function guardTap(
+  uid: number,
+  network: ResolvedNetwork,
+  guest: ResolvedGuest,
+  nic: ResolvedNic,
+): string[] {
   if (!network.antispoof) return [];
   const add = (set: string, element: string): string =>
     `nft add element bridge tapyard_${uid} ${set} '{ ${element} }'`;
   const { tap, mac } = nic;
   const address = add('addresses', `"${tap}" . ${mac} . ${nic.address ?? 'ADDRESS'}`);
+  const whose =
+    nic.address === null ? `# once DHCP has given ${guest.name} its ADDRESS: ${address}` : address;
   return [
     add('macs', `"${tap}" . ${mac}`),
     add('chaddrs', `"${tap}" . 0x${mac.replaceAll(':', '')}`),
-    nic.address === null ? `# once DHCP has given ${guest.name} its ADDRESS: ${address}` : address,
-    add('source', `"${tap}" : jump source_${network.name}`),
-    add('target', `"${tap}" : jump target_${network.name}`),
+    ...(isOwn(network) ? [whose] : [add('bridged', `"${tap}"`)]),
+    add('source', `"${tap}" : jump source_${bridgeName(network)}`),
+    add('target', `"${tap}" : jump target_${bridgeName(network)}`),
     add('guarded', `"${tap}"`),
   ];
 }
+
+/** The bridge that the network's taps are ports of. */
+const bridgeName = ({ name, uplink }: ResolvedNetwork): string => uplink ?? name;
 
 const firstCome = 'size 65535; flags dynamic,timeout; timeout 1h;';
 
 const sets = [
   '\tset guarded { type iface_index; }',
+  '\tset bridged { type iface_index; }',
   '\tset macs { type iface_index . ether_addr; }',
   '\tset chaddrs { typeof iif . @th,288,48; }',
   '\tset addresses { type iface_index . ether_addr . ipv4_addr; }',
@@ -50,11 +64,20 @@ const sets = [
   '\tmap target { type iface_index : verdict; }',
 ];
 
-const networkSets = ({ name, ipv6 }: OwnNetwork): string[] => [
-  `\tset prefixes_${name} { type ipv6_addr; flags interval; elements = { ${ipv6 === null ? '' : `${ipv6}, `}fe80::/64 } }`,
-  `\tset sources_${name} { type ipv6_addr; ${firstCome} }`,
-  `\tset targets_${name} { typeof @th,64,128; ${firstCome} }`,
-];
+/** Where a network's IPv6 addresses lie, the link-local ones besides; a bridged one may have any. */
+const prefixes = (network: ResolvedNetwork): string => {
+  const known = isOwn(network) ? (network.ipv6 ?? []) : ['2000::/3', 'fc00::/7'];
+  return [known, 'fe80::/64'].flat().join(', ');
+};
+
+const networkSets = (network: ResolvedNetwork): string[] => {
+  const name = bridgeName(network);
+  return [
+    `\tset prefixes_${name} { type ipv6_addr; flags interval; elements = { ${prefixes(network)} } }`,
+    `\tset sources_${name} { type ipv6_addr; ${firstCome} }`,
+    `\tset targets_${name} { typeof @th,64,128; ${firstCome} }`,
+  ];
+};
 
 const arp = 'arp htype 1 arp ptype ip arp hlen 6 arp plen 4';
 
@@ -73,17 +96,21 @@ const baseChains = [
   '\tchain guest_arp {',
   `\t\t${arp} iif . arp saddr ether . arp saddr ip @addresses accept`,
   `\t\t${arp} arp operation request arp saddr ip 0.0.0.0 iif . arp saddr ether @macs accept`,
+  `\t\tiif @bridged ${arp} iif . arp saddr ether @macs accept`,
   '\t\tcounter drop',
   '\t}',
   '\tchain guest_ipv4 {',
   '\t\tudp sport 67 counter drop',
   '\t\tudp dport 67 goto guest_dhcp',
   '\t\tiif . ether saddr . ip saddr @addresses accept',
+  '\t\tiif @bridged jump guest_whole',
+  '\t\tiif @bridged accept',
   '\t\tcounter drop',
   '\t}',
   '\tchain guest_dhcp {',
   '\t\tip saddr 0.0.0.0 iif . @th,288,48 @chaddrs accept',
   '\t\tiif . ether saddr . ip saddr @addresses iif . @th,288,48 @chaddrs accept',
+  '\t\tiif @bridged iif . @th,288,48 @chaddrs accept',
   '\t\tcounter drop',
   '\t}',
   '\tchain guest_ipv6 {',
@@ -102,6 +129,7 @@ const baseChains = [
   '\t}',
   '\tchain guest_whole {',
   '\t\t@th,0,8 & 0x0 == 0x0 return',
+  '\t\tip frag-off & 0x1fff != 0 return',
   '\t\tfrag frag-off != 0 return',
   '\t\tcounter drop',
   '\t}',
@@ -117,7 +145,7 @@ const baseChains = [
 
 const limit = 'add @newcomers { iif limit rate over 1/minute burst 64 packets } counter drop';
 
-const networkChains = ({ name }: OwnNetwork): string[] => [
+const networkChains = (name: string): string[] => [
   `\tchain source_${name} {`,
   `\t\tip6 saddr != @prefixes_${name} counter drop`,
   `\t\tiif . ip6 saddr != @sources ip6 saddr @sources_${name} counter drop`,

@@ -74,8 +74,8 @@ export function recipeOf(input: RecipeInput): RecipeStep[] {
   const { lab, scope } = input;
   return [
     ...(scope === 'private' ? privateSteps(lab.name, pastaCommand(sendsIpv6(input))) : []),
-    ...lab.networks.filter((network) => !isOwn(network)).flatMap((network) => bridgedSteps(input, network)),
     ...lab.networks.filter(isOwn).flatMap((network, index) => networkSteps(input, network, index === 0)),
+    ...lab.networks.filter((network) => !isOwn(network)).flatMap((network) => bridgedSteps(input, network)),
     ...lab.guests.flatMap((guest) => guestSteps(input, guest)),
   ];
 }
@@ -103,18 +103,31 @@ function privateSteps(lab: string, pasta: string): RecipeStep[] {
 }
 
 /** A bridged network is there already; what its taps need is told with the guests. */
-function bridgedSteps({ lab }: RecipeInput, { name, uplink }: BridgedNetwork): RecipeStep[] {
+function bridgedSteps({ lab, uid }: RecipeInput, network: BridgedNetwork): RecipeStep[] {
+  const { name, uplink, antispoof } = network;
+  const common = { part: 'network', network: `${lab.name}/${name}`, guest: null, by: null } as const;
+  // The first network of all whose ports are filtered has the table.
+  const [first] = [...lab.networks.filter(isOwn), ...lab.networks.filter((each) => each.antispoof)];
   return [
     {
+      ...common,
       id: `${lab.name}/${name}/bridge`,
-      part: 'network',
       title: `${name} is the bridge ${uplink}, which is there already`,
       command: `ip -d link show ${uplink} type bridge`,
-      network: `${lab.name}/${name}`,
-      guest: null,
-      by: null,
       holds: (held) => bridgeIn(held.picture, lab.name, name)?.kind === 'bridge',
     },
+    ...(antispoof
+      ? [
+          {
+            ...common,
+            id: `${lab.name}/${name}/filter`,
+            title: `guests on ${uplink} send as themselves`,
+            command:
+              first === network ? nft([guardTable(uid, lab.networks)]) : `# ${uplink} is in the table above`,
+            holds: (held: Held) => networkIn(held.picture, lab.name, name)?.antispoof === true,
+          },
+        ]
+      : []),
   ];
 }
 
@@ -239,14 +252,15 @@ const forwardUplink6 = (device: string): string =>
     forwarding6(device),
   ].join('\n');
 
+const nft = (tables: readonly string[]): string => `nft -f - <<'END'\n${tables.join('\n')}\nEND`;
+
 function filterCommand({ uid, lab, uplink, uplink6 }: RecipeInput): string {
   const own = lab.networks.filter(isOwn);
-  const tables = [filterTable(uid, own, uplink, uplink6), guardTable(uid, own)].filter(Boolean);
-  const table = `nft -f - <<'END'\n${tables.join('\n')}\nEND`;
+  const tables = [filterTable(uid, own, uplink, uplink6), guardTable(uid, lab.networks)].filter(Boolean);
   const add = (set: string): string =>
     `[ -z "\${${set}:-}" ] || nft add element inet tapyard_${uid} ${set} "{ \\"$${set}\\" }"`;
   return [
-    table,
+    nft(tables),
     ...(uplink === null ? [] : [add('opened')]),
     ...(uplink6 === null ? [] : [add('opened6')]),
   ].join('\n');
@@ -360,7 +374,7 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
         `ip tuntap add dev ${nic.tap} mode tap vnet_hdr${owner}`,
         `ip link set ${nic.tap} address ${mac} mtu ${mtu} addrgenmode none`,
         `ip link set ${nic.tap} alias ${shellWord(alias)}`,
-        ...(network === undefined || !isOwn(network) ? [] : guardTap(uid, network, guest, nic)),
+        ...(network === undefined ? [] : guardTap(uid, network, guest, nic)),
       ].join('\n'),
       holds: (held) => tap(held)?.kind === 'tun',
     },

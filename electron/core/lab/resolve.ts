@@ -57,7 +57,8 @@ export interface BridgedNetwork {
   readonly mac: string;
   readonly mtu: number;
   readonly nat: false;
-  readonly antispoof: false;
+  /** Each guest may send with its own MAC address only, and play neither DHCP server nor router. */
+  readonly antispoof: boolean;
   readonly dhcp: null;
 }
 
@@ -179,7 +180,7 @@ export function resolveLab(
         mac,
         mtu,
         nat: false,
-        antispoof: false,
+        antispoof: network.antispoof ?? true,
         dhcp: null,
       };
     return {

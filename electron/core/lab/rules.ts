@@ -85,7 +85,7 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
   const path = ['networks', name];
   const { mode, uplink } = network;
   if (mode === 'bridged') {
-    const foreign = (['subnet', 'address', 'ipv6', 'nat', 'mtu', 'dhcp', 'antispoof'] as const).filter(
+    const foreign = (['subnet', 'address', 'ipv6', 'nat', 'mtu', 'dhcp'] as const).filter(
       (key) => network[key] !== undefined,
     );
     return [

@@ -254,13 +254,13 @@ function deviation(
   if (!network) return say('NO_SUCH_NETWORK', `The bridge ${name} has not been made.`, again);
   if (!bridge) return say('NO_SUCH_NETWORK', `Somebody removed the bridge ${name}.`, again);
   if (!bridge.up) return say('KERNEL', `The bridge ${name} is switched off.`, again);
+  if (wanted.antispoof && !network.antispoof)
+    return say('KERNEL', `Nothing keeps the guests of ${name} from sending as others.`, again);
   if (!isOwn(wanted)) return undefined;
   const cidr = `${wanted.address}/${wanted.prefix}`;
   if (!bridge.addresses.includes(cidr))
     return say('KERNEL', `The bridge ${name} has lost its address ${cidr}.`, again);
   if (!network.filter) return say('KERNEL', `The packet filter no longer holds network ${name}.`, again);
-  if (wanted.antispoof && !network.antispoof)
-    return say('KERNEL', `Nothing keeps the guests of ${name} from sending with others’ addresses.`, again);
   if (wanted.mode !== network.mode)
     return say('KERNEL', `Network ${name} is ${network.mode}; the lab file says ${wanted.mode}.`, again);
   if (forwards(wanted.mode) !== network.forwarding)

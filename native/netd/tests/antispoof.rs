@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+#[path = "antispoof/bridged.rs"]
+mod bridged;
 #[path = "antispoof/frames.rs"]
 mod frames;
 mod kernel;
@@ -278,6 +280,21 @@ fn settle(victim: &Tap) {
     victim.send(&ipv6(VICTIM, own, ICMPV6, &icmpv6(136, own)));
 }
 
+/// It would reassemble fragments and drop what has no checksum, lies and truths alike.
+fn no_bridge_nf() {
+    sh("cd /proc/sys/net/bridge 2>/dev/null || exit 0
+        echo 0 > bridge-nf-call-iptables; echo 0 > bridge-nf-call-ip6tables");
+}
+
+/// Of all that nft lists: they tell what was made anew.
+fn handles() -> Vec<String> {
+    let listing = sh("nft -a list ruleset");
+    let lines = listing.lines().filter(|line| line.contains("# handle"));
+    lines
+        .map(|line| line.rsplit("# ").next().unwrap().to_owned())
+        .collect()
+}
+
 /// Names of the frames that come through.
 fn heard(victim: &Tap, liar: &Tap, frames: &[(String, Vec<u8>)]) -> Vec<String> {
     let through = frames.iter().filter(|(_, frame)| victim.hears(liar, frame));
@@ -296,9 +313,7 @@ fn lies_go_nowhere_and_truths_arrive() {
         return;
     }
     let mut lab = Lab::start("lies");
-    // It would reassemble fragments and drop what has no checksum, lies and truths alike.
-    sh("cd /proc/sys/net/bridge 2>/dev/null || exit 0
-        echo 0 > bridge-nf-call-iptables; echo 0 > bridge-nf-call-ip6tables");
+    no_bridge_nf();
     let (lies, truths) = (lies(), truths());
     println!("{} lies, {} truths", lies.len(), truths.len());
     lab.network("br0", 1, true, &RESERVED);
@@ -333,21 +348,11 @@ fn lies_go_nowhere_and_truths_arrive() {
     );
 
     // Killing netd opens nothing; the next one finds all as it should be.
-    let before = sh("nft -a list ruleset");
+    let before = handles();
     lab.restart_netd();
     assert_eq!(heard(&victim, &liar, &lies), [""; 0]);
     assert_eq!(heard(&victim, &liar, &truths), names(&truths));
-    let rules = |listing: &str| -> Vec<String> {
-        let lines = listing.lines().filter(|line| line.contains("# handle"));
-        lines
-            .map(|line| line.rsplit("# ").next().unwrap().to_owned())
-            .collect()
-    };
-    assert_eq!(
-        rules(&sh("nft -a list ruleset")),
-        rules(&before),
-        "nothing was made anew"
-    );
+    assert_eq!(handles(), before, "nothing was made anew");
 
     // Somebody flushes everything: it is back in a moment.
     sh("nft flush ruleset");

@@ -36,6 +36,22 @@ fn documented() -> String {
     section.split("```").nth(1).unwrap().to_owned()
 }
 
+/// The same on an administrator's bridge: what is said to be otherwise takes the place of what is.
+fn documented_bridged() -> String {
+    let page = include_str!("../../../docs/netd-protocol.md");
+    let section = page.split("#### On an administrator's bridge").nth(1);
+    let otherwise = section.unwrap().split("```").nth(1).unwrap();
+    let begin = |line: &str| line.split('{').next().unwrap().to_owned();
+    let lines = documented().replace("br0", "br-lan");
+    let lines = lines.lines().map(|line| {
+        let instead = otherwise
+            .lines()
+            .find(|other| line.starts_with("\tset") && begin(other) == begin(line));
+        instead.unwrap_or(line).to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn br0() -> GuardNetwork {
     GuardNetwork {
         bridge: "br0".into(),
@@ -53,6 +69,7 @@ fn port(tap: &str, last: u8, address: &str) -> GuardPort {
     GuardPort {
         ifindex: number.trim().parse().unwrap(),
         bridge: "br0".into(),
+        bridged: false,
         mac: [0x52, 0x54, 0, 0x51, 0x49, last],
         addresses: vec![address.parse().unwrap()],
     }
@@ -98,6 +115,34 @@ fn the_documented_guard() {
         run("nft", &["list", "ruleset"]),
         "table bridge others {\n}\n"
     );
+}
+
+#[test]
+fn the_documented_guard_of_a_bridged_network() {
+    if !inside("the_documented_guard_of_a_bridged_network") {
+        return;
+    }
+    sh(TAPS);
+    let network = GuardNetwork {
+        bridge: "br-lan".into(),
+        prefixes: ["2000::/3", "fc00::/7", "fe80::/64"]
+            .map(|prefix| prefix.parse().unwrap())
+            .to_vec(),
+    };
+    let port = GuardPort {
+        bridge: "br-lan".into(),
+        bridged: true,
+        addresses: Vec::new(),
+        ..port("tap0", 0x2f, "0.0.0.0")
+    };
+    let mut guard = Guard::open("tapyard_1000").unwrap();
+    assert!(guard.hold(std::slice::from_ref(&network), &[]).unwrap());
+    guard.add_port(&port).unwrap();
+    assert_ne!(documented_bridged(), documented().replace("br0", "br-lan"));
+    assert_eq!(ours(), theirs(&documented_bridged()));
+    guard.doubt();
+    assert!(!guard.hold(&[network], &[port]).unwrap());
+    assert!(guard.read().unwrap().contains("br-lan"));
 }
 
 #[test]
@@ -186,6 +231,7 @@ fn a_thousand_ports() {
         .map(|i| GuardPort {
             ifindex: 100 + i,
             bridge: "br0".into(),
+            bridged: false,
             mac: [0x52, 0x54, 0, 0, (i >> 8) as u8, i as u8],
             addresses: vec![std::net::Ipv4Addr::from_bits(0x0a00_0002 + i)],
         })

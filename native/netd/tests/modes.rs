@@ -389,6 +389,7 @@ fn bridged_guests_are_ports_of_the_administrators_bridge() {
         (network.subnet, network.nat, network.forwarding),
         (None, false, false)
     );
+    assert!(network.antispoof);
     let args: OpenTap = serde_json::from_value(json!({
         "lab": "seed", "network": "lan", "guest": "web", "nic": 0,
         "mac": "52:54:00:00:00:02", "tap": "tap0",

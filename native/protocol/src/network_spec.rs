@@ -34,7 +34,7 @@ pub struct NetworkSpec {
     /// The switch of a network with NAT: whether the guests reach the uplink. False in other modes.
     pub nat: bool,
     /// Whether each guest may send with its own addresses only. Without DHCP nothing tells which
-    /// those are, so it is off then.
+    /// those are, so it is off then; where the network is bridged it is about the MAC address.
     #[serde(default = "on")]
     pub antispoof: bool,
     /// DHCP and DNS; null for none.

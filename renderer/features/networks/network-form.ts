@@ -159,7 +159,10 @@ const defined = (errors: { [Field in FieldName]?: string | undefined }): FieldEr
 /** The definition that a form without errors stands for. Keys that the form does not show stay as they are. */
 export function definitionOf(form: NetworkForm, edited: NetworkDefinition | null): NetworkDefinition {
   const { mode } = form;
-  if (mode === 'bridged') return { mode, uplink: form.uplink };
+  if (mode === 'bridged') {
+    const { antispoof } = edited ?? {};
+    return { mode, uplink: form.uplink, ...(antispoof === undefined ? {} : { antispoof }) };
+  }
   const { uplink: _uplink, nat, address, mtu: _mtu, dhcp: _dhcp, ...kept } = edited ?? { mode };
   // An address of the bridge's own goes along with a subnet of the same size, and is of no use in another.
   const fits = edited?.subnet?.split('/')[1] === form.subnet.split('/')[1];

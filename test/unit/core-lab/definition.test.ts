@@ -321,6 +321,13 @@ describe('a resolved lab', () => {
     expect(guarded('')).toBe(true);
     expect(guarded(', antispoof: true')).toBe(true);
     expect(guarded(', antispoof: false')).toBe(false);
+    const bridged = (keys: string): boolean | undefined =>
+      resolve(`name: x\nnetworks: { lan: { mode: bridged, uplink: br-lan${keys} } }`).networks[0]?.antispoof;
+    expect([bridged(''), bridged(', antispoof: true'), bridged(', antispoof: false')]).toEqual([
+      true,
+      true,
+      false,
+    ]);
     expect(guarded(', dhcp: false')).toBe(false);
   });
 

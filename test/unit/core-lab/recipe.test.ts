@@ -128,6 +128,31 @@ describe('the recipe', () => {
     }
   });
 
+  it('guards the taps of a bridged network, whose bridge is another’s', () => {
+    const lab = `name: seed
+networks: { lan: { mode: bridged, uplink: br-lan }, free: { mode: bridged, uplink: br-x, antispoof: false } }
+guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }, { network: free }] } }
+`;
+    const command = new Map(recipeOf(input(lab)).map((step) => [step.id, step.command]));
+    expect([...command.keys()].slice(0, 3)).toEqual(
+      ['lan/bridge', 'lan/filter', 'free/bridge'].map((id) => `seed/${id}`),
+    );
+    expect(command.get('seed/lan/filter')).toMatch(
+      /^nft -f - <<'END'\ntable bridge tapyard_1000 \{[^]*chain target_br-lan \{[^]*\nEND$/,
+    );
+    expect(command.get('seed/g/0/tap')?.split('\n').slice(3)).toEqual(
+      [
+        `macs '{ "tap0" . 52:54:00:00:00:02 }'`,
+        `chaddrs '{ "tap0" . 0x525400000002 }'`,
+        `bridged '{ "tap0" }'`,
+        `source '{ "tap0" : jump source_br-lan }'`,
+        `target '{ "tap0" : jump target_br-lan }'`,
+        `guarded '{ "tap0" }'`,
+      ].map((element) => `nft add element bridge tapyard_1000 ${element}`),
+    );
+    expect(command.get('seed/g/1/tap')).not.toContain('nft');
+  });
+
   it('names the tap where QEMU was given its file descriptor', () => {
     const argv = new Map([['guest', ['/usr/bin/qemu-system-x86_64', '-netdev', 'tap,id=net0,fd=10']]]);
     const qemu = recipeOf(input(two, { argv })).find((step) => step.id === 'seed/guest/qemu');

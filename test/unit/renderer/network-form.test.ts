@@ -53,6 +53,8 @@ describe('the form of a network', () => {
     const bridged: NetworkForm = { ...form, mode: 'bridged', uplink: 'br-lan' };
     expect(checkForm(bridged, { ...around, scope: 'host' })).toEqual({});
     expect(definitionOf(bridged, null)).toEqual({ mode: 'bridged', uplink: 'br-lan' });
+    const free = { mode: 'bridged', uplink: 'br0', antispoof: false } as const;
+    expect(definitionOf(bridged, free)).toEqual({ ...free, uplink: 'br-lan' });
   });
 
   it.each<[Partial<NetworkForm>, keyof NetworkForm, string]>([

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A network's bridge: made, adjusted, given its address, switched on, removed.
 
+use super::bridged::bridge_name;
 use super::{Engine, label};
 use crate::acts::deed;
 use crate::journal::{Recorded, bridge_addresses};
@@ -72,7 +73,7 @@ impl Engine {
                 ..LinkChange::default()
             };
             if change.mtu.is_some() || change.master.is_some() {
-                let (name, network) = (&tap.name, &spec.name);
+                let (name, network) = (&tap.name, bridge_name(spec));
                 let mtu = change.mtu.map(|mtu| format!(" mtu {mtu}"));
                 let master = change.master.map(|_| format!(" master {network}"));
                 let words = [mtu, master].map(Option::unwrap_or_default).concat();

@@ -96,7 +96,8 @@ impl Engine {
         }
     }
 
-    /// All that there is to do for a bridged network: guests that lost the bridge get it back.
+    /// All that there is to do for a bridged network: its ports are guarded, and guests that lost
+    /// the bridge get it back.
     pub(super) fn join_bridge(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<Vec<Step>> {
         let mut watch = Stopwatch::start();
         let bridge = self.rtnl.link_named(bridge_name(spec))?;
@@ -104,8 +105,10 @@ impl Engine {
             let why = format!("the bridge {} is gone", bridge_name(spec));
             return Err(Error::new(Code::NoSuchBridge, why).subject(bridge_name(spec)));
         };
+        let changed = self.hold_guard()?;
+        let filter = watch.step("filter", changed);
         let changed = self.hold_ports(lab, spec, bridge.ifindex, bridge.mtu)?;
-        Ok(vec![watch.step("bridge", changed)])
+        Ok(vec![watch.step("bridge", changed), filter])
     }
 
     /// Takes a bridged network's taps off the bridge; it stays as it is.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Anti-spoofing: which addresses each tap may send with, told to the guard.
 
+use super::bridged::bridge_name;
 use super::{Engine, label};
 use crate::acts::deed;
 use crate::dnsmasq::read_leases;
 use crate::nft::{GuardNetwork, GuardPort};
 use crate::rtnl::{Counters, LinkInfo};
 use ipnet::Ipv6Net;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use tapyard_protocol::{Mac, NetworkName, NetworkSpec, RecipeStep, Result, Subnet6};
+use tapyard_protocol::{Mac, Mode, NetworkName, NetworkSpec, RecipeStep, Result, Subnet6};
 
 /// IPv6 link-local addresses (RFC 4291, 2.5.6).
 const LINK_LOCAL: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
@@ -22,24 +23,29 @@ pub(super) struct GuardedTap {
     mac: [u8; 6],
 }
 
-/// Without DHCP nothing tells whose an address is.
+/// What IPv6 networks are made of (RFC 4291, RFC 4193): which of it is there is the affair of the
+/// network that an administrator's bridge is in.
+const UNICAST: [(Ipv6Addr, u8); 2] = [
+    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3),
+    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+];
+
+/// Without DHCP nothing tells whose an address is. On an administrator's bridge that is not
+/// asked.
 pub(super) fn is_guarded(spec: &NetworkSpec) -> bool {
-    spec.antispoof && spec.dhcp.is_some()
+    spec.antispoof && (spec.dhcp.is_some() || spec.mode == Mode::Bridged)
 }
 
 impl Engine {
     /// Makes the guard say what the journal, the taps and the leases do. True when it did not.
     pub(super) fn hold_guard(&mut self) -> Result<bool> {
         self.hear_of_filters();
-        let networks: Vec<GuardNetwork> = self
+        // Bridged networks may share a bridge, where an address is nobody's twice.
+        let networks: BTreeMap<&str, GuardNetwork> = self
             .guarded_networks()
-            .map(|spec| GuardNetwork {
-                bridge: spec.name.to_string(),
-                prefixes: (spec.ipv6.map(Subnet6::net).into_iter())
-                    .chain(Ipv6Net::new(LINK_LOCAL.0, LINK_LOCAL.1))
-                    .collect(),
-            })
+            .map(|spec| (bridge_name(spec), guard_network(spec)))
             .collect();
+        let networks: Vec<GuardNetwork> = networks.into_values().collect();
         if networks.is_empty() {
             self.guarded.clear();
             return self.delete_guard();
@@ -166,6 +172,21 @@ impl Engine {
     }
 }
 
+fn guard_network(spec: &NetworkSpec) -> GuardNetwork {
+    let unicast = match spec.mode {
+        Mode::Bridged => &UNICAST[..],
+        _ => &[],
+    };
+    let known = unicast.iter().chain([&LINK_LOCAL]);
+    let known = known.flat_map(|(address, length)| Ipv6Net::new(*address, *length));
+    GuardNetwork {
+        bridge: bridge_name(spec).to_owned(),
+        prefixes: (spec.ipv6.map(Subnet6::net).into_iter())
+            .chain(known)
+            .collect(),
+    }
+}
+
 /// [`Guard::add_port`] in nft's words.
 fn guard_command(table: &str, tap: &str, mac: Mac, port: &GuardPort) -> String {
     let chaddr = mac.bytes().map(|byte| format!("{byte:02x}")).concat();
@@ -180,6 +201,9 @@ fn guard_command(table: &str, tap: &str, mac: Mac, port: &GuardPort) -> String {
     lines.extend(addresses.map(|address| add("addresses", format!(" . {mac} . {address}"))));
     for map in ["source", "target"] {
         lines.push(add(map, format!(" : jump {map}_{}", port.bridge)));
+    }
+    if port.bridged {
+        lines.push(add("bridged", String::new()));
     }
     lines.push(add("guarded", String::new()));
     lines.join("\n")
@@ -200,7 +224,8 @@ fn guard_port(tap: &GuardedTap, spec: &NetworkSpec, leases: &[(String, Ipv4Addr)
         .map(|(_, address)| *address);
     GuardPort {
         ifindex: tap.ifindex,
-        bridge: spec.name.to_string(),
+        bridge: bridge_name(spec).to_owned(),
+        bridged: spec.mode == Mode::Bridged,
         mac: tap.mac,
         addresses: reserved
             .chain(leased)

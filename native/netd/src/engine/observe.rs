@@ -36,7 +36,8 @@ impl Engine {
                 let bridge = links
                     .iter()
                     .find(|link| self.is_bridge_of(link, &recorded.lab, &recorded.spec));
-                let guarded = guard.contains(recorded.spec.name.as_str());
+                let guarded =
+                    is_guarded(&recorded.spec) && guard.contains(bridge_name(&recorded.spec));
                 self.network_from(&recorded.lab, &recorded.spec, bridge, &filter, guarded)
             })
             .collect();
@@ -66,7 +67,7 @@ impl Engine {
             Some(rules) => self.filter.read_network(&rules)?,
             None => FilterState::default(),
         };
-        let guarded = is_guarded(spec) && self.guard.guards(&spec.name)?;
+        let guarded = is_guarded(spec) && self.guard.guards(bridge_name(spec))?;
         Ok(self.network_from(lab, spec, bridge.as_ref(), &filter, guarded))
     }
 

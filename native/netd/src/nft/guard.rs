@@ -11,9 +11,9 @@ use ipnet::Ipv6Net;
 
 use super::expr::Verdict;
 use super::guard_ruleset::{
-    ADDRESSES, CHADDRS, GUARDED, MACS, NEWCOMERS, SOURCE, SOURCES, TARGET, TARGETS, base_chains,
-    network_chains, network_sets, prefixes_set, sets, source_chain, sources_set, target_chain,
-    targets_set,
+    ADDRESSES, BRIDGED, CHADDRS, GUARDED, MACS, NEWCOMERS, SOURCE, SOURCES, TARGET, TARGETS,
+    base_chains, network_chains, network_sets, prefixes_set, sets, source_chain, sources_set,
+    target_chain, targets_set,
 };
 use super::message::{BRIDGE, Table, encode_element, raw_elements};
 use super::ruleset::Chain;
@@ -41,6 +41,8 @@ pub struct GuardPort {
     pub ifindex: u32,
     /// The bridge that it is a port of.
     pub bridge: String,
+    /// The bridge is an administrator's, and IPv4 addresses the affair of the network there.
+    pub bridged: bool,
     /// The NIC's address.
     pub mac: [u8; 6],
     /// Its IPv4 addresses, reserved or leased.
@@ -208,7 +210,7 @@ impl Guard {
         }
         let mut elements = elements_of(ports);
         self.plan_forgetting(held, networks, ports, &mut plan)?;
-        for set in [GUARDED, MACS, CHADDRS, ADDRESSES, SOURCE, TARGET] {
+        for set in [GUARDED, BRIDGED, MACS, CHADDRS, ADDRESSES, SOURCE, TARGET] {
             let there = self.elements(held, set)?;
             let wanted = elements.entry(set).or_default();
             plan.extend(self.plan_elements(set, &there, wanted));
@@ -396,6 +398,9 @@ fn elements_of(ports: &[GuardPort]) -> Elements {
         let with_mac = [number.as_slice(), &port.mac, &[0, 0]].concat();
         let mut put = |set, key, chain| elements.entry(set).or_default().push((key, false, chain));
         put(GUARDED, number.to_vec(), None);
+        if port.bridged {
+            put(BRIDGED, number.to_vec(), None);
+        }
         put(MACS, with_mac.clone(), None);
         put(CHADDRS, with_mac.clone(), None);
         let addresses: BTreeSet<&Ipv4Addr> = port.addresses.iter().collect();

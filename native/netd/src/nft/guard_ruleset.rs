@@ -18,6 +18,8 @@ use super::ruleset::{Chain, Hook};
 
 /// Ports that are guarded.
 pub(crate) const GUARDED: &str = "guarded";
+/// Those of them that are on an administrator's bridge, whose network gives IPv4 addresses.
+pub(crate) const BRIDGED: &str = "bridged";
 /// Ports with their NICs' MAC addresses.
 pub(crate) const MACS: &str = "macs";
 /// The same as DHCP carries them.
@@ -65,6 +67,8 @@ type Field = (u32, u32, u32);
 const ETHER_SADDR: Field = (PAYLOAD_LINK, 6, 6);
 const ARP_SENDER_MAC: Field = (PAYLOAD_NETWORK, 8, 6);
 const ARP_SENDER_IP: Field = (PAYLOAD_NETWORK, 14, 4);
+/// Flags and offset.
+const IPV4_FRAGMENT: Field = (PAYLOAD_NETWORK, 6, 2);
 const IPV4_SADDR: Field = (PAYLOAD_NETWORK, 12, 4);
 const IPV6_SADDR: Field = (PAYLOAD_NETWORK, 8, 16);
 /// The client's hardware address in a DHCP message, behind the UDP header.
@@ -73,7 +77,7 @@ const DHCP_CHADDR: Field = (PAYLOAD_TRANSPORT, 36, 6);
 const ND_TARGET: Field = (PAYLOAD_TRANSPORT, 8, 16);
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) fn sets() -> [(&'static str, Layout); 9] {
+pub(crate) fn sets() -> [(&'static str, Layout); 10] {
     let addresses = Layout {
         key_type: concat(
             concat(TYPE_IFACE_INDEX, TYPE_ETHER_ADDR),
@@ -96,6 +100,7 @@ pub(crate) fn sets() -> [(&'static str, Layout); 9] {
     };
     [
         (GUARDED, ports()),
+        (BRIDGED, ports()),
         (MACS, port_and(TYPE_ETHER_ADDR, 8, None)),
         (CHADDRS, port_and(TYPE_INTEGER, 8, Some(DHCP_CHADDR))),
         (ADDRESSES, addresses),
@@ -252,6 +257,8 @@ pub(crate) fn base_chains() -> [Chain; 9] {
                 rule([udp_port(0, 67), drop()]),
                 rule([udp_port(2, 67), go("guest_dhcp")]),
                 rule([ipv4(), own_address(), accept()]),
+                rule([bridged(), jump("guest_whole")]),
+                rule([bridged(), accept()]),
                 drop(),
             ],
         ),
@@ -270,7 +277,8 @@ pub(crate) fn base_chains() -> [Chain; 9] {
     ]
 }
 
-/// A sender is the NIC itself at its own address, or asks whether an address is free.
+/// A sender is the NIC itself at its own address, or asks whether an address is free. On an
+/// administrator's bridge it is the NIC itself.
 fn guest_arp() -> Vec<Vec<Expr>> {
     let ethernet_ipv4 = || {
         rule([
@@ -302,6 +310,13 @@ fn guest_arp() -> Vec<Vec<Expr>> {
             vec![in_(MACS)],
             accept(),
         ]),
+        rule([
+            bridged(),
+            ethernet_ipv4(),
+            port_with(ARP_SENDER_MAC),
+            vec![in_(MACS)],
+            accept(),
+        ]),
         drop(),
     ]
 }
@@ -313,6 +328,7 @@ fn guest_dhcp() -> Vec<Vec<Expr>> {
     vec![
         rule([ipv4(), no_address, own_chaddr(), accept()]),
         rule([ipv4(), own_address(), own_chaddr(), accept()]),
+        rule([bridged(), own_chaddr(), accept()]),
         drop(),
     ]
 }
@@ -347,6 +363,15 @@ fn guest_whole() -> Vec<Vec<Expr>> {
                 load((PAYLOAD_TRANSPORT, 0, 1)),
                 Expr::Mask(vec![0]),
                 Expr::Equal(vec![0]),
+            ],
+            back(),
+        ]),
+        rule([
+            ipv4(),
+            vec![
+                load(IPV4_FRAGMENT),
+                Expr::Mask(vec![0x1f, 0xff]),
+                Expr::NotEqual(vec![0, 0]),
             ],
             back(),
         ]),
@@ -458,6 +483,10 @@ fn iif() -> Expr {
 
 fn guarded() -> Vec<Expr> {
     vec![iif(), in_(GUARDED)]
+}
+
+fn bridged() -> Vec<Expr> {
+    vec![iif(), in_(BRIDGED)]
 }
 
 fn load((base, offset, len): Field) -> Expr {

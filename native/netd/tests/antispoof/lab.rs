@@ -77,6 +77,18 @@ impl Lab {
         assert_eq!(reply.network.antispoof, antispoof);
     }
 
+    /// The guests are on this bridge, which is not netd's.
+    pub fn bridged(&mut self, name: &str, uplink: &str, antispoof: bool) {
+        let reply = self.apply(
+            "seed",
+            json!({
+                "name": name, "mode": "bridged", "uplink": uplink, "mac": words(host_mac(1)),
+                "mtu": 1500, "nat": false, "antispoof": antispoof, "domain": "lab", "dhcp": null,
+            }),
+        );
+        assert_eq!(reply.network.antispoof, antispoof);
+    }
+
     pub fn apply(&mut self, lab: &str, network: Value) -> ApplyNetworkReply {
         let args = json!({"lab": lab, "network": network});
         let args: ApplyNetwork = serde_json::from_value(args).unwrap();
