@@ -22,17 +22,7 @@ async function hostCore(): Promise<{
   kill: (signal: NodeJS.Signals) => void;
   gone: Promise<void>;
 }> {
-  const serve = world.start(world.tapyardCommand(['serve']));
-  await until(
-    'serve prints its address',
-    15_000,
-    () =>
-      new Promise<boolean>((resolve) => {
-        serve.stdout?.once('data', () => resolve(true));
-        serve.once('close', () => resolve(true));
-      }),
-  );
-  if (serve.exitCode !== null) throw new Error(`serve ended: ${(await finish(serve, 'serve')).stderr}`);
+  const serve = await world.serve();
   const core = world.processes().find(({ command }) => command.includes('tapyard.mjs serve'));
   if (core === undefined) throw new Error('serve is not among the processes');
   return {

@@ -19,11 +19,7 @@ const tapyard = (...args: string[]): Promise<Finished> =>
 
 beforeAll(async () => {
   world = World.create();
-  const wan = world.start([process.execPath, `${checkoutInside}/test/world/wan.mjs`], {
-    as: 'root',
-    in: 'wan1',
-  });
-  await new Promise((resolve) => wan.stdout?.once('data', resolve));
+  await world.serveWan();
   firewalls = await Firewalls.start(world);
   await firewalls.sh('ufw default deny incoming; ufw default deny routed; ufw --force enable');
 });

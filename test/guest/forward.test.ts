@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { ForwardRow } from '../../electron/contract/rows.ts';
-import { checkout, ended, hostAddress, until, World } from '../world/world.ts';
+import { checkout, ended, firstWords, hostAddress, until, World } from '../world/world.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8').trimEnd();
 
@@ -137,7 +137,7 @@ describe('forwards of the lab file', () => {
       '-e',
       `require('node:net').createServer().listen(8090, '127.0.0.1', () => console.log('up'))`,
     ]);
-    await new Promise((resolve) => other.stdout?.once('data', resolve));
+    await firstWords(other, 'the listener');
     const taken = await world.tapyard(['forward', 'guest', '8090', '80']);
     expect(taken).toMatchObject({ code: 1 });
     expect(taken.stderr).toMatch(/127\.0\.0\.1:8090 is taken by \S+ \(process \d+\)[^]*\[PORT_TAKEN\]/);

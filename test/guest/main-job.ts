@@ -6,7 +6,16 @@ import { z } from '../../electron/contract/zod.ts';
 import { GuestShell } from '../world/guest-shell.ts';
 import { kernelState } from '../world/kernel.ts';
 import { listGuests } from '../world/listed.ts';
-import { checkout, finish, hostAddress, until, wanAddress, type Who, World } from '../world/world.ts';
+import {
+  checkout,
+  finish,
+  firstWords,
+  hostAddress,
+  until,
+  wanAddress,
+  type Who,
+  World,
+} from '../world/world.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
 
@@ -36,14 +45,7 @@ export function mainJob(scope: 'private' | 'host'): void {
 
   beforeAll(async () => {
     world = World.create();
-    const wan = world.start([process.execPath, `/mnt/tapyard/test/world/wan.mjs`], {
-      as: 'root',
-      in: 'wan1',
-    });
-    await new Promise<void>((resolve, reject) => {
-      wan.stdout?.once('data', () => resolve());
-      wan.once('close', () => reject(new Error('the fake internet did not start')));
-    });
+    await world.serveWan();
     file = world.file('tapyard.yaml', seed, who);
     before = await kernelState(world);
     const up = await world.tapyard(['up', file, '--scope', scope], { as: who, timeout: 90_000 });
@@ -177,7 +179,7 @@ export function mainJob(scope: 'private' | 'host'): void {
           { as: 'root' },
         );
       const loopback = listener('127.0.0.1');
-      await new Promise((resolve) => loopback.stdout?.once('data', resolve));
+      await firstWords(loopback, 'the listener');
       for (const address of [
         '127.0.0.1',
         '192.168.57.1',
@@ -192,7 +194,7 @@ export function mainJob(scope: 'private' | 'host'): void {
       }
       loopback.kill('SIGKILL');
       const lan = listener(hostAddress);
-      await new Promise((resolve) => lan.stdout?.once('data', resolve));
+      await firstWords(lan, 'the listener');
       expect((await shell.run(`nc -w 2 ${hostAddress} 8099 < /dev/null`)).output).toContain('reached');
       lan.kill('SIGKILL');
     });

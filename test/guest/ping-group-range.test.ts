@@ -26,14 +26,7 @@ describe('a host whose net.ipv4.ping_group_range is "1 0", the kernel’s defaul
 
   beforeAll(async () => {
     world = World.create({ pingGroupRange: '1 0' });
-    const wan = world.start([process.execPath, '/mnt/tapyard/test/world/wan.mjs'], {
-      as: 'root',
-      in: 'wan1',
-    });
-    await new Promise<void>((resolve, reject) => {
-      wan.stdout?.once('data', () => resolve());
-      wan.once('close', () => reject(new Error('the fake internet did not start')));
-    });
+    await world.serveWan();
     const up = await world.tapyard(['up', world.file('tapyard.yaml', seed)], { timeout: 90_000 });
     expect(up, `${up.stdout}\n${up.stderr}`).toMatchObject({ code: 0 });
     shell = await GuestShell.open(world, 'guest');

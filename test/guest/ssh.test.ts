@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { checkout, finish, until, World } from '../world/world.ts';
+import { checkout, finish, firstWords, until, World } from '../world/world.ts';
 
 /* Nothing here has a route to the guest: its network is in a namespace of the lab's own. */
 describe('a guest of the private scope, from its host', () => {
@@ -53,10 +53,7 @@ describe('a guest of the private scope, from its host', () => {
     const words = ['forward', '--netd', socket, '--lab', 'seed', '--listen', '127.0.0.1:8080'];
     const command = ['/mnt/tapyard/native/target/release/tapyard-tap', ...words, '--to', '192.168.57.2:80'];
     const forward = world.start(command);
-    await new Promise<void>((resolve, reject) => {
-      forward.stdout?.once('data', () => resolve());
-      forward.once('close', () => reject(new Error('the forward did not start')));
-    });
+    await firstWords(forward, 'the forward');
     const fetch = `Promise.all(Array.from({ length: 20 }, () => fetch('http://127.0.0.1:8080/').then((r) => r.text()))).then((all) => console.log(all.filter((page) => page.includes('guest')).length))`;
     expect(await world.must([process.execPath, '-e', fetch])).toBe('20\n');
     const second = await world.run(command);

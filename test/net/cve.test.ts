@@ -6,16 +6,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { readLabFile } from '../../electron/core/lab/definition.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
+import { br0 } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
-import { checkout, checkoutInside, type Finished, until, World } from '../world/world.ts';
+import { checkout, type Finished, firstWords, netdInside, until, World } from '../world/world.ts';
 
 /*
  * What broke in programs like this one, a describe a CVE. Most are tried here against a real netd in the host
  * scope; where another test shows it at length, its name stands here and must be found there. docs/security.md
  * has the same list, with what does not apply and why.
  */
-
-const netd = path.join(checkoutInside, 'native/target/release/tapyard-netd');
 
 let world: World;
 let before: Awaited<ReturnType<typeof kernelState>>;
@@ -33,17 +32,6 @@ const hostile = (): Record<string, string> => ({
   LC_ALL: `../../${evil}`,
   BASH_ENV: `${evil}/env`,
 });
-
-const br0 = {
-  name: 'br0',
-  subnet: '192.168.57.0/24',
-  address: '192.168.57.1',
-  mac: '52:54:00:00:00:01',
-  mtu: 1500,
-  nat: true,
-  dhcp: { from: '192.168.57.128', to: '192.168.57.254', reservations: [] },
-  domain: 'lab' as const,
-};
 
 const Ready = z.looseObject({ ready: z.literal(true), pid: z.number() });
 const Reply = z.looseObject({
@@ -103,14 +91,9 @@ beforeAll(async () => {
     printf '#!/bin/sh\\ntouch ${evil}/ran\\n' > ${evil}/dnsmasq; chmod 755 ${evil}/dnsmasq; cp ${evil}/dnsmasq ${evil}/ip
     exec /usr/bin/env -i ${Object.entries(hostile())
       .map(([key, value]) => `${key}=${value}`)
-      .join(' ')} ${netd} --scope host --dir ${dir}`;
+      .join(' ')} ${netdInside} --scope host --dir ${dir}`;
   const child = world.start(['/bin/sh', '-c', begin], { as: 'root' });
-  const line = await new Promise<string>((resolve, reject) => {
-    child.stdout?.setEncoding('utf8').once('data', resolve);
-    let words = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (words += text));
-    child.once('close', () => reject(new Error(`netd did not start: ${words}`)));
-  });
+  const line = await firstWords(child, 'netd');
   netdPid = Ready.parse(JSON.parse(line)).pid;
   socket = `${dir}/netd.sock`;
 });
@@ -178,7 +161,7 @@ const startFrom = (prepare: string, program: string): Promise<Finished> =>
     [
       'sh',
       '-ec',
-      `mkdir -m 700 -p ${dir}2; mkdir -p ${evil}/bin; cp ${netd} ${evil}/bin/tapyard-netd; ${prepare}
+      `mkdir -m 700 -p ${dir}2; mkdir -p ${evil}/bin; cp ${netdInside} ${evil}/bin/tapyard-netd; ${prepare}
        exec ${program} --scope host --dir ${dir}2`,
     ],
     { as: 'root' },
@@ -260,7 +243,7 @@ describe('CVE-2013-4291 libvirt: supplementary groups', () => {
 
 describe('CVE-2021-3560, CVE-2021-4034 polkit, pkexec: no arguments at all', () => {
   test('netd without arguments, and with an empty name, ends with USAGE', async () => {
-    for (const command of [[netd], ['bash', '-c', `exec -a '' ${netd}`]]) {
+    for (const command of [[netdInside], ['bash', '-c', `exec -a '' ${netdInside}`]]) {
       const done = await world.run(command, { as: 'root' });
       expect(done.code).toBe(1);
       expect(done.stdout).toContain('USAGE');

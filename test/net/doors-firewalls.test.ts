@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Firewalls } from '../world/firewalls.ts';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
-import { checkoutInside, hostAddress, until, wanAddress, World } from '../world/world.ts';
+import { hostAddress, until, wanAddress, World } from '../world/world.ts';
 
 /*
  * NAT beside the firewalls that people have, as their packages bring them: guests get through by TCP, UDP and
@@ -22,11 +22,7 @@ async function start(iptables: 'nft' | 'legacy' = 'nft'): Promise<void> {
 
 beforeEach(async () => {
   world = World.create();
-  const wan = world.start([process.execPath, `${checkoutInside}/test/world/wan.mjs`], {
-    as: 'root',
-    in: 'wan1',
-  });
-  await new Promise((resolve) => wan.stdout?.once('data', resolve));
+  await world.serveWan();
 });
 afterEach(() => world.close());
 

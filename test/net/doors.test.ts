@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
-import { checkoutInside, hostAddress, until, wanAddress, World } from '../world/world.ts';
+import { hostAddress, until, wanAddress, World } from '../world/world.ts';
 
 /*
  * A host whose own nft rules drop what is forwarded and what comes in: netd lets its guests through, and when
@@ -24,11 +24,7 @@ const listing = (): Promise<string> => lab.host('nft -s list ruleset');
 
 beforeAll(async () => {
   world = World.create();
-  const wan = world.start([process.execPath, `${checkoutInside}/test/world/wan.mjs`], {
-    as: 'root',
-    in: 'wan1',
-  });
-  await new Promise((resolve) => wan.stdout?.once('data', resolve));
+  await world.serveWan();
   lab = await HostLab.start(world);
   await lab.up();
   guest = await lab.guest('192.168.57.50');

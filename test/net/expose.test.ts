@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { NetdExposure } from '../../electron/core/net/netd-protocol.ts';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
 import { kernelState, type Json } from '../world/kernel.ts';
-import { hostAddress, until, wanAddress, World } from '../world/world.ts';
+import { firstWords, hostAddress, until, wanAddress, World } from '../world/world.ts';
 
 /*
  * Ports of the host that lead to guests by rule, seen from the LAN: a guest's service is reached at the declared
@@ -111,7 +111,7 @@ test('a connection ends with its port, and with NAT', async () => {
       ],
       { as: 'root', in: 'wan1' },
     );
-    await new Promise((resolve) => client.stdout?.once('data', resolve));
+    await firstWords(client, 'the connection');
     return {
       ended: async () =>
         !new RegExp(`src=${wanAddress} dst=${hostAddress} sport=\\d+ dport=8080`).test(
@@ -148,7 +148,7 @@ test('a taken port is named with its owner', async () => {
     [hostAddress, 'root', [], "a program of root's"],
   ] as const) {
     const other = world.start([...command, process.execPath, '-e', listener(address)], { as });
-    await new Promise((resolve) => other.stdout?.once('data', resolve));
+    await firstWords(other, 'the listener');
     await expect(expose({ ...web, port: 8090 })).rejects.toMatchObject({
       code: 'PORT_TAKEN',
       message: expect.stringMatching(new RegExp(String.raw`^203\.0\.113\.2:8090/tcp is taken by ${owner}$`)),
@@ -179,8 +179,7 @@ test('a taken port is named with its owner', async () => {
   const late = world.start([process.execPath, '-e', listener(hostAddress).replaceAll('8090', '8080')], {
     as: 'root',
   });
-  const said = await new Promise((resolve) => late.stdout?.setEncoding('utf8').once('data', resolve));
-  expect(said).toBe('EADDRINUSE\n');
+  expect(await firstWords(late, 'who comes later')).toBe('EADDRINUSE\n');
 });
 
 test('a port that the administrator sends elsewhere goes on being sent there', async () => {
@@ -191,7 +190,7 @@ test('a port that the administrator sends elsewhere goes on being sent there', a
   const listener = `require('node:net').createServer((s) => s.on('error', () => {}).end('the host itself\\n'))
     .listen(9443, () => console.log('up'))`;
   const service = world.start([process.execPath, '-e', listener], { as: 'root' });
-  await new Promise((resolve) => service.stdout?.once('data', resolve));
+  await firstWords(service, 'the host’s own service');
   const https: NetdExposure = { ...web, port: 8443 };
   await expose(https);
   // Our table is the newer one by this.

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
-import { checkoutInside, until, wanAddress, World } from '../world/world.ts';
+import { firstWords, until, wanAddress, World } from '../world/world.ts';
 
 /*
  * The host around a lab: its ways out change, and it has interfaces that are none of the lab's business.
@@ -20,16 +20,12 @@ const wan = (script: string): Promise<string> =>
 
 beforeEach(async () => {
   world = World.create();
-  const server = world.start([process.execPath, `${checkoutInside}/test/world/wan.mjs`], {
-    as: 'root',
-    in: 'wan1',
-  });
-  await new Promise((resolve) => server.stdout?.once('data', resolve));
+  await world.serveWan();
   // An address that no cable of the host's leads to by itself.
   await wan('ip addr add 192.0.2.1/32 dev lo');
   const page = `require('http').createServer((q, r) => r.end('seen from ' + q.socket.remoteAddress)).listen(80, '192.0.2.1', () => console.log('ready'))`;
   const pages = world.start([process.execPath, '-e', page], { as: 'root', in: 'wan1' });
-  await new Promise((resolve) => pages.stdout?.once('data', resolve));
+  await firstWords(pages, 'the page');
   lab = await HostLab.start(world);
 });
 afterEach(() => world.close());

@@ -16,11 +16,7 @@ let host: Firewalls;
 
 beforeEach(async () => {
   world = World.create();
-  const wan = world.start([process.execPath, `${checkoutInside}/test/world/wan.mjs`], {
-    as: 'root',
-    in: 'wan1',
-  });
-  await new Promise((resolve) => wan.stdout?.once('data', resolve));
+  await world.serveWan();
   host = await Firewalls.start(world);
   await host.bus();
 });

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { br0, HostLab, type OnHost, PortGuest } from '../world/host-lab.ts';
-import { checkoutInside, hostAddress, until, World } from '../world/world.ts';
+import { firstWords, hostAddress, until, World } from '../world/world.ts';
 
 /* IPv6 out of a lab, and why not, in both scopes: the fake internet has 2001:db8::1, and the host what it gets here. */
 
@@ -14,11 +14,7 @@ const subnet6 = 'fd12:3456:789a:1';
 
 beforeEach(async () => {
   world = World.create();
-  const wan = world.start([process.execPath, `${checkoutInside}/test/world/wan.mjs`], {
-    ...root,
-    in: 'wan1',
-  });
-  await new Promise((resolve) => wan.stdout?.once('data', resolve));
+  await world.serveWan();
 });
 afterEach(() => world.close());
 
@@ -88,7 +84,7 @@ test('the private scope: through pasta as soon as the host has a way, and no fur
     ],
     root,
   );
-  await new Promise((resolve) => listening.stdout?.once('data', resolve));
+  await firstWords(listening, 'the listener');
   await world.serve();
   const up = await world.tapyard(['up', file]);
   expect(up, up.stderr).toMatchObject({ code: 0 });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import type { NetdNetworkSpec } from '../../electron/core/net/netd-protocol.ts';
-import { checkout, checkoutInside, World } from '../world/world.ts';
+import { checkout, checkoutInside, firstWords, World } from '../world/world.ts';
 
 /*
  * What a netd with privilege does for a user is what the user could ask for now: by /etc/tapyard/netd.conf, and
@@ -52,12 +52,7 @@ async function start(dir: string): Promise<Said> {
   const become = `setpriv --reuid ${world.uid} --regid ${world.uid} --clear-groups`;
   const script = `mount --bind ${etc} /etc && exec ${become} ${program} --scope host --dir ${dir}`;
   const child = world.start(['sh', '-c', script], { as: 'root' });
-  const line = await new Promise<string>((resolve, reject) => {
-    let words = '';
-    child.stdout?.setEncoding('utf8').once('data', resolve);
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (words += text));
-    child.once('close', () => reject(new Error(`netd said nothing: ${words}`)));
-  });
+  const line = await firstWords(child, 'netd');
   return Said.parse(JSON.parse(line));
 }
 

@@ -3,8 +3,9 @@ import net from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
+import { br0 } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
-import { checkoutInside, until, World } from '../world/world.ts';
+import { firstWords, netdInside, until, World } from '../world/world.ts';
 
 /*
  * netd trusts nobody: whatever comes over its socket never crashes it, never changes the kernel by itself, and
@@ -58,33 +59,15 @@ function raw(
 const request = (id: number, verb: string, args: unknown): string =>
   `${JSON.stringify({ id, verb, args })}\n`;
 const hello = request(0, 'hello', { protocol: 1, client: 'test' });
-const br0 = {
-  name: 'br0',
-  subnet: '192.168.57.0/24',
-  address: '192.168.57.1',
-  mac: '52:54:00:00:00:01',
-  mtu: 1500,
-  nat: true,
-  dhcp: { from: '192.168.57.128', to: '192.168.57.254', reservations: [] },
-  domain: 'lab',
-};
-
 beforeAll(async () => {
   world = World.create();
   before = await kernelState(world);
   const dir = `${world.runtimeDir('root')}/netd`;
   const netd = world.start(
-    [
-      'sh',
-      '-c',
-      `mkdir -m 700 ${dir} && exec ${path.join(checkoutInside, 'native/target/release/tapyard-netd')} --scope host --dir ${dir}`,
-    ],
+    ['sh', '-c', `mkdir -m 700 ${dir} && exec ${netdInside} --scope host --dir ${dir}`],
     { as: 'root' },
   );
-  const ready = await new Promise<string>((resolve, reject) => {
-    netd.stdout?.setEncoding('utf8').once('data', resolve);
-    netd.once('close', () => reject(new Error('netd did not start')));
-  });
+  const ready = await firstWords(netd, 'netd');
   netdPid = Ready.parse(JSON.parse(ready)).pid;
   socketPath = `${dir}/netd.sock`;
 });

@@ -30,11 +30,7 @@ beforeAll(async () => {
   );
   const up = await world.tapyard(['up', file], { timeout: 90_000 });
   expect(up, up.stderr).toMatchObject({ code: 0 });
-  const serve = world.start(world.tapyardCommand(['serve']));
-  await new Promise<void>((resolve, reject) => {
-    serve.stdout?.once('data', () => resolve());
-    serve.once('close', () => reject(new Error('serve ended')));
-  });
+  await world.serve();
   desktop = await Desktop.make(world);
   await desktop.start();
 });

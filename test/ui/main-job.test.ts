@@ -6,7 +6,7 @@ import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openBrowser } from '../world/browser.ts';
 import { theRunningGuest } from '../world/listed.ts';
-import { checkout, until, wanAddress, World } from '../world/world.ts';
+import { checkout, firstWords, until, wanAddress, World } from '../world/world.ts';
 
 /*
  * The main job in a real Chromium against `tapyard serve`, with a real guest in the private scope. Things are
@@ -48,19 +48,12 @@ const picture = async (name: string): Promise<void> => {
 beforeAll(async () => {
   mkdirSync(pictures, { recursive: true });
   world = World.create();
-  const wan = world.start([process.execPath, '/mnt/tapyard/test/world/wan.mjs'], { as: 'root', in: 'wan1' });
-  await new Promise<void>((resolve, reject) => {
-    wan.stdout?.once('data', () => resolve());
-    wan.once('close', () => reject(new Error('the fake internet did not start')));
-  });
+  await world.serveWan();
   const file = world.file('seed.yaml', readFileSync(path.join(checkout, 'assets/labs/seed.yaml')));
   const up = await world.tapyard(['up', file], { timeout: 90_000 });
   expect(up, up.stderr).toMatchObject({ code: 0 });
   const serve = world.start(world.tapyardCommand(['serve']));
-  const address = await new Promise<string>((resolve, reject) => {
-    serve.stdout?.once('data', (chunk: Buffer) => resolve(chunk.toString('utf8').split('\n')[0] ?? ''));
-    serve.once('close', () => reject(new Error('serve ended')));
-  });
+  const [address = ''] = (await firstWords(serve, 'serve')).split('\n');
   browser = await openBrowser(world);
   page = browser.pages()[0] ?? (await browser.newPage());
   page.on('console', (message) => {

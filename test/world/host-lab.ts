@@ -2,12 +2,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import type { NetdNetwork, NetdNetworkSpec } from '../../electron/core/net/netd-protocol.ts';
-import { checkoutInside, type Finished, until, wanAddress, type Who, type World } from './world.ts';
+import { type Finished, firstWords, netdInside, until, wanAddress, type Who, type World } from './world.ts';
 
 /** Runs a command as root on the world's host; a world with other firewalls has a way of its own. */
 export type OnHost = (command: readonly string[]) => string[];
-
-const netd = `${checkoutInside}/native/target/release/tapyard-netd`;
 
 /** The network of the tutorial. */
 export const br0 = {
@@ -68,17 +66,12 @@ export class HostLab {
 
   static async #start(world: World, onHost: OnHost, as: Who): Promise<Netd> {
     const dir = `${world.runtimeDir(as)}/netd`;
-    const lent = `install -m 755 ${netd} /run/tapyard-netd; chown ${world.uid} ${dir}
+    const lent = `install -m 755 ${netdInside} /run/tapyard-netd; chown ${world.uid} ${dir}
       exec env SUDO_UID=${world.uid} /run/tapyard-netd`;
     const script = `set -e; mkdir -p -m 700 ${dir}
-      ${as === 'user' ? lent : `exec ${netd}`} --scope host --dir ${dir}`;
+      ${as === 'user' ? lent : `exec ${netdInside}`} --scope host --dir ${dir}`;
     const child = world.start(onHost(['sh', '-c', script]), { as: 'root' });
-    let said = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));
-    await new Promise((resolve, reject) => {
-      child.stdout?.once('data', resolve);
-      child.once('close', () => reject(new Error(`netd did not start: ${said}`)));
-    });
+    await firstWords(child, 'netd');
     return { process: child, client: await NetdClient.connect(`${dir}/netd.sock`) };
   }
 
@@ -127,9 +120,7 @@ export class PortGuest {
   /** With this address, on the br0 that `onHost` leads to. */
   static async start(world: World, address: string, onHost: OnHost): Promise<PortGuest> {
     const sleeper = world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], { as: 'root' });
-    const pid = await new Promise<number>((resolve) =>
-      sleeper.stdout?.setEncoding('utf8').once('data', (text: string) => resolve(Number(text))),
-    );
+    const pid = Number(await firstWords(sleeper, 'the guest'));
     const guest = new PortGuest(world, pid, address, onHost);
     await guest.plug();
     return guest;
@@ -161,12 +152,7 @@ export class PortGuest {
           .listen(${port}, '0.0.0.0', () => console.log('ready')));`;
     const command = ['nsenter', '-t', String(this.#pid), '-n', process.execPath, '-e', server];
     const child = this.#world.start(command, { as: 'root' });
-    let said = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));
-    await new Promise((resolve, reject) => {
-      child.stdout?.once('data', resolve);
-      child.once('close', () => reject(new Error(`the guest serves nothing: ${said}`)));
-    });
+    await firstWords(child, 'the guest’s server');
   }
 
   run(script: string): Promise<Finished> {

@@ -20,6 +20,8 @@ import { fileURLToPath } from 'node:url';
 export const checkout = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 /** The checkout as processes of a world see it. */
 export const checkoutInside = '/mnt/tapyard';
+/** Its netd, as processes of a world start it. */
+export const netdInside = `${checkoutInside}/native/target/release/tapyard-netd`;
 const frontInCheckout = 'native/target/release/tapyard';
 /** The command as users start it: the native front, which becomes Node where no core does what is asked. */
 export const front = path.join(checkout, frontInCheckout);
@@ -227,8 +229,14 @@ export class World {
   /** Starts `tapyard serve` and answers it once it has printed its address. */
   async serve(options: RunOptions = {}): Promise<ChildProcess> {
     const serve = this.start(this.tapyardCommand(['serve']), options);
-    await said(serve, 'tapyard serve');
+    await firstWords(serve, 'tapyard serve');
     return serve;
+  }
+
+  /** Starts the fake internet's servers in wan1 (see wan.mjs). */
+  async serveWan(): Promise<void> {
+    const command = [process.execPath, `${checkoutInside}/test/world/wan.mjs`];
+    await firstWords(this.start(command, { as: 'root', in: 'wan1' }), 'the fake internet');
   }
 
   tapyardCommand(args: readonly string[]): string[] {
@@ -339,16 +347,21 @@ export function finish(child: ChildProcess, name: string, options: RunOptions = 
 }
 
 /** Waits until a child that goes on has said its first words, and answers them; throws if it ends or is silent. */
-export async function said(child: ChildProcess, name: string, deadline = 20_000): Promise<string> {
-  let first = '';
-  let complaint = '';
-  let over = false;
-  child.stdout?.once('data', (chunk: Buffer | string) => (first = chunk.toString()));
-  child.stderr?.on('data', (chunk: Buffer | string) => (complaint += chunk.toString()));
-  child.once('close', () => (over = true));
-  await until(`${name} says something`, deadline, () => first !== '' || over);
-  if (first === '') throw new Error(`${name} ended without a word\n${complaint}`);
-  return first;
+export function firstWords(child: ChildProcess, name: string, deadline = 60_000): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let complaint = '';
+    const fail = (what: string): void => reject(new Error(`${name} ${what}\n${complaint}`));
+    const timer = setTimeout(() => fail(`says nothing within ${deadline} ms`), deadline);
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text));
+    child.stdout?.setEncoding('utf8').once('data', (text: string) => {
+      clearTimeout(timer);
+      resolve(text);
+    });
+    child.once('close', () => {
+      clearTimeout(timer);
+      fail('ended without a word');
+    });
+  });
 }
 
 /** Asks a child to end and waits until it has. */
