@@ -35,6 +35,28 @@ describe('the shape of a NIC', () => {
     await section.getByText('10mbit, 20ms ± 5ms').waitFor({ state: 'detached' });
   });
 
+  it.each(['dark', 'light'])('is marked on its cable, which says what it is held to (%s)', async (theme) => {
+    const page = await open(`select=guest:seed/db&theme=${theme}`);
+    const section = page.getByRole('region', { name: 'Network', exact: true });
+    const set = async (rate: string, delay: string): Promise<void> => {
+      await section.getByRole('button', { name: 'Bandwidth, delay, loss… of eth0' }).click();
+      const form = section.getByRole('form', { name: 'Shape of eth0 of db' });
+      await form.getByLabel('Bandwidth').fill(rate);
+      await form.getByLabel('Delay').fill(delay);
+      await form.getByRole('button', { name: 'Apply' }).click();
+      await form.waitFor({ state: 'detached' });
+    };
+    const map = page.getByRole('main');
+    const mark = map.getByRole('img', { name: 'tap1 to eth0 of db, held to 10mbit, 20ms' });
+    expect(await mark.count()).toBe(0);
+    await set('10mbit', '20ms');
+    await mark.waitFor();
+    await map.getByRole('button', { name: 'Port tap1, eth0 of db, held to 10mbit, 20ms' }).waitFor();
+    await page.screenshot({ path: join(import.meta.dirname, `../../test-results/shape-map-${theme}.png`) });
+    await set('', '');
+    await mark.waitFor({ state: 'detached' });
+  });
+
   it('that is refused says why', async () => {
     const page = await open('select=guest:seed/web&theme=light&failing=guest.setShape');
     const section = page.getByRole('region', { name: 'Network', exact: true });

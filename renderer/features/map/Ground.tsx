@@ -4,6 +4,7 @@ import type { Selection } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
 import { groupCables } from './cables.ts';
 import { overlaps, type Box, type Layout } from './layout.ts';
+import { HeldMark } from './HeldMark.tsx';
 import { Name } from './nodes.tsx';
 import type { Route } from './route.ts';
 import type { Cable, Port, Topology } from './map-model.ts';
@@ -93,6 +94,12 @@ export const Ground = memo(({ topology, layout, routes, cull, level, selection, 
         )}
         {hovered && hoveredPath && <HoveredCable cable={hovered} path={hoveredPath} />}
       </svg>
+      {topology.cables.map((cable) => {
+        const route = cable.heldTo === null ? undefined : routes.get(cable.key);
+        return route && overlaps(route.bounds, cull.box) ? (
+          <HeldMark key={cable.key} cable={cable} route={route} />
+        ) : null;
+      })}
       {topology.bridges.flatMap((bridge) =>
         bridge.ports.map((port) => {
           const box = layout.ports.get(port.key);

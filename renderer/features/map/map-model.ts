@@ -131,6 +131,8 @@ export interface Cable {
   readonly selection: Selection;
   /** Link id for the `rates` gauge; null where none is measured. */
   readonly rate: string | null;
+  /** What each direction is held to, in words: "10mbit, 20ms". */
+  readonly heldTo: string | null;
   readonly note: string;
 }
 

@@ -9,6 +9,7 @@ import type {
   Uplink,
 } from '../../../electron/contract/rows.ts';
 import { bridgeName } from '../../../electron/contract/rows.ts';
+import { shapeText } from '../../../electron/contract/shape.ts';
 import { isLinkLocal } from '../../lib/address.ts';
 import { count } from '../../lib/format.ts';
 import type { Tables } from '../../store/tables.ts';
@@ -92,6 +93,7 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
         to: end(guestKey(guest.id), null, nic.index),
         selection: port.selection,
         rate: null,
+        heldTo: null,
         note: `${port.name}: ${port.note}`,
       });
     }
@@ -221,6 +223,7 @@ function l3Cables(
     selection: uplink.selection,
     // What one network sends out is measured at the uplink only while no other network uses it.
     rate: uplinkState === 'up' ? (natsOn === 1 ? uplinkLink : bridgeLink) : null,
+    heldTo: null,
     note:
       uplinkState === 'up'
         ? `${network.name} to the internet`
@@ -238,17 +241,24 @@ function l3Cables(
       to: end(bridgeKey(network.id)),
       selection: nat.selection,
       rate: bridgeState === 'up' ? bridgeLink : null,
+      heldTo: null,
       note: nat.sentence,
     },
   ];
 }
+
+/** ", held to 10mbit", or nothing. */
+const heldWords = ({ shape }: NicState): string => {
+  const words = shapeText(shape);
+  return words && `, held to ${words}`;
+};
 
 const hasLink = (link: LinkRow): boolean => link.up && link.carrier;
 
 function observedPort(link: LinkRow, held: { guest: GuestRow; nic: NicState } | undefined): Port {
   const up = hasLink(link);
   const what = held
-    ? `eth${held.nic.index} of ${held.guest.name}`
+    ? `eth${held.nic.index} of ${held.guest.name}${heldWords(held.nic)}`
     : link.ours?.guest
       ? `of ${link.ours.guest}, which does not hold it`
       : `a ${link.kind || 'physical'} interface that Tapyard did not make`;
@@ -289,7 +299,8 @@ function l2Cable(bridge: NetworkRow, link: LinkRow, guest: GuestRow, nic: NicSta
     to: end(guestKey(guest.id), null, nic.index),
     selection: { kind: 'link', id: link.id },
     rate: up ? link.id : null,
-    note: `${link.name} to eth${nic.index} of ${guest.name}${up ? '' : ': no link'}`,
+    heldTo: shapeText(nic.shape) || null,
+    note: `${link.name} to eth${nic.index} of ${guest.name}${heldWords(nic)}${up ? '' : ': no link'}`,
   };
 }
 
