@@ -95,6 +95,24 @@ export function lower(rows: LabRows): LabRows {
 
 /** The states that a guest and its ports can be in, one of each. */
 export function statesLab(): LabRows {
+  // What other firewalls of the host would drop, in each state.
+  const withDoors = (network: NetworkRow): NetworkRow => ({
+    ...network,
+    observed: network.observed && {
+      ...network.observed,
+      doors: [
+        { chain: 'ip filter FORWARD', firewall: 'docker', state: 'open', command: null },
+        { chain: 'inet firewalld filter_FORWARD', firewall: 'firewalld', state: 'opening', command: null },
+        { chain: 'ip filter INPUT', firewall: 'ufw', state: 'shut', command: 'ufw allow in on br0' },
+      ],
+    },
+    reason: {
+      code: 'DOOR_SHUT',
+      message: 'The chain ip filter INPUT of ufw drops what guests of br0 send: the helper is not root’s.',
+      hint: 'Let it through yourself: ufw allow in on br0',
+      subject: 'br0',
+    },
+  });
   const one = (name: string, tap: number, part: Partial<GuestRow>): GuestRow => {
     const guest = guestRow('states', name, [nicState(0, 'br0', `tap${tap}`, `192.168.57.${tap + 2}`)], part);
     if (guest.pid !== null) return guest;
@@ -122,7 +140,7 @@ export function statesLab(): LabRows {
         }),
       ],
       networks: [
-        networkRow('states', 'br0', '192.168.57.0/24'),
+        withDoors(networkRow('states', 'br0', '192.168.57.0/24')),
         {
           ...networkRow('states', 'br1', '10.10.0.0/24'),
           observed: null,
