@@ -31,8 +31,7 @@ export function ownerOf(table: string, peer: Endpoint, own: Endpoint): number | 
     const fields = line.trim().split(/\s+/);
     const ends = fields.slice(1, 3).map((end) => (end.startsWith(mappedPrefix) ? end.slice(24) : end));
     if (ends[0] !== wanted[0] || ends[1] !== wanted[1] || fields[3] !== established) continue;
-    const uid = Number(fields[7]);
-    return Number.isInteger(uid) ? uid : undefined;
+    return /^\d{1,10}$/.test(fields[7] ?? '') ? Number(fields[7]) : undefined;
   }
   return undefined;
 }

@@ -26,13 +26,14 @@ export function parseStat(line: string): ProcessFacts | undefined {
   // The name in parentheses may contain spaces and parentheses: the fields begin after the last one.
   const close = line.lastIndexOf(')');
   const fields = line.slice(close + 2).split(' ');
-  const pid = Number.parseInt(line, 10);
-  const state = fields[0];
-  const [utime, stime, startTime] = [fields[11], fields[12], fields[19]].map(Number);
-  if (close === -1 || !Number.isInteger(pid) || state === undefined) return undefined;
+  const pid = /^[1-9]\d{0,9}(?= \()/.exec(line)?.[0];
+  const state = fields[0] ?? '';
+  if (close === -1 || pid === undefined || !/^[A-Za-z]$/.test(state)) return undefined;
+  const ticks = [fields[11], fields[12], fields[19]];
+  const [utime, stime, startTime] = ticks.map((text) => (/^\d+$/.test(text ?? '') ? Number(text) : NaN));
   if (utime === undefined || stime === undefined || startTime === undefined) return undefined;
-  if (![utime, stime, startTime].every(Number.isFinite)) return undefined;
-  return { pid, startTime, state, cpuTicks: utime + stime };
+  if (![utime + stime, startTime].every(Number.isSafeInteger)) return undefined;
+  return { pid: Number(pid), startTime, state, cpuTicks: utime + stime };
 }
 
 /** What /proc says of `pid` now; undefined when there is no such process or it is over. */
@@ -50,11 +51,16 @@ export function isAlive({ pid, startTime }: ProcessId): boolean {
   return lookUp(pid)?.startTime === startTime;
 }
 
+/** The real user id in the text of /proc/PID/status. */
+export function parseUid(status: string): number | undefined {
+  const match = /^Uid:\t(\d{1,10})\t/m.exec(status);
+  return match?.[1] === undefined ? undefined : Number(match[1]);
+}
+
 /** The real user id of a process, undefined when it is gone. */
 export function uidOf(pid: number): number | undefined {
   try {
-    const match = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    return match?.[1] === undefined ? undefined : Number(match[1]);
+    return parseUid(readFileSync(`/proc/${pid}/status`, 'utf8'));
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
+import { parseRoutes } from './route-table.ts';
 
 /**
  * The interface of the IPv4 default route with the lowest metric in /proc/net/route's text (proc(5)); null
@@ -7,17 +8,10 @@ import { readFileSync } from 'node:fs';
  */
 export function defaultDevice(table: string): string | null {
   const flagUp = 1;
-  const routes = table
-    .split('\n')
-    .slice(1)
-    .map((line) => line.split('\t'))
-    .filter(([, destination, , flags, , , , mask]) => {
-      const up = (Number.parseInt(flags ?? '0', 16) & flagUp) !== 0;
-      return destination === '00000000' && mask === '00000000' && up;
-    })
-    .map(([device = '', , , , , , metric]) => ({ device, metric: Number(metric) }));
-  routes.sort((a, b) => a.metric - b.metric);
-  return routes[0]?.device ?? null;
+  const [best] = parseRoutes(table)
+    .filter(({ destination, mask, flags }) => /^0+$/.test(destination + mask) && (flags & flagUp) !== 0)
+    .sort((one, other) => one.metric - other.metric);
+  return best?.device ?? null;
 }
 
 /** The interface by which this computer reaches the internet now; null where it does not. */
@@ -34,8 +28,9 @@ export function defaultDevice6(table: string): string | null {
   const [best] = table
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
-    .filter(([destination = '', prefix, , , , , , , , device = 'lo']) => {
-      return /^0{32}$/.test(destination) && prefix === '00' && device !== 'lo';
+    .filter(([destination = '', prefix, , , , metric = '', , , , device = 'lo']) => {
+      const isDefault = /^0{32}$/.test(destination) && prefix === '00';
+      return isDefault && /^[0-9a-f]{8}$/.test(metric) && device !== 'lo';
     })
     .sort((one, other) => Number.parseInt(one[5] ?? '', 16) - Number.parseInt(other[5] ?? '', 16));
   return best?.[9] ?? null;

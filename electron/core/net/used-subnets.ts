@@ -3,22 +3,18 @@ import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { UsedSubnet } from './free-subnet.ts';
 import { formatIpv4, subnetOf } from './ipv4.ts';
+import { parseRoutes } from './route-table.ts';
 
 /** The kernel prints the four bytes as one number of this machine's byte order, which is little-endian. */
 const address = (hex: string): number => Buffer.from(hex, 'hex').readUInt32LE();
 
 /** The subnets that /proc/net/route's text (proc(5)) leads to by itself, hence without default routes. */
 export function routedSubnets(table: string): UsedSubnet[] {
-  return table
-    .split('\n')
-    .slice(1)
-    .map((line) => line.split('\t'))
-    .flatMap(([device = '', destination = '', , , , , , mask = '']) => {
-      if (!/^[0-9A-F]{8}$/.test(destination) || !/^[0-9A-F]{8}$/.test(mask)) return [];
-      const prefix = 32 - Math.log2(2 ** 32 - address(mask));
-      if (prefix === 0 || !Number.isInteger(prefix)) return [];
-      return [{ subnet: subnetOf(`${formatIpv4(address(destination))}/${prefix}`), by: device }];
-    });
+  return parseRoutes(table).flatMap(({ device, destination, mask }) => {
+    const prefix = 32 - Math.log2(2 ** 32 - address(mask));
+    if (prefix === 0 || !Number.isInteger(prefix)) return [];
+    return [{ subnet: subnetOf(`${formatIpv4(address(destination))}/${prefix}`), by: device }];
+  });
 }
 
 /** What this computer's addresses and routes use: LAN, VPN, Docker, libvirt, labs of the host scope. */

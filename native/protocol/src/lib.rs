@@ -10,6 +10,9 @@ mod client;
 mod error;
 mod fds;
 mod framing;
+#[cfg(test)]
+#[path = "../../netd/src/fuzz.rs"]
+mod fuzz;
 mod names;
 mod network_spec;
 mod owner;

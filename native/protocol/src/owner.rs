@@ -61,13 +61,20 @@ fn sockets() -> HashMap<u64, String> {
         if held.is_empty() {
             continue;
         }
-        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-        let who = format!("{} (process {})", name.trim(), pid.display());
+        let comm = fs::read(process.path().join("comm")).unwrap_or_default();
+        let who = format!("{} (process {})", name_of(&comm), pid.display());
         for inode in held {
             sockets.entry(inode).or_insert_with(|| who.clone());
         }
     }
     sockets
+}
+
+/// The name in /proc/PID/comm is its program's own word: any bytes but NUL.
+fn name_of(comm: &[u8]) -> String {
+    let text = String::from_utf8_lossy(comm);
+    text.trim_end()
+        .replace(|c: char| c.is_control(), "\u{fffd}")
 }
 
 /// Of what /proc/PID/fd/N leads to.
@@ -131,5 +138,28 @@ mod tests {
         for other in ["", "  sl  local_address rem_address   st", "0: 1F90 x 0A"] {
             assert_eq!(listener(other, 8080, "0A"), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_name_is_one_line_of_text() {
+        assert_eq!(name_of(b"nginx\n"), "nginx");
+        assert_eq!(
+            name_of(b"\x1b[2J\nroot\xff\n"),
+            "\u{fffd}[2J\u{fffd}root\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("listeners", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let found: Vec<_> = text
+                .lines()
+                .filter_map(|line| listener(line, 8080, "0A").or(listener(line, 53, "07")))
+                .collect();
+            let name = name_of(bytes);
+            assert!(!name.contains(char::is_control));
+            (found, name, text.lines().find_map(inode_of))
+        });
     }
 }

@@ -38,12 +38,7 @@ impl Monitor {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .map_err(|e| Error::kernel("make a socket", &e.into()))?;
-        let mut monitor = Monitor {
-            socket,
-            reader: LineReader::new(LONGEST_LINE),
-            subject,
-            deadline: Instant::now() + wait,
-        };
+        let mut monitor = Monitor::on(socket, subject, wait);
         // QEMU's queue has one place; while it is taken, connecting answers EAGAIN at once (unix(7)).
         loop {
             match connect(&monitor.socket, &address) {
@@ -55,11 +50,24 @@ impl Monitor {
                 Err(cause) => return Err(monitor.failed(&format!("cannot be reached: {cause}"))),
             }
         }
-        if monitor.message("greet")?.get("QMP").is_none() {
-            return Err(monitor.failed("does not speak QMP"));
-        }
-        monitor.execute("qmp_capabilities", &json!({}), None)?;
+        monitor.negotiate()?;
         Ok(monitor)
+    }
+
+    fn on(socket: OwnedFd, subject: String, wait: Duration) -> Monitor {
+        Monitor {
+            socket,
+            reader: LineReader::new(LONGEST_LINE),
+            subject,
+            deadline: Instant::now() + wait,
+        }
+    }
+
+    fn negotiate(&mut self) -> Result<()> {
+        if self.message("greet")?.get("QMP").is_none() {
+            return Err(self.failed("does not speak QMP"));
+        }
+        self.execute("qmp_capabilities", &json!({}), None)
     }
 
     /// Runs one command, with a descriptor where it takes one. `QMP_FAILED`, `TIMED_OUT`.
@@ -155,5 +163,32 @@ impl Monitor {
             "Another program holds this monitor (QEMU serves one client at a time), or QEMU hangs.",
         )
         .subject(&self.subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
+    /// Whatever a monitor says, it is understood or refused by a code of ours.
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("qmp", |bytes| {
+            let (socket, mut other) = UnixStream::pair().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            other.write_all(bytes).unwrap();
+            other.shutdown(Shutdown::Write).unwrap();
+            let mut monitor = Monitor::on(socket.into(), "qmp".into(), Duration::from_secs(5));
+            let done = monitor
+                .negotiate()
+                .and_then(|()| monitor.execute("getfd", &json!({}), Some(other.as_fd())));
+            if let Err(error) = &done {
+                assert_eq!(error.code, Code::QmpFailed, "{error}");
+            }
+            done.is_ok()
+        });
     }
 }

@@ -16,8 +16,12 @@ import {
 } from '../../../electron/contract/wire.ts';
 import { lastLine } from '../../../electron/core/console/tail.ts';
 import { Qmp } from '../../../electron/core/guest/qmp.ts';
+import { parseStat, parseUid } from '../../../electron/core/host/process.ts';
 import { readLabFile } from '../../../electron/core/lab/definition.ts';
+import { defaultDevice, defaultDevice6 } from '../../../electron/core/net/default-route.ts';
 import { NetdClient } from '../../../electron/core/net/netd-client.ts';
+import { routedSubnets } from '../../../electron/core/net/used-subnets.ts';
+import { ownerOf } from '../../../electron/serve/peer.ts';
 import { fuzz } from '../../fuzz/fuzz.ts';
 
 /* Whatever the bytes: an answer or an error of ours, in time. `npm run fuzz -- SECONDS` takes longer. */
@@ -50,6 +54,49 @@ describe('any bytes', () => {
       expect(Array.from(line).length).toBeLessThanOrEqual(200);
       // oxlint-disable-next-line no-control-regex
       expect(safeLine(text.decode(bytes))).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
+    });
+  });
+});
+
+/* A number that is none, or a name that is empty, would be a signal to everybody or a device that is not there. */
+describe('any bytes of /proc', () => {
+  const whole = (number: number): boolean => Number.isSafeInteger(number) && number >= 0;
+
+  it('as routes lead by named devices, to subnets with a prefix', { timeout: minutes }, async () => {
+    await fuzz('route-table', (bytes) => {
+      const table = text.decode(bytes);
+      for (const device of [defaultDevice(table), defaultDevice6(table)])
+        if (device !== null) expect(device).toMatch(/^\S+$/);
+      for (const { subnet, by } of routedSubnets(table)) {
+        expect(by).toMatch(/^\S+$/);
+        expect(whole(subnet.network) && subnet.broadcast < 2 ** 32).toBe(true);
+        expect(whole(subnet.prefix) && subnet.prefix >= 1 && subnet.prefix <= 32).toBe(true);
+      }
+    });
+  });
+
+  it('as sockets have an owner or none', { timeout: minutes }, async () => {
+    const [peer, own] = [
+      { address: '127.0.0.1', port: 0xc001 },
+      { address: '127.0.0.1', port: 8080 },
+    ];
+    await fuzz('socket-table', (bytes) => {
+      const uid = ownerOf(text.decode(bytes), peer, own);
+      expect(uid === undefined || whole(uid)).toBe(true);
+    });
+  });
+
+  it('as a process have a number and a start', { timeout: minutes }, async () => {
+    await fuzz('stat', (bytes) => {
+      const facts = parseStat(text.decode(bytes));
+      if (facts === undefined) return;
+      const { pid, startTime, cpuTicks, state } = facts;
+      expect(pid > 0 && whole(pid) && whole(startTime) && whole(cpuTicks)).toBe(true);
+      expect(state).toMatch(/^[A-Za-z]$/);
+    });
+    await fuzz('status', (bytes) => {
+      const uid = parseUid(text.decode(bytes));
+      expect(uid === undefined || whole(uid)).toBe(true);
     });
   });
 });

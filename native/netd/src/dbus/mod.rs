@@ -205,4 +205,24 @@ mod tests {
         drop(other);
         assert!(bus.read().is_err());
     }
+
+    /// Whatever a bus says, from its first word.
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("dbus", |bytes| {
+            let (mut stream, mut other) = UnixStream::pair().unwrap();
+            other.write_all(bytes).unwrap();
+            other.shutdown(std::net::Shutdown::Write).unwrap();
+            authenticate(&mut stream).ok()?;
+            stream.set_nonblocking(true).unwrap();
+            let mut bus = Bus::on(stream, "org.s");
+            let mut all = Vec::new();
+            let waited = bus.wait(9, PATIENCE, &mut all).is_ok();
+            let text = all.iter().find_map(|message| match message {
+                Message::Answer { result, .. } => first_string(result.as_ref().ok()?),
+                Message::Signal { .. } => None,
+            });
+            Some((all, waited, text))
+        });
+    }
 }

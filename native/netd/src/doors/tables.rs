@@ -96,7 +96,9 @@ pub(super) fn read(socket: &mut Socket) -> Result<Tables> {
             continue;
         }
         for attrs in socket.dump(&list("list rules", GETRULE, family))? {
-            add_rule(&mut tables, family, &attrs, socket);
+            add_rule(&mut tables, family, &attrs, &mut |table, set| {
+                keys(socket, family, table, set)
+            });
         }
     }
     Ok(tables)
@@ -111,7 +113,12 @@ fn keys(socket: &mut Socket, family: Family, table: &str, set: &str) -> Option<V
         ..list("list a set", GETSETELEM, family)
     };
     let dump = socket.dump(&message).ok()?;
-    let lists = dump.iter().filter_map(|attrs| attr::find(attrs, 3));
+    keys_in(dump.iter().map(Vec::as_slice))
+}
+
+/// The keys in what the kernel lists of a set.
+fn keys_in<'a>(dump: impl Iterator<Item = &'a [u8]>) -> Option<Vec<Vec<u8>>> {
+    let lists = dump.filter_map(|attrs| attr::find(attrs, 3));
     lists
         .flat_map(attr::parse)
         .map(|(_, element)| key(element))
@@ -168,11 +175,16 @@ fn add_chain(tables: &mut Tables, family: Family, attrs: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn add_rule(tables: &mut Tables, family: Family, attrs: &[u8], socket: &mut Socket) -> Option<()> {
+/// `keys_of` lists a set by its table's name and its own.
+fn add_rule(
+    tables: &mut Tables,
+    family: Family,
+    attrs: &[u8],
+    keys_of: &mut impl FnMut(&str, &str) -> Option<Vec<Vec<u8>>>,
+) -> Option<()> {
     let table = attr::find(attrs, 1).and_then(attr::string)?.to_owned();
     let chain = attr::find(attrs, 2).and_then(attr::string)?;
-    let mut keys_of = |set: &str| keys(socket, family, &table, set);
-    let rule = Rule::parse(attrs, family.number(), &mut keys_of)?;
+    let rule = Rule::parse(attrs, family.number(), &mut |set| keys_of(&table, set))?;
     let table = tables.get_mut(&(family, table))?;
     table.rules.entry(chain.to_owned()).or_default().push(rule);
     Some(())
@@ -186,6 +198,7 @@ pub(super) fn is_gone(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nft::socket::objects;
 
     fn chain(table: &str, kind: &str, hook: u32, policy: u32) -> Vec<u8> {
         let mut attrs = Attrs::new();
@@ -221,5 +234,40 @@ mod tests {
             assert_eq!(add_chain(&mut tables, Family::Inet, bytes), None);
             assert_eq!(key(bytes), None);
         }
+    }
+
+    /// Tables of others in the order in which the kernel lists them, and what they do to a packet.
+    #[test]
+    fn any_bytes() {
+        const NEWCHAIN: u16 = 3;
+        const NEWRULE: u16 = 6;
+        const NEWSETELEM: u16 = 12;
+        crate::fuzz::run("tables", |bytes| {
+            let mut tables = Tables::new();
+            let sets: Vec<&[u8]> = objects(bytes)
+                .filter_map(|(kind, _, attrs)| (kind == NEWSETELEM).then_some(attrs))
+                .collect();
+            for (kind, number, attrs) in objects(bytes) {
+                let Some(family) = Family::ALL.into_iter().find(|f| f.number() == number) else {
+                    continue;
+                };
+                match kind {
+                    NEWCHAIN => _ = add_chain(&mut tables, family, attrs),
+                    NEWRULE => {
+                        let mut keys_of = |table: &str, set: &str| {
+                            let named = |attrs: &[u8], kind, name| {
+                                attr::find(attrs, kind).and_then(attr::string) == Some(name)
+                            };
+                            let of = |attrs: &&[u8]| named(attrs, 1, table) && named(attrs, 2, set);
+                            keys_in(sets.iter().copied().filter(of))
+                        };
+                        _ = add_rule(&mut tables, family, attrs, &mut keys_of);
+                    }
+                    _ => {}
+                }
+            }
+            let verdicts = super::super::judge::verdicts(tables.values());
+            (tables, verdicts)
+        });
     }
 }

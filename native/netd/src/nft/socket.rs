@@ -348,6 +348,15 @@ fn split(mut bytes: &[u8]) -> impl Iterator<Item = Option<Part<'_>>> {
     })
 }
 
+/// What a datagram of dumps holds: each object's kind without its subsystem, family and attributes.
+#[cfg(test)]
+pub(crate) fn objects(bytes: &[u8]) -> impl Iterator<Item = (u16, u8, &[u8])> {
+    split(bytes).flatten().filter_map(|part| {
+        let (head, attrs) = part.body.split_at_checked(NFGENMSG)?;
+        Some((part.kind & 0xff, head[0], attrs))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -154,5 +154,6 @@ mod tests {
         crate::fuzz::run("anchor", |bytes| {
             serde_json::from_slice::<Record>(bytes).is_ok()
         });
+        crate::fuzz::run("status", |bytes| uid_of(&String::from_utf8_lossy(bytes)));
     }
 }

@@ -188,4 +188,15 @@ mod tests {
             assert!(specifications(other, "FORWARD", "l").is_empty());
         }
     }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("iptables", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let table = parse(&text);
+            let verdicts = crate::doors::judge::verdicts([&table].into_iter());
+            let ours = specifications(&text, "FORWARD", "tapyard:0:seed:br0");
+            (table, verdicts, ours)
+        });
+    }
 }
