@@ -5,7 +5,7 @@ import { runCommand } from '../../commands/run.ts';
 import { sameSubject, subjectKey, type Selection } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
 import { RateText } from './GaugeText.tsx';
-import './map.css';
+import './LabTree.css';
 import { StateShape } from './StateShape.tsx';
 import type { GuestNode, NatNode, Topology } from './map-model.ts';
 import { treeOf, visibleItems, type TreeItem } from './tree.ts';

@@ -6,6 +6,7 @@ import { runCommand } from '../../commands/run.ts';
 import { subjectKey } from '../../store/subject.ts';
 import { useUi } from '../../store/ui.ts';
 import { FlowsText, RateText, TailText } from './GaugeText.tsx';
+import './nodes.css';
 import { StateShape } from './StateShape.tsx';
 import type { BridgeNode, Ghost, GuestNode, MapNode, NatNode, UplinkNode } from './map-model.ts';
 import type { Level } from './view.ts';
