@@ -393,7 +393,10 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
       ...common,
       id: `${id}/tap_port`,
       title: `${nic.tap} is a port of ${bridgeOf}`,
-      command: `ip link set ${nic.tap} master ${bridgeOf} up`,
+      command: [
+        `ip link set ${nic.tap} master ${bridgeOf} up`,
+        ...(network?.mode === 'bridged' && network.antispoof ? fixPort(nic) : []),
+      ].join('\n'),
       holds: (held) => {
         const link = tap(held);
         const bridge = bridgeIn(held.picture, lab.name, nic.network);
@@ -402,6 +405,12 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
     },
   ];
 }
+
+/** Frames that come to no rule (LLDP) teach somebody else's bridge no other address, and no other spanning tree. */
+const fixPort = ({ tap, mac }: ResolvedNic): string[] => [
+  `bridge fdb replace ${mac} dev ${tap} master static sticky`,
+  `bridge link set dev ${tap} learning off guard on`,
+];
 
 /** QEMU's line; a script cannot hold a file descriptor, so it names the tap instead. */
 function qemuWords(input: RecipeInput, guest: ResolvedGuest): string[] {

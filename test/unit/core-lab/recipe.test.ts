@@ -150,7 +150,13 @@ guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }, 
         `guarded '{ "tap0" }'`,
       ].map((element) => `nft add element bridge tapyard_1000 ${element}`),
     );
+    expect(command.get('seed/g/0/tap_port')?.split('\n')).toEqual([
+      'ip link set tap0 master br-lan up',
+      'bridge fdb replace 52:54:00:00:00:02 dev tap0 master static sticky',
+      'bridge link set dev tap0 learning off guard on',
+    ]);
     expect(command.get('seed/g/1/tap')).not.toContain('nft');
+    expect(command.get('seed/g/1/tap_port')).toBe('ip link set tap1 master br-x up');
   });
 
   it('names the tap where QEMU was given its file descriptor', () => {

@@ -2,13 +2,14 @@
 //! A network's bridge: made, adjusted, given its address, switched on, removed.
 
 use super::bridged::bridge_name;
+use super::guard::{is_guarded, nic_mac};
 use super::{Engine, label};
 use crate::acts::deed;
 use crate::journal::{Recorded, bridge_addresses};
 use crate::rtnl::{AddressFamily, BridgeOptions, Counters, LinkChange, LinkInfo, NewBridge};
 use ipnet::IpNet;
 use rustix::io::Errno;
-use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
+use tapyard_protocol::{Code, Error, LabName, Mode, NetworkSpec, Result};
 
 /// Numbers for new bridges come from here, by chance. The kernel counts from 1, so that nobody else
 /// gets one of these: making and labelling travel in one message (see [`Rtnl::add_bridge`]), and
@@ -80,6 +81,15 @@ impl Engine {
                 deed(format!("made {name} fit its bridge {network}"))
                     .command(format!("ip link set {name}{words}"))
                     .told(self.rtnl.change_link(tap.ifindex, name, &change))?;
+                changed = true;
+            }
+            let joins = change.master.is_some();
+            if spec.mode == Mode::Bridged
+                && (joins || tap.master == Some(bridge))
+                && is_guarded(spec) != (tap.fixed && !joins)
+                && let Some(mac) = nic_mac(&tap)
+            {
+                self.fix_port(spec, tap.ifindex, &tap.name, mac)?;
                 changed = true;
             }
         }

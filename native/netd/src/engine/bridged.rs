@@ -3,6 +3,7 @@
 //! allows, as with qemu-bridge-helper. netd makes no bridge for them and changes nothing of
 //! theirs.
 
+use super::guard::is_guarded;
 use super::{Engine, Stopwatch};
 use crate::access;
 use crate::acts::deed;
@@ -109,6 +110,38 @@ impl Engine {
         let filter = watch.step("filter", changed);
         let changed = self.hold_ports(lab, spec, bridge.ifindex, bridge.mtu)?;
         Ok(vec![watch.step("bridge", changed), filter])
+    }
+
+    /// A guarded tap of a bridged network has its NIC's address on the bridge, and never another:
+    /// LLDP and what else goes to 01:80:c2:00:00:0x comes to no rule, and its sender would be learnt.
+    /// netd's own bridges do not learn from it; somebody else's is not changed.
+    pub(super) fn fix_port(
+        &mut self,
+        spec: &NetworkSpec,
+        ifindex: u32,
+        name: &str,
+        mac: [u8; 6],
+    ) -> Result<()> {
+        let fixed = is_guarded(spec);
+        let words = mac.map(|byte| format!("{byte:02x}")).join(":");
+        let (what, command) = match fixed {
+            true => (
+                format!("let {name} have no other address than its NIC's"),
+                format!(
+                    "bridge fdb replace {words} dev {name} master static sticky\n\
+                     bridge link set dev {name} learning off guard on"
+                ),
+            ),
+            false => (
+                format!("let {name} have any address"),
+                format!(
+                    "bridge link set dev {name} learning on guard off\n\
+                     bridge fdb del {words} dev {name} master"
+                ),
+            ),
+        };
+        let done = self.rtnl.fix_port(ifindex, name, mac, fixed);
+        Ok(deed(what).command(command).told(done)?)
     }
 
     /// Takes a bridged network's taps off the bridge; it stays as it is.

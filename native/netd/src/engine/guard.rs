@@ -131,14 +131,13 @@ impl Engine {
             .filter(|spec| is_guarded(spec))
     }
 
-    /// A tap of ours in a guarded network. Its NIC's address is behind its own.
+    /// A tap of ours in a guarded network.
     fn as_guarded(&self, link: &LinkInfo) -> Option<GuardedTap> {
         let owner = label::parse(self.config.identity.label_uid, &link.alias)?;
         owner.guest.as_ref()?;
         let recorded = self.journal.state().networks.get(&owner.network)?;
         let ours = link.kind == "tun" && recorded.lab == owner.lab;
-        let mut mac = <[u8; 6]>::try_from(link.mac.as_slice()).ok()?;
-        mac[0] = 0x52;
+        let mac = nic_mac(link)?;
         (ours && is_guarded(&recorded.spec)).then_some(GuardedTap {
             ifindex: link.ifindex,
             network: owner.network,
@@ -170,6 +169,13 @@ impl Engine {
             BTreeSet::new()
         })
     }
+}
+
+/// The address of a tap's NIC, which is behind its own.
+pub(super) fn nic_mac(tap: &LinkInfo) -> Option<[u8; 6]> {
+    let mut mac = <[u8; 6]>::try_from(tap.mac.as_slice()).ok()?;
+    mac[0] = 0x52;
+    Some(mac)
 }
 
 fn guard_network(spec: &NetworkSpec) -> GuardNetwork {

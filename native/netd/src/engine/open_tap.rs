@@ -2,6 +2,7 @@
 //! `open_tap`: a tap for one NIC, handed over as a file descriptor.
 
 use super::bridged::bridge_name;
+use super::guard::is_guarded;
 use super::shaper::Port;
 use super::{Engine, Stopwatch, label};
 use crate::acts::{self, deed};
@@ -9,7 +10,7 @@ use crate::rtnl::LinkChange;
 use crate::{sysctl, tun};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
-use tapyard_protocol::{Code, Error, OpenTap, OpenTapReply, Owner, Result, TapName};
+use tapyard_protocol::{Code, Error, Mode, OpenTap, OpenTapReply, Owner, Result, TapName};
 
 impl Engine {
     /// See the protocol page. Dropping the fd removes the tap.
@@ -137,6 +138,9 @@ impl Engine {
                 .subject(spec.name.as_str()),
                 _ => Error::from(e).subject(name.as_str()),
             })?;
+        if spec.mode == Mode::Bridged && is_guarded(&spec) {
+            self.fix_port(&spec, ifindex, &name, args.mac.bytes())?;
+        }
         steps.push(watch.step("tap_port", true));
         self.dirty = true;
         let reply = OpenTapReply {

@@ -2,6 +2,7 @@
 //! Interfaces: RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK.
 
 use super::Result;
+use super::port::is_fixed;
 use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl, u32_at, u64_at};
 use crate::nft::attr::{Attrs, find, parse, string};
 use rustix::io::Errno;
@@ -60,6 +61,8 @@ pub struct LinkInfo {
     pub kind: String,
     /// The bridge that it is a port of.
     pub master: Option<u32>,
+    /// A bridge's port that learns no addresses: see [`Rtnl::fix_port`].
+    pub fixed: bool,
     /// IFF_UP.
     pub up: bool,
     /// IFLA_CARRIER.
@@ -317,6 +320,7 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
         name: String::new(),
         kind: String::new(),
         master: None,
+        fixed: false,
         up: u32_at(body, 8)? & IFF_UP != 0,
         carrier: false,
         operstate: 0,
@@ -339,6 +343,7 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
             IFLA_STATS64 => link.stats = parse_stats(value)?,
             IFLA_LINKINFO => {
                 link.kind = find(value, IFLA_INFO_KIND).map(text).unwrap_or_default();
+                link.fixed = is_fixed(value);
                 if link.kind == "bridge"
                     && let Some(data) = find(value, IFLA_INFO_DATA)
                 {

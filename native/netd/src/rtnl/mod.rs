@@ -7,6 +7,7 @@
 mod address;
 mod link;
 mod monitor;
+mod port;
 mod qdisc;
 mod redirect;
 mod route;

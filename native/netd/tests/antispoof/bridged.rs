@@ -18,12 +18,14 @@ const NOT_NETDS_AFFAIR: [&str; 10] = [
     "an IPv6 of elsewhere",
 ];
 
+const CARD: Mac = [0x52, 0x54, 0, 0, 0, 5];
+
 /// A tap of nobody's in the place of the network card.
 fn card() -> Tap {
     let (_, fd) = tapyard_netd::tun::open("card").unwrap().unwrap();
     rustix::fs::fcntl_setfl(&fd, rustix::fs::OFlags::NONBLOCK).unwrap();
     sh("ip link set card master br-lan up");
-    Tap { fd, mac: ROAMER }
+    Tap { fd, mac: CARD }
 }
 
 #[test]
@@ -56,6 +58,18 @@ fn bridged_guests_are_nobody_else() {
     let all: Vec<_> = lies.iter().chain(&truths).cloned().collect();
     assert_eq!(heard(&victim, &card, &all), names(&all));
 
+    // The bridge believes no guest about where somebody is, not even in what comes to no rule, and
+    // nobody about where a guest is: all of these were the card's by now.
+    card.send(&ether(BROADCAST, CARD, 0x88cc, &[0; 50]));
+    for last in 0..16 {
+        let to = [1, 0x80, 0xc2, 0, 0, last];
+        liar.send(&ether(to, CARD, 0x88cc, &[0; 50]));
+        liar.send(&ether(to, VICTIM, 0x88cc, &[0; 50]));
+    }
+    let places = || [CARD, VICTIM, LIAR].map(places);
+    let own = [&["card"][..], &["tap0"], &["tap1"]];
+    assert_eq!(places(), own);
+
     // Another network on the same bridge: whose an IPv6 address is there holds in it as well.
     lab.bridged("lan2", "br-lan", true);
     let other = lab.tap("lan2", "g4", ROAMER, "tap2");
@@ -68,6 +82,7 @@ fn bridged_guests_are_nobody_else() {
     lab.restart_netd();
     guarded();
     assert_eq!(handles(), before, "nothing was made anew");
+    assert_eq!(places(), own);
 
     // Somebody flushes everything: it is back in a moment.
     sh("nft flush ruleset");
@@ -82,7 +97,63 @@ fn bridged_guests_are_nobody_else() {
     lab.bridged("lan", "br-lan", false);
     assert_eq!(heard(&victim, &liar, &lies), names(&lies));
     assert!(!sh("nft list tables").contains("bridge"));
+    card.send(&ether(BROADCAST, VICTIM, 0x88cc, &[0; 50]));
+    assert_eq!(places()[1], ["card"]);
     lab.bridged("lan", "br-lan", true);
     settle(&victim);
     guarded();
+    assert_eq!(places(), own);
+}
+
+/// The ports by which the bridge reaches an address.
+fn places(mac: Mac) -> Vec<String> {
+    let table = sh("bridge fdb show br br-lan");
+    let of = table.lines().filter(|line| line.starts_with(&words(mac)));
+    let ports = of.filter_map(|line| line.split("dev ").nth(1)?.split(' ').next());
+    ports.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_bridged_guest_is_not_asked_about_the_spanning_tree() {
+    if !inside("bridged::a_bridged_guest_is_not_asked_about_the_spanning_tree") {
+        return;
+    }
+    let mut lab = Lab::start("spanning");
+    sh("ip link add br-lan type bridge stp_state 1 forward_delay 200; ip link set br-lan up");
+    // The port by which the root is reached; none where the bridge is it.
+    let is_root = || sh("ip -d link show br-lan").contains(" root_port 0 ");
+    let _card = card();
+    lab.bridged("lan", "br-lan", true);
+    let liar = lab.tap("lan", "g3", LIAR, "tap0");
+    assert!(is_root());
+    // It says that it is the root, of the best priority, at no cost (IEEE 802.1D, 9.3.1).
+    let who = [&[0, 0][..], &LIAR].concat();
+    let message = [
+        &[0x42, 0x42, 3, 0, 0, 0, 0, 0][..],
+        &who,
+        &[0; 4],
+        &who,
+        &[0x80, 1, 0, 0, 20, 0, 2, 0, 15, 0],
+    ]
+    .concat();
+    let claim = ether(
+        [1, 0x80, 0xc2, 0, 0, 0],
+        LIAR,
+        message.len() as u16,
+        &[message.as_slice(), &[0; 8]].concat(),
+    );
+    let is_disabled =
+        |tap: &str| sh(&format!("bridge link show dev {tap}")).contains("state disabled");
+    until("the port takes part", || !is_disabled("tap0"));
+    liar.send(&claim);
+    until("it does no more", || is_disabled("tap0"));
+    assert!(is_root());
+
+    // So it would have been heard.
+    lab.bridged("lan", "br-lan", false);
+    drop(liar);
+    let liar = lab.tap("lan", "g4", LIAR, "tap1");
+    until("the port takes part", || !is_disabled("tap1"));
+    liar.send(&claim);
+    until("the guest is the root", || !is_root());
 }
