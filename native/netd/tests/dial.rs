@@ -12,7 +12,7 @@ mod kernel;
 use kernel::{INSIDE, inside, netd_directory, start_netd};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tapyard_protocol::{
@@ -25,7 +25,7 @@ const BYTES: usize = 8 << 20;
 
 /// The guest: takes connections on port 80, sends back what it got once the client's end came.
 fn be_guest() {
-    let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+    let listener = TcpListener::bind("[::]:80").unwrap();
     for client in listener.incoming() {
         let mut client = client.unwrap();
         let mut got = Vec::new();
@@ -46,7 +46,7 @@ impl Drop for Ended {
 fn dial(address: &str, port: u64) -> Dial {
     Dial {
         lab: "seed".parse().unwrap(),
-        address: address.parse::<Ipv4Addr>().unwrap(),
+        address: address.parse().unwrap(),
         port: Port::try_from(port).unwrap(),
     }
 }
@@ -77,7 +77,8 @@ fn guests_are_reached_and_nothing_else() {
         "lab": "seed",
         "network": {
             "name": "br0", "subnet": "192.168.57.0/24", "address": "192.168.57.1",
-            "mac": "52:54:00:00:00:01", "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null,
+            "ipv6": "fd12:3456:789a:1::/64", "mac": "52:54:00:00:00:01", "mtu": 1500, "nat": false,
+            "domain": "lab", "dhcp": null,
         },
     }))
     .unwrap();
@@ -90,7 +91,7 @@ fn guests_are_reached_and_nothing_else() {
         Command::new("nsenter")
             .args(["-t", &keeper, "-U", "-n", "--preserve-credentials", "--"])
             .args(["unshare", "-n", "--", "sh", "-ec"])
-            .arg("ip link set lo up; echo $$; read go; ip addr add 192.168.57.2/24 dev eth0; ip link set eth0 up; exec \"$0\" --exact \"$1\" --nocapture")
+            .arg("ip link set lo up; echo $$; read go; ip addr add 192.168.57.2/24 dev eth0; ip addr add fd12:3456:789a:1::2/64 dev eth0 nodad; ip link set eth0 up; exec \"$0\" --exact \"$1\" --nocapture")
             .arg(std::env::current_exe().unwrap())
             .arg(TEST)
             .env(INSIDE, "guest")
@@ -113,31 +114,35 @@ fn guests_are_reached_and_nothing_else() {
     assert!(status.unwrap().success());
     guest.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
 
-    // Half-close and a large transfer, both ways through the handed-over socket.
-    let begin = Instant::now();
-    let (reply, mut fds) = loop {
-        match client.call(&dial("192.168.57.2", 80), SOON) {
-            Ok(done) => break done,
-            Err(error) => assert_eq!(error.code, Code::GuestUnreachable, "{error}"),
-        }
-        assert!(begin.elapsed() < SOON);
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    assert_eq!(reply.network.as_str(), "br0");
-    let mut stream = TcpStream::from(fds.pop().unwrap());
-    assert!(fds.is_empty());
-    stream.set_nonblocking(false).unwrap();
-    let bytes: Vec<u8> = (0..BYTES).map(|i| ((i * 31) >> 4) as u8).collect();
-    stream.write_all(&bytes).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut got = Vec::new();
-    stream.read_to_end(&mut got).unwrap();
-    assert!(got == bytes);
+    for address in ["192.168.57.2", "fd12:3456:789a:1::2"] {
+        // Half-close and a large transfer, both ways through the handed-over socket.
+        let begin = Instant::now();
+        let (reply, mut fds) = loop {
+            match client.call(&dial(address, 80), SOON) {
+                Ok(done) => break done,
+                Err(error) => assert_eq!(error.code, Code::GuestUnreachable, "{error}"),
+            }
+            assert!(begin.elapsed() < SOON);
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert_eq!(reply.network.as_str(), "br0");
+        let mut stream = TcpStream::from(fds.pop().unwrap());
+        assert!(fds.is_empty());
+        assert_eq!(stream.peer_addr().unwrap().ip().to_string(), address);
+        stream.set_nonblocking(false).unwrap();
+        let bytes: Vec<u8> = (0..BYTES).map(|i| ((i * 31) >> 4) as u8).collect();
+        stream.write_all(&bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).unwrap();
+        assert!(got == bytes);
 
-    // Refused, and why.
-    let refused = code(&mut client, "192.168.57.2", 81);
-    assert_eq!(refused.code, Code::GuestUnreachable);
-    assert!(refused.message.contains("refuses"), "{refused}");
+        // Refused, and why.
+        let refused = code(&mut client, address, 81);
+        assert_eq!(refused.code, Code::GuestUnreachable);
+        let why = format!("{address} refuses connections to port 81");
+        assert_eq!(refused.message, why);
+    }
     // Not the host, not the network, not elsewhere, not another lab.
     for (address, expected) in [
         ("192.168.57.1", Code::BadArgs),
@@ -146,6 +151,12 @@ fn guests_are_reached_and_nothing_else() {
         ("127.0.0.1", Code::NoSuchNetwork),
         ("169.254.2.1", Code::NoSuchNetwork),
         ("192.168.58.2", Code::NoSuchNetwork),
+        ("fd12:3456:789a:1::1", Code::BadArgs),
+        ("fd12:3456:789a:1::", Code::BadArgs),
+        ("fd12:3456:789a:2::2", Code::NoSuchNetwork),
+        ("::1", Code::NoSuchNetwork),
+        ("fe80::1", Code::NoSuchNetwork),
+        ("::ffff:192.168.57.1", Code::NoSuchNetwork),
     ] {
         assert_eq!(code(&mut client, address, 80).code, expected, "{address}");
     }

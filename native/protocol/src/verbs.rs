@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The arguments of a verb know the verb's name and the type of its answer.
 pub trait Verb: Serialize {
@@ -247,7 +247,7 @@ pub struct Dial {
     /// The lab.
     pub lab: LabName,
     /// The guest's, in one of the lab's networks and none of the host's own.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// TCP.
     pub port: Port,
 }

@@ -7,7 +7,7 @@ use crate::fail;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Args {
     netd: PathBuf,
     lab: LabName,
-    address: Ipv4Addr,
+    address: IpAddr,
     port: Port,
 }
 
@@ -39,7 +39,7 @@ pub fn run(words: &[OsString]) -> ExitCode {
 }
 
 /// A connected socket to a guest, from netd. It does not block.
-pub fn connect(netd: &Path, lab: &LabName, address: Ipv4Addr, port: Port) -> Result<OwnedFd> {
+pub fn connect(netd: &Path, lab: &LabName, address: IpAddr, port: Port) -> Result<OwnedFd> {
     let mut client = Client::connect(netd, ClientKind::Tap, PATIENCE)?;
     let request = Dial {
         lab: lab.clone(),
@@ -127,14 +127,14 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
     })
 }
 
-/// An IPv4 address.
-pub fn parse_address(text: &str) -> std::result::Result<Ipv4Addr, String> {
+/// An address of either family.
+fn parse_address(text: &str) -> std::result::Result<IpAddr, String> {
     text.parse()
-        .map_err(|_| format!("{text:?} is not an IPv4 address"))
+        .map_err(|_| format!("{text:?} is not an IP address"))
 }
 
 /// A TCP port.
-pub fn parse_port(text: &str) -> std::result::Result<Port, String> {
+fn parse_port(text: &str) -> std::result::Result<Port, String> {
     text.parse::<u64>()
         .ok()
         .and_then(|port| Port::try_from(port).ok())
@@ -156,6 +156,8 @@ mod tests {
             (args.address.to_string(), args.port.get()),
             ("192.168.57.2".into(), 22)
         );
+        let args = parse(&words("--netd /x/netd.sock --lab seed fd00::2 22")).unwrap();
+        assert_eq!(args.address.to_string(), "fd00::2");
         for wrong in [
             "--netd /x --lab seed 192.168.57.2",
             "--netd /x --lab seed 192.168.57.2 22 3",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `tapyard-tap forward`: a port of this computer that leads to a guest's.
 
-use crate::dial::{connect, parse_address, parse_port};
+use crate::dial::connect;
 use crate::fail;
 use crate::flow::{Flow, reset};
 use crate::watchers::{Status, Watchers};
@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ struct Args {
     netd: PathBuf,
     lab: LabName,
     listen: SocketAddrV4,
-    address: Ipv4Addr,
+    /// The guest's.
+    address: IpAddr,
     port: Port,
     watch: Option<PathBuf>,
 }
@@ -206,26 +207,30 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
             "--netd" => netd = Some(PathBuf::from(value)),
             "--watch" => watch = Some(PathBuf::from(value)),
             "--lab" => lab = Some(text()?.parse().map_err(|e| format!("--lab: {e}"))?),
-            "--listen" => listen = Some(endpoint(&name, text()?)?),
+            "--listen" => {
+                listen = match endpoint(&name, text()?)? {
+                    SocketAddr::V4(at) => Some(at),
+                    SocketAddr::V6(at) => return Err(format!("--listen {at}: IPv4 is wanted")),
+                }
+            }
             "--to" => to = Some(endpoint(&name, text()?)?),
             _ => return Err(format!("unknown option {name}")),
         }
     }
-    let (listen, port) = listen.ok_or("--listen is missing")?;
-    let (address, to) = to.ok_or("--to is missing")?;
+    let listen = listen.ok_or("--listen is missing")?;
+    let to = to.ok_or("--to is missing")?;
     Ok(Args {
         netd: netd.ok_or("--netd is missing")?,
         lab: lab.ok_or("--lab is missing")?,
-        listen: SocketAddrV4::new(listen, port.get()),
-        address,
-        port: to,
+        listen,
+        address: to.ip(),
+        port: Port::try_from(u64::from(to.port()))?,
         watch,
     })
 }
 
-fn endpoint(option: &str, text: &str) -> std::result::Result<(Ipv4Addr, Port), String> {
-    let (address, port) = text
-        .split_once(':')
-        .ok_or_else(|| format!("{option} {text}: ADDRESS:PORT is wanted"))?;
-    Ok((parse_address(address)?, parse_port(port)?))
+/// `192.168.57.2:80`, `[fd00::2]:80`.
+fn endpoint(option: &str, text: &str) -> std::result::Result<SocketAddr, String> {
+    let at = text.parse().ok().filter(|at: &SocketAddr| at.port() != 0);
+    at.ok_or_else(|| format!("{option} {text}: ADDRESS:PORT is wanted"))
 }

@@ -2,16 +2,15 @@
 //! `dial`: a TCP connection to a guest, made here and handed over as a file descriptor, so that
 //! nobody outside needs a route to the guest.
 
-use super::{Engine, Stopwatch};
+use super::{Engine, Stopwatch, subnets_of};
+use crate::journal::bridge_addresses;
 use crate::rtnl::{AddressFamily as Family, Counters};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-use tapyard_protocol::{
-    Code, Dial, DialReply, Error, LabName, NetworkName, NetworkSpec, Result, Subnet,
-};
+use tapyard_protocol::{Code, Dial, DialReply, Error, LabName, NetworkName, NetworkSpec, Result};
 
 /// How long a guest may take to accept: three SYNs (RFC 6298, 1 s and doubled: at 0, 1 and 3 s).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Dialling {
     socket: OwnedFd,
-    to: SocketAddrV4,
+    to: SocketAddr,
     network: NetworkName,
     watch: Stopwatch,
     deadline: Instant,
@@ -34,14 +33,21 @@ impl Engine {
         let address = args.address;
         let bad =
             |why: String| Error::new(Code::BadArgs, format!("address: {why}")).subject("address");
-        let (spec, subnet) = self.network_of(&args.lab, address)?;
-        if !subnet.is_host(address) {
-            return Err(bad(format!("{address} is no guest's address in {subnet}")));
+        let spec = self.network_of(&args.lab, address)?;
+        if !is_host(&spec, address) {
+            return Err(bad(format!(
+                "{address} is no guest's address in {}",
+                spec.name
+            )));
         }
         // Also one that somebody else gave to an interface: a service of the host must not be
         // reached by way of netd's namespace.
-        let host = self.rtnl.addresses(Family::V4)?;
-        if Some(address) == spec.address || host.iter().any(|own| own.net.addr() == address) {
+        let host = self.rtnl.addresses(Family::Any)?;
+        let mut host = host
+            .iter()
+            .map(|own| own.net)
+            .chain(bridge_addresses(&spec));
+        if host.any(|own| own.addr() == address) {
             return Err(bad(format!("{address} is the host's own, not a guest's")));
         }
         let links = self.rtnl.links(Counters::Skip)?;
@@ -56,10 +62,13 @@ impl Engine {
             .hint("Somebody removed it; bring the lab up again.")
             .subject(spec.name.as_str()));
         }
-        let to = SocketAddrV4::new(address, args.port.get());
+        let to = SocketAddr::new(address, args.port.get());
         let watch = Stopwatch::start();
         let socket = socket_with(
-            AddressFamily::INET,
+            match address {
+                IpAddr::V4(_) => AddressFamily::INET,
+                IpAddr::V6(_) => AddressFamily::INET6,
+            },
             SocketType::STREAM,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
@@ -83,17 +92,13 @@ impl Engine {
 }
 
 impl Engine {
-    /// The network of a lab that has this address in its subnet. `NO_SUCH_NETWORK`.
-    pub(super) fn network_of(
-        &self,
-        lab: &LabName,
-        address: Ipv4Addr,
-    ) -> Result<(NetworkSpec, Subnet)> {
+    /// The network of a lab that has this address in a subnet. `NO_SUCH_NETWORK`.
+    pub(super) fn network_of(&self, lab: &LabName, address: IpAddr) -> Result<NetworkSpec> {
         let own = self.journal.state().networks.values();
         own.filter(|recorded| recorded.lab == *lab && !recorded.removing)
             .map(|recorded| &recorded.spec)
-            .find_map(|spec| Some((spec, spec.subnet.filter(|s| s.net().contains(&address))?)))
-            .map(|(spec, subnet)| (spec.clone(), subnet))
+            .find(|spec| subnets_of(spec).any(|subnet| subnet.contains(&address)))
+            .cloned()
             .ok_or_else(|| {
                 Error::new(
                     Code::NoSuchNetwork,
@@ -102,6 +107,15 @@ impl Engine {
                 .hint("Only guests can be reached. Bring the lab up first.")
                 .subject(address.to_string())
             })
+    }
+}
+
+/// Whether it is a host's and not the network's or everybody's. (In IPv6 the first one is any
+/// router's: RFC 4291, 2.6.1.)
+fn is_host(spec: &NetworkSpec, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => spec.subnet.is_some_and(|subnet| subnet.is_host(address)),
+        IpAddr::V6(address) => spec.ipv6.is_some_and(|s| s.net().network() != address),
     }
 }
 
@@ -154,8 +168,8 @@ fn bind_to_device(socket: BorrowedFd<'_>, device: &str) -> Result<()> {
     Ok(())
 }
 
-fn unreachable(to: SocketAddrV4, network: &NetworkName, errno: Errno) -> Error {
-    let (address, port): (&Ipv4Addr, u16) = (to.ip(), to.port());
+fn unreachable(to: SocketAddr, network: &NetworkName, errno: Errno) -> Error {
+    let (address, port) = (to.ip(), to.port());
     let (what, hint) = match errno {
         Errno::CONNREFUSED => (
             format!("{address} refuses connections to port {port}"),

@@ -336,7 +336,7 @@ impl Engine {
             .hint("Move the lab: tapyard scope host. A forward of the private scope listens on this computer: tapyard forward")
             .subject(exposure.to_string()));
         }
-        let (spec, _) = self.network_of(lab, exposure.to)?;
+        let spec = self.network_of(lab, exposure.to.into())?;
         if !may_expose(&spec, exposure) {
             let to = exposure.to;
             let why = match spec.mode.forwards() {
