@@ -14,6 +14,7 @@ export class Progress {
   readonly #terminal: Terminal;
   readonly #told = new Map<string, StepRow['state']>();
   #live = '';
+  #asked: string | null = null;
 
   /** `before` are the steps as they were: what held already is not told again. */
   constructor(terminal: Terminal, before: readonly StepRow[]) {
@@ -34,6 +35,13 @@ export class Progress {
     this.#live = text;
     const line = `… ${safeLine(text)}`.slice(0, this.#terminal.columns - 1);
     this.#terminal.err(`\r\u001b[K${line}`);
+  }
+
+  /** What the user is about to be asked elsewhere: a line of its own, terminal or not. */
+  asks(text: string | null): void {
+    if (text === this.#asked) return;
+    this.#asked = text;
+    if (text !== null) this.#line(text);
   }
 
   end(): void {
@@ -93,8 +101,13 @@ export async function runJob(
   for (const name of signals) process.on(name, interrupt);
   steps.onChange(() => ofLab().forEach((step) => progress.step(step)));
   jobs.onChange(() => {
-    const row = job === undefined ? undefined : jobs.rows.get(job);
-    if (row?.state === 'running') progress.doing(row.doing);
+    // What is asked comes before the job's name does; a lab has one job at a time.
+    const row = jobs
+      .list()
+      .find(({ id, lab: of, state }) => id === job || (of === lab && state === 'running'));
+    if (row?.state !== 'running') return;
+    progress.asks(row.asks);
+    progress.doing(row.doing);
   });
   try {
     ({ job } = await start());

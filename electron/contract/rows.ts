@@ -278,6 +278,8 @@ export const JobRow = z.strictObject({
   state: z.enum(['running', 'done', 'failed', 'cancelled']),
   /** What it does now, for people. */
   doing: z.string(),
+  /** What somebody else (polkit) asks the user now for it, and why; null when nobody asks. */
+  asks: z.string().nullable(),
   /** Steps done and in all; `total` 0 when not known. */
   done: z.number(),
   total: z.number(),

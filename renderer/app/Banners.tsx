@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import { adviceOf } from '../../electron/contract/refusal.ts';
 import { useState, type ReactElement } from 'react';
+import { runningJob } from '../commands/lab.ts';
+import { commandState } from '../commands/run.ts';
 import { Button } from '../lib/Button.tsx';
 import { CopyButton } from '../lib/CopyButton.tsx';
 import { count } from '../lib/format.ts';
 import { useCore } from '../store/core.ts';
-import type { Row } from '../store/tables.ts';
+import { type Row, useTables } from '../store/tables.ts';
 import { useUi } from '../store/ui.ts';
 import styles from './Banners.module.css';
 import { cx } from '../lib/class-names.ts';
 
-/** What concerns the whole window: no core, a lab file with problems, a lab that failed, no way out. */
+/** What concerns the whole window: no core, a question by somebody else, a lab file with problems, a lab that failed. */
 export function Banners({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const status = useCore((state) => state.status);
   const error = useCore((state) => state.error);
+  const asks = useTables((tables) => runningJob({ ...commandState(), tables }, lab.id)?.asks ?? null);
   return (
     <div className={styles.banners}>
       {status === 'lost' ? (
@@ -33,6 +36,11 @@ export function Banners({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
           </Button>
         </div>
       ) : null}
+      {asks === null ? null : (
+        <div className={styles.banner} role="status">
+          <span>{asks}</span>
+        </div>
+      )}
       {lab.problems.length > 0 ? <FileProblems lab={lab} /> : null}
       {lab.error ? (
         <div className={cx(styles.banner, styles.bad)} role="alert">

@@ -175,6 +175,7 @@ export class FakeCore {
       name,
       state: 'running',
       doing,
+      asks: null,
       done: 0,
       total: 3,
       startedAt: Date.now(),

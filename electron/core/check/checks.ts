@@ -5,6 +5,7 @@ import { diskSpace } from './disk-space.ts';
 import { dnsmasq } from './dnsmasq.ts';
 import { firewalls } from './firewalls.ts';
 import { hostNames } from './host-names.ts';
+import { hostScope } from './host-scope.ts';
 import { ipv6 } from './ipv6.ts';
 import { kvm } from './kvm.ts';
 import { netd } from './netd.ts';
@@ -28,6 +29,7 @@ const checks: readonly Check[] = [
   pasta,
   ping,
   resolver,
+  hostScope,
   hostNames,
   ipv6,
   firewalls,

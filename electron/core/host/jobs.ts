@@ -13,7 +13,9 @@ export interface Job {
   /** Aborted by `cancel`. */
   readonly signal: AbortSignal;
   /** Tells what is done now, in words for people, and how far it is (`total` 0: not known). */
-  progress(doing: string, done: number, total: number): void;
+  readonly progress: (doing: string, done: number, total: number) => void;
+  /** Tells what the user is about to be asked outside of Tapyard, and why; until the next progress. */
+  readonly asks: (text: string) => void;
 }
 
 /** Long work, in the table `jobs`. */
@@ -38,6 +40,7 @@ export class Jobs {
       name,
       state: 'running',
       doing: '',
+      asks: null,
       done: 0,
       total: 0,
       startedAt: Date.now(),
@@ -47,7 +50,8 @@ export class Jobs {
     const job: Job = {
       id,
       signal: abort.signal,
-      progress: (doing, done, total) => update({ doing, done, total }),
+      progress: (doing, done, total) => update({ doing, asks: null, done, total }),
+      asks: (text) => update({ asks: text }),
     };
     const ended = Promise.resolve()
       .then(() => work(job))

@@ -95,6 +95,11 @@ export function ownProgram(
  */
 export const installedNetd = join(installedDirectory, 'host', 'tapyard-netd');
 
+/** Our polkit policy in a checkout; a package has it where polkit looks for it, and there alone. */
+export function ownPolicy(): string | undefined {
+  return inCheckout('assets/polkit/dev.tapyard.Tapyard.policy');
+}
+
 /** The directory of the built micro guest (`micro.json` and what it names): of the checkout, else of the package. */
 export function microDirectory(): string {
   return inCheckout('dist/micro') ?? '/usr/share/tapyard/micro';

@@ -49,8 +49,11 @@ export interface Engine {
   adopt(): Promise<void>;
   /** What can be known to be missing before anything is made. Throws QEMU_MISSING, IMAGE_*. */
   preflight(guests: readonly GuestHandle[]): Promise<void>;
-  /** Makes ready for networks. `started` says that nothing was there before. */
-  open(): Promise<{ readonly started: boolean }>;
+  /**
+   * Makes ready for networks. `started` says that nothing was there before. `tell` hears what the user is about to
+   * be asked outside of Tapyard, and why, before it is asked.
+   */
+  open(tell?: (asks: string) => void): Promise<{ readonly started: boolean }>;
   /** Makes or mends a network; the steps in the order done. */
   applyNetwork(network: ResolvedNetwork): Promise<NetdReply<'apply_network'>['steps']>;
   removeNetwork(name: string): Promise<void>;

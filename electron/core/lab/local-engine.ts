@@ -88,13 +88,13 @@ export class LocalEngine implements Engine {
     for (const guest of guests) await inspectImage(guest.spec.image);
   }
 
-  async open(): Promise<{ started: boolean }> {
+  async open(tell?: (asks: string) => void): Promise<{ started: boolean }> {
     const netd = this.#netd;
     this.#shared = netd;
     return netd.exclusively(async () => {
       netd.users.add(this);
       try {
-        return await this.#connect();
+        return await this.#connect(tell);
       } catch (error) {
         netd.users.delete(this);
         throw error;
@@ -106,14 +106,14 @@ export class LocalEngine implements Engine {
     return SharedNetd.at(this.netdSocket);
   }
 
-  async #connect(): Promise<{ started: boolean }> {
+  async #connect(tell?: (asks: string) => void): Promise<{ started: boolean }> {
     if (this.#client) return { started: false };
-    this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    this.#opening ??= this.#open(tell).finally(() => (this.#opening = undefined));
     return this.#opening;
   }
 
-  async #open(): Promise<{ started: boolean }> {
-    const { client, started } = await ensureNetd(this.scope, this.#lab);
+  async #open(tell?: (asks: string) => void): Promise<{ started: boolean }> {
+    const { client, started } = await ensureNetd(this.scope, this.#lab, tell);
     await this.#follow(client);
     return { started };
   }

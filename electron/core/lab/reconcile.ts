@@ -58,7 +58,7 @@ export async function bringUp(ground: Ground, job: Job, waitReachable: number): 
     stopIfAborted(job);
     job.progress('making the network ready', 0, 0);
     ground.step('namespace', 'doing');
-    const { started } = await ground.engine.open();
+    const { started } = await ground.engine.open(job.asks);
     const { picture } = ground.engine;
     // In the host scope netd may have been there for other labs.
     made.opened = started || !hasNetworks(ground.lab.name, picture);

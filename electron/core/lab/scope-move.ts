@@ -28,7 +28,7 @@ export async function moveScope(ground: MoveGround, job: Job, scope: Scope): Pro
   job.progress(`asking for the ${scope} scope`, 0, 0);
   const next = ground.engine(scope);
   try {
-    const { started } = await next.open();
+    const { started } = await next.open(job.asks);
     try {
       // The question may have stood for minutes, and have been answered after nobody wanted it any more.
       if (job.signal.aborted) throw stopped(ground.lab);
@@ -53,6 +53,7 @@ export async function moveScope(ground: MoveGround, job: Job, scope: Scope): Pro
       id: job.id,
       signal: new AbortController().signal,
       progress: (doing, done, total) => job.progress(doing, done, total),
+      asks: (text) => job.asks(text),
     };
     await ground.up(back).catch(() => undefined);
     throw thrown;

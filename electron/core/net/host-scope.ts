@@ -2,12 +2,25 @@
 import { existsSync } from 'node:fs';
 import { TapyardError } from '../../contract/error.ts';
 import { shellWord } from '../lab/shell-quote.ts';
-import { findProgram, installedDirectory, installedNetd, isProgram, ownProgram } from '../host/programs.ts';
+import {
+  findProgram,
+  installedDirectory,
+  installedNetd,
+  isProgram,
+  ownPolicy,
+  ownProgram,
+} from '../host/programs.ts';
 
 /** Our polkit policy, without which pkexec would ask for a program that it has never heard of. */
 const policy = '/usr/share/polkit-1/actions/dev.tapyard.Tapyard.policy';
 /** The program that the policy is for (`org.freedesktop.policykit.exec.path`). */
 const policyNetd = `${installedDirectory}/tapyard-netd`;
+
+/** What is said before polkit's dialogue comes, which itself says little more than that a password is wanted. */
+const beforePolkit = `The host scope makes bridges and firewall rules on this computer, which takes CAP_NET_ADMIN: polkit asks you now for the password that starts ${policyNetd}. Closed, nothing changes.`;
+
+/** Gives the installed netd the capabilities that a copied or upgraded file has lost. */
+export const setCapabilities = `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installedNetd}`;
 
 /** A way to start netd with the privilege that the host scope needs. */
 export interface HostScopeWay {
@@ -16,6 +29,8 @@ export interface HostScopeWay {
   readonly command: readonly string[];
   /** How long it may take, ms: a password may have to be typed. */
   readonly patience: number;
+  /** What the user is asked on this way, and why, told before; undefined where nobody is asked. */
+  readonly asks?: string;
 }
 
 /** What of this computer decides the way. */
@@ -26,14 +41,17 @@ export interface HostScopeGround {
   readonly find: (name: string) => string | undefined;
   /** The netd of this copy of Tapyard. */
   readonly own: () => string;
+  /** The polkit policy of this copy of Tapyard, where it has one beside the installed. */
+  readonly ownPolicy: () => string | undefined;
 }
 
-const thisComputer = (): HostScopeGround => ({
+export const thisComputer = (): HostScopeGround => ({
   root: process.getuid?.() === 0,
   isProgram,
   exists: existsSync,
   find: (name) => findProgram(name),
   own: () => ownProgram('tapyard-netd'),
+  ownPolicy,
 });
 
 /**
@@ -47,9 +65,41 @@ export function hostScopeWays(ground: HostScopeGround = thisComputer()): HostSco
   if (ground.isProgram(installedNetd))
     ways.push({ kind: 'group', command: [installedNetd], patience: 20_000 });
   const pkexec = ground.find('pkexec');
-  if (pkexec !== undefined && ground.exists(policy) && ground.isProgram(policyNetd))
-    ways.push({ kind: 'polkit', command: [pkexec, policyNetd], patience: 180_000 });
+  if (pkexec !== undefined && polkitLacks(ground).length === 0)
+    ways.push({ kind: 'polkit', command: [pkexec, policyNetd], patience: 180_000, asks: beforePolkit });
   return ways;
+}
+
+/** Something that the way through polkit needs and this computer has not, and the command that brings it. */
+interface Lack {
+  readonly what: string;
+  readonly fix: string;
+}
+
+/** What keeps polkit from being asked; empty where it can be. */
+export function polkitLacks(ground: HostScopeGround = thisComputer()): Lack[] {
+  const lacks: Lack[] = [];
+  if (ground.find('pkexec') === undefined)
+    lacks.push({
+      what: 'pkexec is not installed',
+      fix: 'sudo apt install pkexec   # elsewhere the package is polkit',
+    });
+  if (!ground.exists(policy)) {
+    const own = ground.ownPolicy();
+    lacks.push({
+      what: `${policy} is missing`,
+      fix:
+        own === undefined
+          ? '# the policy comes with the package of Tapyard: install that again'
+          : `sudo install -D -m 0644 ${shellWord(own)} ${policy}`,
+    });
+  }
+  if (!ground.isProgram(policyNetd))
+    lacks.push({
+      what: `${policyNetd} is missing`,
+      fix: `sudo install -D -m 0755 ${shellWord(ownNetd(ground))} ${policyNetd}`,
+    });
+  return lacks;
 }
 
 /**
@@ -63,6 +113,11 @@ export function pkexecRefusal(status: number | null, words: string): TapyardErro
       subject: policyNetd,
     });
   if (status !== 127) return undefined;
+  if (/getting authority|initializing authority/i.test(words))
+    return new TapyardError('HOST_SCOPE_DENIED', 'pkexec is installed, but polkit does not answer it.', {
+      hint: `See whether it runs (systemctl status polkit), or let sudo ask:\n${onceHint(policyNetd)}`,
+      subject: policyNetd,
+    });
   const nobody = /agent/i.test(words);
   return new TapyardError(
     'HOST_SCOPE_DENIED',
@@ -79,33 +134,55 @@ export function pkexecRefusal(status: number | null, words: string): TapyardErro
 }
 
 /** That there is no way, with those that an administrator can make. `dir` is netd's directory. */
-export function hostScopeDenied(dir: string, why?: string): TapyardError {
-  return new TapyardError(
-    'HOST_SCOPE_DENIED',
+export function hostScopeDenied(
+  dir: string,
+  why?: string,
+  ground: HostScopeGround = thisComputer(),
+): TapyardError {
+  const stranger = ground.exists(installedNetd) && !ground.isProgram(installedNetd);
+  const cause =
     why ??
-      'The host scope changes the network of this computer, which needs CAP_NET_ADMIN, and you may not do that yet.',
-    { hint: hostScopeHint(dir), subject: installedNetd },
-  );
+    `The host scope changes the network of this computer, which needs CAP_NET_ADMIN, and ${
+      stranger
+        ? `the network helper that has it is not yours to run: you are not in its group (stat -c %G ${installedNetd}), or have not logged in again since.`
+        : 'you may not do that yet.'
+    }`;
+  const lacks = polkitLacks(ground).map(({ what }) => what);
+  const unasked = lacks.length === 0 ? '' : ` polkit could not ask you: ${lacks.join(', ')}.`;
+  return new TapyardError('HOST_SCOPE_DENIED', `${cause}${unasked}`, {
+    hint: hostScopeHint(dir, ground),
+    subject: installedNetd,
+  });
 }
 
 /** The ways to the host scope, as commands that an administrator can paste. */
-function hostScopeHint(dir: string): string {
-  let own: string;
-  try {
-    own = ownProgram('tapyard-netd');
-  } catch {
-    own = 'tapyard-netd';
-  }
+function hostScopeHint(dir: string, ground: HostScopeGround): string {
+  const fixes = polkitLacks(ground).map(({ fix }) => fix);
   return [
     'The private scope needs no privilege: --scope private; a lab that was set to the host scope goes back with: tapyard scope private.',
     'For the host scope let one group run the network helper:',
-    'sudo groupadd -f tapyard',
-    `sudo install -D -o root -g tapyard -m 0750 ${shellWord(own)} ${installedNetd}`,
-    `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installedNetd}`,
-    'sudo usermod -aG tapyard "$USER"   # then log in again',
+    groupCommands(ground),
+    ...(fixes.length === 0 ? [] : ['Or let polkit ask for a password; what it lacks:', ...fixes]),
     'Or start it once, until the lab is down; it becomes yours and keeps three capabilities:',
-    onceHint(own, dir),
+    onceHint(ownNetd(ground), dir),
   ].join('\n');
+}
+
+/** What lets a group run netd, and the user into the group. */
+export const groupCommands = (ground: HostScopeGround = thisComputer()): string =>
+  [
+    'sudo groupadd -f tapyard',
+    `sudo install -D -o root -g tapyard -m 0750 ${shellWord(ownNetd(ground))} ${installedNetd}`,
+    setCapabilities,
+    'sudo usermod -aG tapyard "$USER"   # then log in again',
+  ].join('\n');
+
+function ownNetd(ground: HostScopeGround): string {
+  try {
+    return ground.own();
+  } catch {
+    return 'tapyard-netd';
+  }
 }
 
 /** One command, which leaves the core and QEMU to the user. */

@@ -12,16 +12,19 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorData, TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
 import { ownProgram } from '../host/programs.ts';
 import { labDir, makePrivateDir, runtimeDir, socketPath, stateDir } from '../host/runtime-dir.ts';
-import { hostScopeDenied, hostScopeWays, pkexecRefusal } from './host-scope.ts';
+import { type HostScopeWay, hostScopeDenied, hostScopeWays, pkexecRefusal } from './host-scope.ts';
 import { NetdClient } from './netd-client.ts';
 import { NetdReady } from './netd-protocol.ts';
 
 /** Until netd listens, ms: it makes namespaces and waits for pasta. */
 const readyDeadline = 20_000;
+/** How long what somebody is about to be asked is shown before a dialogue may cover it, ms. */
+const tellingTime = 200;
 /** A log is set aside when it has grown past this, bytes; one old one is kept. */
 const logLimit = 1_048_576;
 
@@ -61,16 +64,18 @@ export async function connectNetd(scope: Scope, lab: string): Promise<NetdClient
 /**
  * Connects to netd, starting it where it does not run. It outlives this process. `started` says whether
  * this call made it. Throws NETD_MISSING, NETD_FAILED, USERNS_DENIED, HOST_SCOPE_DENIED, HOST_SCOPE_DISMISSED, RUNTIME_*, and
- * whatever else netd says why it cannot start.
+ * whatever else netd says why it cannot start. `tell` hears what the user is about to be asked by somebody else
+ * (polkit), and why, before that is asked.
  */
 export async function ensureNetd(
   scope: Scope,
   lab: string,
+  tell?: (asks: string) => void,
 ): Promise<{ client: NetdClient; started: boolean }> {
   const running = await connectNetd(scope, lab);
   if (running) return { client: running, started: false };
   const started = !netdLeftSomething(scope, lab);
-  await startNetd(scope, lab);
+  await startNetd(scope, lab, tell);
   const client = await connectNetd(scope, lab);
   if (!client)
     throw new TapyardError('NETD_FAILED', 'The network helper started and went away at once.', {
@@ -79,18 +84,26 @@ export async function ensureNetd(
   return { client, started };
 }
 
-async function startNetd(scope: Scope, lab: string): Promise<void> {
+/** Ours to start in the private scope, or a way to the host scope. */
+type Way = Omit<HostScopeWay, 'kind'> & { readonly kind: HostScopeWay['kind'] | 'private' };
+
+const privateWays = (): Way[] => [
+  { kind: 'private', command: [ownProgram('tapyard-netd')], patience: readyDeadline },
+];
+
+async function startNetd(scope: Scope, lab: string, tell?: (asks: string) => void): Promise<void> {
   netdSocket(scope, lab); // too long a path is told here, in our words
   const dir = makePrivateDir(netdDir(scope, lab));
-  const ways =
-    scope === 'private'
-      ? [{ kind: 'private', command: [ownProgram('tapyard-netd')], patience: readyDeadline } as const]
-      : hostScopeWays();
+  const ways: Way[] = scope === 'private' ? privateWays() : hostScopeWays();
   const args = ['--scope', scope, ...(scope === 'private' ? ['--lab', lab] : []), '--dir', dir];
   let denied: TapyardError | undefined;
   try {
-    for (const { kind, command, patience } of ways) {
+    for (const { kind, command, patience, asks } of ways) {
       try {
+        if (asks !== undefined) {
+          tell?.(asks);
+          await sleep(tellingTime);
+        }
         const said = await runNetd([...command, ...args], { scope, lab, patience });
         if (said === undefined) return;
         if (said.code !== 'HOST_SCOPE_DENIED') throw said;

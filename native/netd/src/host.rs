@@ -5,20 +5,21 @@ use crate::announce;
 use crate::confine;
 use crate::directory::Directory;
 use crate::engine::{Config, Engine, Identity};
-use crate::programs::may_change_networks;
 use crate::server;
 use crate::uplink::KernelUplink;
 use tapyard_protocol::{Code, Error, Result, Scope};
 
-/// Serves until `shutdown`. `NO_PRIVILEGE` without CAP_NET_ADMIN.
+/// That netd may not change this network. `NO_PRIVILEGE`.
+pub fn no_privilege() -> Error {
+    Error::new(
+        Code::NoPrivilege,
+        "the host scope changes the host's network, and netd may not (CAP_NET_ADMIN)",
+    )
+    .hint("Run it as root, or use the private scope, which needs no privilege.")
+}
+
+/// Serves until `shutdown`.
 pub fn run(directory: Directory) -> Result<()> {
-    if !may_change_networks() {
-        return Err(Error::new(
-            Code::NoPrivilege,
-            "the host scope changes the host's network, and netd may not (CAP_NET_ADMIN)",
-        )
-        .hint("Run it as root, or use the private scope, which needs no privilege."));
-    }
     confine::settle()?;
     outlive_the_caller();
     let uid = rustix::process::getuid().as_raw();

@@ -28,7 +28,8 @@ fn start() -> Result<()> {
             confine::check_path(caller.map(confine::Caller::uid))?;
             confine::become_caller(caller, &args.directory)?;
         }
-        Where::Host => {}
+        // Told before the directory is looked at, in which nothing is then left.
+        Where::Host => return Err(host::no_privilege()),
         Where::Private(_) => confine::give_file_capabilities_back()?,
     }
     let directory = Directory::open(&args.directory)?;

@@ -22,6 +22,7 @@ function job(core: FakeCore, part: Partial<JobRow>): void {
       name: 'lab.up',
       state: 'running',
       doing: 'starting web',
+      asks: null,
       done: 3,
       total: 7,
       startedAt: Date.now() - 2400,

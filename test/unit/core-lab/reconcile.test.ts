@@ -252,7 +252,12 @@ describe('up and down', () => {
   let applyFails: string | undefined;
   let lacking: boolean;
   let abort: AbortController;
-  const job = (): Parameters<typeof bringUp>[1] => ({ id: 'j', signal: abort.signal, progress: () => {} });
+  const job = (): Parameters<typeof bringUp>[1] => ({
+    id: 'j',
+    signal: abort.signal,
+    progress: () => {},
+    asks: () => {},
+  });
 
   beforeEach(() => {
     log = [];

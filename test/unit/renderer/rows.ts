@@ -111,6 +111,7 @@ export const job = (part: Partial<Row<'jobs'>> = {}): Row<'jobs'> => ({
   name: 'lab.up',
   state: 'running',
   doing: 'bridge br0',
+  asks: null,
   done: 1,
   total: 4,
   startedAt: 1,

@@ -45,6 +45,7 @@ const job = (id: string, done = 0) => ({
   name: 'lab.up',
   state: 'running' as const,
   doing: '',
+  asks: null,
   done,
   total: 0,
   startedAt: 0,

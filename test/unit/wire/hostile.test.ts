@@ -134,6 +134,7 @@ describe('tables', () => {
     name: 'lab.up',
     state: 'running' as const,
     doing: '',
+    asks: null,
     done,
     total: 0,
     startedAt: 0,

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { installedNetd, isProgram } from '../host/programs.ts';
+import { groupCommands, type HostScopeGround, hostScopeWays, polkitLacks } from '../net/host-scope.ts';
+import { setCapabilities, thisComputer } from '../net/host-scope.ts';
+import { NetdReady } from '../net/netd-protocol.ts';
+import { type Check, type Finding, ok, warning } from './check.ts';
+
+/** How long netd may take to say that a directory is none, ms. */
+const deadline = 5000;
+
+/** What the installed netd answers to a directory that is not there: which of its refusals comes first. */
+export type Answer = { readonly code: string; readonly message: string } | undefined;
+
+/**
+ * What is open, from what the installed netd answers: file capabilities are in no file that could be read, they go
+ * when a file is copied or upgraded, and a mount or a session can make them nothing. `there`: it is installed,
+ * whoever may run it.
+ */
+export function judge(
+  ground: HostScopeGround,
+  installed: { readonly there: boolean; readonly answer: Answer; readonly noNewPrivileges: boolean },
+): Finding {
+  if (ground.root) return ok('You are root, who needs no leave.');
+  const asked = hostScopeWays(ground).some(({ kind }) => kind === 'polkit');
+  const beside = asked ? 'polkit asks for a password.' : `polkit cannot be asked: ${lacking(ground)}.`;
+  if (ground.isProgram(installedNetd)) {
+    if (installed.answer?.code === 'BAD_DIRECTORY')
+      return ok(`You may run ${installedNetd}: nobody is asked.`);
+    if (installed.answer?.code !== 'NO_PRIVILEGE')
+      return warning(
+        `${installedNetd} does not start: ${installed.answer?.message ?? 'it says nothing'}. Without it ${beside}`,
+        { text: 'Install it anew:', command: groupCommands(ground) },
+      );
+    if (installed.noNewPrivileges)
+      return warning(
+        `This session has no_new_privs, in which file capabilities and sudo count for nothing. ${beside}`,
+        { text: 'Start Tapyard outside of the container or sandbox that set it.' },
+      );
+    return warning(
+      `${installedNetd} has lost its file capabilities, as a file does that is copied or upgraded (or its file system is mounted nosuid). Without it ${beside}`,
+      { text: 'Give them back:', command: setCapabilities },
+    );
+  }
+  if (asked) return ok(`Each time it is asked for, ${beside}`);
+  if (installed.there)
+    return warning(`${installedNetd} is installed, and not for you to run. Without it ${beside}`, {
+      text: 'Its group is shown by the first command; with the second you are in it, once you have logged in again:',
+      command: `stat -c %G ${installedNetd}\nsudo usermod -aG "$(stat -c %G ${installedNetd})" "$USER"`,
+    });
+  return warning(`Only through sudo, as tapyard up --scope host shows it. ${beside}`, {
+    text: 'The private scope needs none of it. To let one group have the host scope:',
+    command: groupCommands(ground),
+  });
+}
+
+const lacking = (ground: HostScopeGround): string =>
+  polkitLacks(ground)
+    .map(({ what }) => what)
+    .join(', ');
+
+/** Asks the installed netd for nothing: it says NO_PRIVILEGE where it has none, else that the directory is none. */
+function answerOf(program: string): Promise<Answer> {
+  const args = ['--scope', 'host', '--dir', '/nonexistent/tapyard'];
+  return new Promise((resolve) =>
+    execFile(program, args, { timeout: deadline, env: {}, cwd: '/' }, (_error, stdout) =>
+      resolve(read(stdout)),
+    ),
+  );
+}
+
+function read(line: string): Answer {
+  try {
+    const said = NetdReady.parse(JSON.parse(line));
+    return 'error' in said ? said.error : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Which way to the host scope is open to this user. */
+export const hostScope: Check = {
+  id: 'host-scope',
+  title: 'Host scope',
+  async look() {
+    const ground = thisComputer();
+    return judge(ground, {
+      there: existsSync(installedNetd),
+      answer: !ground.root && isProgram(installedNetd) ? await answerOf(installedNetd) : undefined,
+      noNewPrivileges: /^NoNewPrivs:\s*1$/m.test(readFileSync('/proc/self/status', 'utf8')),
+    });
+  },
+};
