@@ -30,9 +30,6 @@ export const NetworkName = z
   .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/, 'letters, digits, "_", "." and "-", not beginning with "." or "-"')
   .refine((name) => !reservedInterfaceNames.has(name), 'the kernel keeps this name for itself');
 
-/** An interface's name as the kernel reports it: any bytes but "/" and white space; shown as text only. */
-export const InterfaceName = z.string().min(1).max(15);
-
 /** A MAC address under QEMU's prefix 52:54:00, lower case. */
 export const MacAddress = z
   .string()

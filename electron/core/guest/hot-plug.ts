@@ -24,7 +24,7 @@ const Report = z.union([
       steps: z.array(z.object({ id: z.string(), ms: z.number(), changed: z.boolean() })),
     }),
   }),
-  z.object({ error: z.looseObject(ErrorData.shape) }),
+  z.object({ error: z.object(ErrorData.shape) }),
 ]);
 
 const Peripherals = z.array(z.looseObject({ name: z.string() }));
@@ -67,15 +67,7 @@ export async function giveTap(
     throw new TapyardError('INTERNAL', `tapyard-tap reported nothing: ${stderr.slice(0, 500)}`, {
       hint: 'In a checkout run: npm run setup. In an installation, install the package again.',
     });
-  if ('error' in report.data) {
-    const { code, message, hint, subject } = report.data.error;
-    throw TapyardError.fromData({
-      code,
-      message,
-      ...(hint === undefined ? {} : { hint }),
-      ...(subject === undefined ? {} : { subject }),
-    });
-  }
+  if ('error' in report.data) throw TapyardError.fromData(report.data.error);
   return { nic: number, network, mac, fd: null, ...report.data.tap };
 }
 

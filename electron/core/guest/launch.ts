@@ -33,7 +33,7 @@ const Report = z.union([
       }),
     ),
   }),
-  z.object({ error: z.looseObject(ErrorData.shape) }),
+  z.object({ error: z.object(ErrorData.shape) }),
 ]);
 
 /** The NICs with their file descriptors. `vhost` lets the kernel move the packets, where it and the accelerator can. */
@@ -247,13 +247,7 @@ async function readReport(
   }
   if ('taps' in report.data) return report.data.taps;
   child.kill('SIGKILL');
-  const { code, message, hint, subject } = report.data.error;
-  throw TapyardError.fromData({
-    code,
-    message,
-    ...(hint === undefined ? {} : { hint }),
-    ...(subject === undefined ? {} : { subject }),
-  });
+  throw TapyardError.fromData(report.data.error);
 }
 
 /** What a file holds from `start` on, its last 2000 bytes as trimmed text. */

@@ -72,11 +72,6 @@ export async function joinCore(options: ElectionOptions): Promise<Host | Member>
   }
 }
 
-/** The channel to a core that runs already; undefined when none does. */
-export async function findCore(): Promise<PausableChannel | undefined> {
-  return connectSocket(coreSocketPath(), connectDeadline).catch(() => undefined);
-}
-
 async function host(
   { path, lock, lockPath }: { path: string; lock: FileHandle; lockPath: string },
   start: () => Promise<RunningCore>,

@@ -179,12 +179,7 @@ function xdg(environment: Environment, variable: string, fallback: string): stri
   return join(notAnothers(absolute(environment[variable])) ?? join(home, fallback), 'tapyard');
 }
 
-/** Settings: `$XDG_CONFIG_HOME/tapyard`. Not made here, as the three below. */
-export function configDir(environment: Environment = process.env): string {
-  return xdg(environment, 'XDG_CONFIG_HOME', '.config');
-}
-
-/** Labs, disks and keys: `$XDG_DATA_HOME/tapyard`. */
+/** Labs, disks and keys: `$XDG_DATA_HOME/tapyard`. Not made here, as the two below. */
 export function dataDir(environment: Environment = process.env): string {
   return xdg(environment, 'XDG_DATA_HOME', '.local/share');
 }

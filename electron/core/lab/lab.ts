@@ -12,8 +12,6 @@ import { Forwards } from '../forward/forwards.ts';
 import { refuseUdp } from '../forward/way.ts';
 import { tapOf } from '../guest/spec.ts';
 import type { Job } from '../host/jobs.ts';
-import { ownUid } from '../host/runtime-dir.ts';
-import { ownDefaultDevice, ownDefaultDevice6 } from '../net/default-route.ts';
 import type { UsedSubnet } from '../net/free-subnet.ts';
 import { linkRows, networkIn, networkRows, tapIn, uplinkRow } from '../net/picture.ts';
 import type { NewGuest, NewNetwork } from './edit.ts';
@@ -29,7 +27,8 @@ import { refuseWithoutSwitch, writeNat } from './nat-switch.ts';
 import { changeNetwork, createNetwork, type EditGround, removeNetwork } from './network-edits.ts';
 import { addNic, removeNic, type NicGround, shapeNic } from './nic-edits.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
-import { type Held, recipeOf, type RecipeInput, safeDevice } from './recipe.ts';
+import { type Held, recipeOf, type RecipeInput } from './recipe.ts';
+import { recipeInput } from './recipe-input.ts';
 import { recipeScript } from './recipe-script.ts';
 import { type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { guestRow, stepRows } from './rows.ts';
@@ -562,29 +561,8 @@ export class Lab {
   }
 
   #recipeInput(): RecipeInput {
-    const argv = new Map<string, readonly string[]>();
-    const taps = new Map<string, GuestHandle['status']['taps']>();
-    for (const [name, { status }] of this.guests) {
-      if (status.argv) argv.set(name, status.argv);
-      if (status.pid !== null) taps.set(name, status.taps);
-    }
-    const uplink = safeDevice(this.#uplinkDevice());
-    const uplink6 = safeDevice(this.#uplink6Device());
-    return { lab: this.#resolved, scope: this.scope, uid: ownUid(), uplink, uplink6, argv, taps };
-  }
-
-  /** The uplink's interface as observed; while it is neither there nor said why not, what it will be. */
-  #uplinkDevice(): string | null {
-    const uplink = this.#engine.picture?.uplink;
-    if (uplink && (uplink.device !== null || uplink.reason !== null)) return uplink.device;
-    return this.scope === 'private' ? 'up0' : ownDefaultDevice();
-  }
-
-  #uplink6Device(): string | null {
     const { picture } = this.#engine;
-    if (picture) return picture.uplink.ipv6?.device ?? null;
-    const device = ownDefaultDevice6();
-    return device !== null && this.scope === 'private' ? 'up0' : device;
+    return recipeInput({ lab: this.#resolved, scope: this.scope, picture, guests: this.guests });
   }
 
   #running(): boolean {

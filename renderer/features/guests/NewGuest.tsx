@@ -31,8 +31,6 @@ export default function NewGuest(): ReactElement | null {
 
 const close = (): void => useUi.getState().openDialog('newGuest', false);
 
-type Images = readonly { readonly image: string; readonly label: string; readonly ready: boolean }[];
-
 function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const client = useClient();
   const guests = useGuests(lab.id);
@@ -46,18 +44,7 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
     address: freeAddress(networks[0], guests) ?? '',
   }));
   const [start, setStart] = useState(true);
-  const [images, setImages] = useState<Images>([]);
   const { sending, error, send } = useSubmission();
-
-  useEffect(() => {
-    const abort = new AbortController();
-    client.image.list({}, { signal: abort.signal }).then(
-      (answer) => setImages(answer.images),
-      // Without a list a path can still be typed.
-      () => {},
-    );
-    return () => abort.abort();
-  }, [client]);
 
   const errors = checkForm(form, guests, networks);
   const { formRef, touch, shown, passes } = useTouched(errors);
@@ -67,14 +54,8 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
       const next = { ...old, [field]: value };
       if (field !== 'network') return next;
       // An address that was suggested or fits the old network only is of no use on the new one.
-      return {
-        ...next,
-        address:
-          freeAddress(
-            networks.find((network) => network.name === value),
-            guests,
-          ) ?? '',
-      };
+      const network = networks.find(({ name }) => name === value);
+      return { ...next, address: freeAddress(network, guests) ?? '' };
     });
   };
 
@@ -101,6 +82,7 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
     submit(lab.fileHash);
   };
 
+  const fields: FieldsProps = { form, shown, set };
   return (
     <Dialog title={`New guest in ${lab.name}`} open onClose={close}>
       <form ref={formRef} onSubmit={onSubmit} noValidate>
@@ -123,89 +105,9 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
               />
             )}
           </Field>
-          <Field
-            label="Image"
-            error={shown('image')}
-            hint="One of the list, or the path of a qcow2, raw or ISO file. It is never written to."
-            mono
-          >
-            {(control) => (
-              <>
-                <input
-                  {...control}
-                  list="new-guest-images"
-                  autoComplete="off"
-                  spellCheck={false}
-                  value={form.image}
-                  onChange={(event) => set('image', event.target.value)}
-                />
-                <datalist id="new-guest-images">
-                  {images.map((image) => (
-                    <option key={image.image} value={image.image}>
-                      {image.ready ? image.label : `${image.label} (not here yet)`}
-                    </option>
-                  ))}
-                </datalist>
-              </>
-            )}
-          </Field>
-          <FieldPair>
-            <Field label="Memory" error={shown('memory')} hint="Such as 256M or 2G." mono>
-              {(control) => (
-                <input
-                  {...control}
-                  autoComplete="off"
-                  value={form.memory}
-                  onChange={(event) => set('memory', event.target.value)}
-                />
-              )}
-            </Field>
-            <Field label="CPUs" error={shown('cpus')} hint="1 to 64." mono>
-              {(control) => (
-                <input
-                  {...control}
-                  inputMode="numeric"
-                  autoComplete="off"
-                  value={form.cpus}
-                  onChange={(event) => set('cpus', event.target.value)}
-                />
-              )}
-            </Field>
-          </FieldPair>
-          <FieldPair>
-            <Field label="Network" error={shown('network')} hint="The bridge that its cable goes to.">
-              {(control) => (
-                <select
-                  {...control}
-                  value={form.network}
-                  onChange={(event) => set('network', event.target.value)}
-                >
-                  {networks.map((network) => (
-                    <option key={network.id} value={network.name}>
-                      {network.name} · {network.wanted?.subnet ?? network.wanted?.uplink}
-                    </option>
-                  ))}
-                  <option value="">none</option>
-                </select>
-              )}
-            </Field>
-            <Field
-              label="Address"
-              error={shown('address')}
-              hint="Reserved for it. Empty: DHCP picks one."
-              mono
-            >
-              {(control) => (
-                <input
-                  {...control}
-                  autoComplete="off"
-                  placeholder={form.network === '' ? 'no network' : 'by DHCP'}
-                  value={form.address}
-                  onChange={(event) => set('address', event.target.value)}
-                />
-              )}
-            </Field>
-          </FieldPair>
+          <ImageField {...fields} />
+          <SizeFields {...fields} />
+          <NicFields {...fields} networks={networks} />
           {lab.state === 'up' ? (
             <Switch isSelected={start} onChange={setStart}>
               Start it now
@@ -225,5 +127,122 @@ function Form({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         </DialogActions>
       </form>
     </Dialog>
+  );
+}
+
+interface FieldsProps {
+  readonly form: NewGuestForm;
+  /** What is wrong with a field, once it has been touched. */
+  readonly shown: (field: FieldName) => string | undefined;
+  readonly set: (field: FieldName, value: string) => void;
+}
+
+type Images = readonly { readonly image: string; readonly label: string; readonly ready: boolean }[];
+
+/** Its first disk: an image of the list, or any other by its path. */
+function ImageField({ form, shown, set }: FieldsProps): ReactElement {
+  const client = useClient();
+  const [images, setImages] = useState<Images>([]);
+
+  useEffect(() => {
+    const abort = new AbortController();
+    client.image.list({}, { signal: abort.signal }).then(
+      (answer) => setImages(answer.images),
+      // Without a list a path can still be typed.
+      () => {},
+    );
+    return () => abort.abort();
+  }, [client]);
+
+  return (
+    <Field
+      label="Image"
+      error={shown('image')}
+      hint="One of the list, or the path of a qcow2, raw or ISO file. It is never written to."
+      mono
+    >
+      {(control) => (
+        <>
+          <input
+            {...control}
+            list="new-guest-images"
+            autoComplete="off"
+            spellCheck={false}
+            value={form.image}
+            onChange={(event) => set('image', event.target.value)}
+          />
+          <datalist id="new-guest-images">
+            {images.map((image) => (
+              <option key={image.image} value={image.image}>
+                {image.ready ? image.label : `${image.label} (not here yet)`}
+              </option>
+            ))}
+          </datalist>
+        </>
+      )}
+    </Field>
+  );
+}
+
+function SizeFields({ form, shown, set }: FieldsProps): ReactElement {
+  return (
+    <FieldPair>
+      <Field label="Memory" error={shown('memory')} hint="Such as 256M or 2G." mono>
+        {(control) => (
+          <input
+            {...control}
+            autoComplete="off"
+            value={form.memory}
+            onChange={(event) => set('memory', event.target.value)}
+          />
+        )}
+      </Field>
+      <Field label="CPUs" error={shown('cpus')} hint="1 to 64." mono>
+        {(control) => (
+          <input
+            {...control}
+            inputMode="numeric"
+            autoComplete="off"
+            value={form.cpus}
+            onChange={(event) => set('cpus', event.target.value)}
+          />
+        )}
+      </Field>
+    </FieldPair>
+  );
+}
+
+interface NicFieldsProps extends FieldsProps {
+  readonly networks: readonly Row<'networks'>[];
+}
+
+/** Its NIC; more are added once it is there. */
+function NicFields({ form, shown, set, networks }: NicFieldsProps): ReactElement {
+  return (
+    <FieldPair>
+      <Field label="Network" error={shown('network')} hint="The bridge that its cable goes to.">
+        {(control) => (
+          <select {...control} value={form.network} onChange={(event) => set('network', event.target.value)}>
+            {networks.map((network) => (
+              <option key={network.id} value={network.name}>
+                {network.name} · {network.wanted?.subnet ?? network.wanted?.uplink}
+              </option>
+            ))}
+            <option value="">none</option>
+          </select>
+        )}
+      </Field>
+      <Field label="Address" error={shown('address')} hint="Reserved for it. Empty: DHCP picks one." mono>
+        {(control) => (
+          <input
+            {...control}
+            autoComplete="off"
+            placeholder={form.network === '' ? 'no network' : 'by DHCP'}
+            value={form.address}
+            onChange={(event) => set('address', event.target.value)}
+          />
+        )}
+      </Field>
+    </FieldPair>
   );
 }

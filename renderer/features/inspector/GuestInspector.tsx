@@ -11,6 +11,7 @@ import { subjectKey } from '../../store/subject.ts';
 import type { Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { Forwards } from './Forwards.tsx';
+import { FailureNote } from '../jobs/FailureNote.tsx';
 import { Head } from './Head.tsx';
 import { Nics } from './Nics.tsx';
 import { Recipe } from './Recipe.tsx';
@@ -49,11 +50,7 @@ export function GuestInspector({ guest }: { readonly guest: Row<'guests'> }): Re
       <Head icon={<StateIcon state={guest.state} />} name={guest.name} lead={overview.join(' · ')}>
         <GuestActions guest={guest} />
         {failure ? (
-          <ErrorNote
-            title={`${failure.title} failed`}
-            error={failure.error}
-            onDismiss={() => useUi.getState().setFailure(key, null)}
-          />
+          <FailureNote at={key} failure={failure} />
         ) : guest.error ? (
           <ErrorNote error={guest.error} />
         ) : null}

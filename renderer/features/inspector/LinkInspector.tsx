@@ -3,10 +3,10 @@ import type { ReactElement } from 'react';
 import { isShape, shapeText } from '../../../electron/contract/shape.ts';
 import { CommandButton } from '../../commands/CommandButton.tsx';
 import { Button } from '../../lib/Button.tsx';
-import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { subjectKey, type Subject } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { FailureNote } from '../jobs/FailureNote.tsx';
 import { Head, HeadActions } from './Head.tsx';
 import { Addresses, Fact, Facts, Section } from './Section.tsx';
 import { Traffic } from './Traffic.tsx';
@@ -40,13 +40,7 @@ export function LinkInspector({ link }: { readonly link: Row<'links'> }): ReactE
             </Button>
           </HeadActions>
         ) : null}
-        {failure ? (
-          <ErrorNote
-            title={`${failure.title} failed`}
-            error={failure.error}
-            onDismiss={() => useUi.getState().setFailure(key, null)}
-          />
-        ) : null}
+        {failure ? <FailureNote at={key} failure={failure} /> : null}
         {link.ours === null ? <p>Tapyard did not make this interface and leaves it alone.</p> : null}
       </Head>
       <Traffic links={[link.id]} />

@@ -9,6 +9,7 @@ import { useLinks, useSteps } from '../../store/select.ts';
 import { subjectKey, type Subject } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { FailureNote } from '../jobs/FailureNote.tsx';
 import { Head, HeadActions } from './Head.tsx';
 import { Doors } from './Doors.tsx';
 import { HostNames } from './HostNames.tsx';
@@ -75,13 +76,7 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
           <CommandButton id="network.edit" subject={subject} text="Edit" />
           <CommandButton id="network.remove" subject={subject} text="Remove…" />
         </HeadActions>
-        {failure ? (
-          <ErrorNote
-            title={`${failure.title} failed`}
-            error={failure.error}
-            onDismiss={() => useUi.getState().setFailure(key, null)}
-          />
-        ) : null}
+        {failure ? <FailureNote at={key} failure={failure} /> : null}
         {network.reason ? <ErrorNote error={network.reason} tone={observed ? 'warn' : 'bad'} /> : null}
       </Head>
       {bridge ? <Traffic links={[bridge.id]} /> : null}

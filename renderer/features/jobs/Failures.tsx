@@ -6,6 +6,7 @@ import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { subjectKey } from '../../store/subject.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
+import { FailureNote } from './FailureNote.tsx';
 import styles from './Failures.module.css';
 import { failedJobs, jobTitle } from './job-words.ts';
 
@@ -39,12 +40,7 @@ export function Failures({ lab }: { readonly lab: Row<'labs'> }): ReactElement |
         ) : null,
       )}
       {shown.map(([key, failure]) => (
-        <ErrorNote
-          key={key}
-          title={`${failure.title} failed`}
-          error={failure.error}
-          onDismiss={() => useUi.getState().setFailure(key, null)}
-        />
+        <FailureNote key={key} at={key} failure={failure} />
       ))}
     </section>
   );

@@ -31,7 +31,6 @@ import {
 import { findProgram, ownProgram, qemuProgram } from '../../../electron/core/host/programs.ts';
 import {
   cacheDir,
-  configDir,
   dataDir,
   guestDir,
   labDir,
@@ -155,7 +154,7 @@ describe('runtime directory', () => {
   });
 
   it('follows the XDG variables and ignores relative ones', () => {
-    expect(configDir({ XDG_CONFIG_HOME: '/c', HOME: '/h' })).toBe('/c/tapyard');
+    expect(dataDir({ XDG_DATA_HOME: '/d', HOME: '/h' })).toBe('/d/tapyard');
     expect(dataDir({ XDG_DATA_HOME: 'x', HOME: '/h' })).toBe('/h/.local/share/tapyard');
     expect(stateDir({ HOME: '/h' })).toBe('/h/.local/state/tapyard');
     expect(cacheDir({ XDG_CACHE_HOME: '', HOME: '/h' })).toBe('/h/.cache/tapyard');
