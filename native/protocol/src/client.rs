@@ -10,7 +10,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -50,7 +49,6 @@ pub enum Event {
 pub struct Client {
     socket: OwnedFd,
     reader: LineReader,
-    events: VecDeque<Event>,
     last_id: u32,
     hello: HelloReply,
 }
@@ -97,7 +95,6 @@ impl Client {
         let mut client = Client {
             socket,
             reader: LineReader::new(MAX_REPLY),
-            events: VecDeque::new(),
             last_id: 0,
             hello: HelloReply {
                 protocol: 0,
@@ -123,7 +120,7 @@ impl Client {
         &self.hello
     }
 
-    /// Sends a request and waits for its reply and the fds that come with it.
+    /// Sends a request and waits for its reply and the fds that come with it; events are passed over.
     /// `TIMED_OUT`, `UNREACHABLE` (the connection broke), `BAD_MESSAGE` (netd's words make no
     /// sense), and what netd answers. After the first two the client is of no more use.
     pub fn call<V: Verb>(&mut self, args: &V, wait: Duration) -> Result<(V::Reply, Vec<OwnedFd>)> {
@@ -152,8 +149,6 @@ impl Client {
             let value: serde_json::Value =
                 serde_json::from_slice(&line).map_err(|e| nonsense(&e))?;
             if value.get("event").is_some() {
-                self.events
-                    .push_back(serde_json::from_value(value).map_err(|e| nonsense(&e))?);
                 continue;
             }
             return match serde_json::from_value(value).map_err(|e| nonsense(&e))? {
@@ -163,21 +158,6 @@ impl Client {
                 // The answer to a request whose wait ran out.
                 _ => continue,
             };
-        }
-    }
-
-    /// The next event, after `observe`; none when `wait` runs out first.
-    pub fn next_event(&mut self, wait: Duration) -> Result<Option<Event>> {
-        if let Some(event) = self.events.pop_front() {
-            return Ok(Some(event));
-        }
-        let deadline = Instant::now() + wait;
-        match self.line(deadline, "an event", &mut Vec::new()) {
-            Ok(line) => serde_json::from_slice(&line)
-                .map(Some)
-                .map_err(|e| nonsense(&e)),
-            Err(error) if error.code == Code::TimedOut => Ok(None),
-            Err(error) => Err(error),
         }
     }
 

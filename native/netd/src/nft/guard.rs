@@ -9,13 +9,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 
+use super::element::{encode_element, raw_elements};
 use super::expr::Verdict;
 use super::guard_ruleset::{
     ADDRESSES, BRIDGED, CHADDRS, GUARDED, MACS, NEWCOMERS, SOURCE, SOURCES, TARGET, TARGETS,
     base_chains, network_chains, network_sets, prefixes_set, sets, source_chain, sources_set,
     target_chain, targets_set,
 };
-use super::message::{BRIDGE, Table, encode_element, raw_elements};
+use super::message::{BRIDGE, Table};
 use super::ruleset::Chain;
 use super::socket::{Message, Socket};
 use super::{Error, Result, delete_table, plan_rules, read_chains, read_rules, rules_of};

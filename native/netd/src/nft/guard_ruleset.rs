@@ -9,7 +9,7 @@ use super::expr::{
     Expr, META_IIF, META_L4PROTO, META_PROTOCOL, PAYLOAD_LINK, PAYLOAD_NETWORK, PAYLOAD_TRANSPORT,
     REG_AFTER_4, REG_AFTER_12, Verdict,
 };
-use super::message::{
+use super::layout::{
     BIG_ENDIAN, HOST_ENDIAN, Layout, NFT_TYPE_IPV4_ADDR, SET_INTERVAL, SET_MAP,
     UDATA_KEY_BYTEORDER, VERDICTS, udata, udata_nested as nested, udata_of_concatenation,
     udata_of_verdicts,

@@ -4,9 +4,11 @@
 //! `docs/netd-protocol.md`, section "The filter", holds the ruleset in nft's own words.
 
 pub(crate) mod attr;
+mod element;
 pub(crate) mod expr;
 mod guard;
 mod guard_ruleset;
+mod layout;
 mod message;
 mod ruleset;
 pub(crate) mod socket;
@@ -18,8 +20,9 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use tapyard_protocol::{Exposure, Mode, RecipeStep};
 
 use crate::acts::deed;
+use element::Element;
 use expr::Expr;
-use message::{Element, Table};
+use message::Table;
 use ruleset::{
     BRIDGES, Chain, EXPOSED, IN, NAT_OFF, NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, SETS,
     SWITCHED, SetKind, UPLINKS, UPLINKS6,
@@ -436,7 +439,7 @@ impl Filter {
         };
         let found = self.socket.get(&self.table.get_element(set, interface))?;
         let found: Vec<Vec<u8>> = found.into_iter().collect();
-        Ok(message::decode_elements(&found, kind).contains(element))
+        Ok(element::decode_elements(&found, kind).contains(element))
     }
 
     fn chains(&mut self) -> Result<BTreeSet<String>> {
@@ -449,7 +452,7 @@ impl Filter {
 
     fn elements(&mut self, set: &str, kind: SetKind) -> Result<Vec<Element>> {
         let dump = self.socket.dump(&self.table.dump_elements(set))?;
-        Ok(message::decode_elements(&dump, kind))
+        Ok(element::decode_elements(&dump, kind))
     }
 
     /// The IPv6 subnet that the bridge's chain lets out now.
