@@ -14,7 +14,17 @@ export function firewallsStep() {
   return unpackedStep({
     title: 'other firewalls',
     name: 'firewalls',
-    wanted: ['ufw', 'firewalld', 'docker.io', 'iptables', 'dbus-daemon', 'polkitd', 'systemd-resolved'],
+    wanted: [
+      'ufw',
+      'firewalld',
+      'docker.io',
+      'libvirt-daemon',
+      'libvirt-clients',
+      'iptables',
+      'dbus-daemon',
+      'polkitd',
+      'systemd-resolved',
+    ],
     without: 'Without these packages the tests of netd beside other firewalls fail.',
     finish(root) {
       // What firewalld's postinst does by way of the alternatives system.

@@ -9,7 +9,7 @@ import { finish, checkout, checkoutInside, until, type World } from './world.ts'
 const packages = '.cache/firewalls/root';
 
 /**
- * ufw, firewalld, Docker and iptables as their packages bring them, on the host of a world only: in a mount
+ * ufw, firewalld, Docker, libvirt and iptables as their packages bring them, on the host of a world only: in a mount
  * namespace in which they lie over /usr, /etc and /var, with a /run and a system bus of its own.
  */
 export class Firewalls {
@@ -91,6 +91,14 @@ export class Firewalls {
   /** firewalld, which needs the bus. */
   firewalld(): Promise<() => Promise<void>> {
     return this.daemon('firewalld --nofork --nopid', 'firewall-cmd --state');
+  }
+
+  /** libvirtd, of whose drivers only the one of networks stays: there are no guests of its own. */
+  async libvirt(): Promise<() => Promise<void>> {
+    await this.sh(
+      `find /usr/lib -path '*/libvirt/connection-driver/*' ! -name '*_network.so' -type f -exec rm {} +`,
+    );
+    return this.daemon('libvirtd', 'virsh -q -c network:///system net-list');
   }
 
   /** systemd-resolved, which needs the bus. */

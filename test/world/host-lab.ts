@@ -109,35 +109,38 @@ export class PortGuest {
   readonly #pid: number;
   readonly #address: string;
   readonly #onHost: OnHost;
+  readonly #bridge: string;
 
-  private constructor(world: World, pid: number, address: string, onHost: OnHost) {
+  private constructor(world: World, pid: number, address: string, onHost: OnHost, bridge: string) {
     this.#world = world;
     this.#pid = pid;
     this.#address = address;
     this.#onHost = onHost;
+    this.#bridge = bridge;
   }
 
-  /** With this address, on the br0 that `onHost` leads to. */
-  static async start(world: World, address: string, onHost: OnHost): Promise<PortGuest> {
+  /** With this address, on the bridge that `onHost` leads to, which is .1 of the same /24. */
+  static async start(world: World, address: string, onHost: OnHost, bridge = 'br0'): Promise<PortGuest> {
     const sleeper = world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], { as: 'root' });
     const pid = Number(await firstWords(sleeper, 'the guest'));
-    const guest = new PortGuest(world, pid, address, onHost);
+    const guest = new PortGuest(world, pid, address, onHost, bridge);
     await guest.plug();
     return guest;
   }
 
-  /** Puts its cable into br0, anew where that is another one. */
+  /** Puts its cable into the bridge, anew where that is another one. */
   async plug(): Promise<void> {
     const port = `port${this.#address.split('.')[3] ?? ''}`;
+    const gateway = this.#address.replace(/[0-9]+$/, '1');
     await this.#world.must(
       this.#onHost([
         'sh',
         '-ec',
         `ip link del ${port} 2>/dev/null || :
          ip link add ${port} type veth peer name eth0 netns ${this.#pid}
-         ip link set ${port} master br0 up
+         ip link set ${port} master ${this.#bridge} up
          nsenter -t ${this.#pid} -n sh -ec 'ip link set lo up; ip link set eth0 up
-           ip addr add ${this.#address}/24 dev eth0; ip route add default via 192.168.57.1'`,
+           ip addr add ${this.#address}/24 dev eth0; ip route add default via ${gateway}'`,
       ]),
       { as: 'root' },
     );

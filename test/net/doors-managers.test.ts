@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { Firewalls } from '../world/firewalls.ts';
+import { HostLab, PortGuest } from '../world/host-lab.ts';
+import { hostAddress, until, wanAddress, World } from '../world/world.ts';
+
+/*
+ * A lab in the host scope beside what else manages bridges or filters: libvirt's own networks, Docker with its
+ * nftables back end, and orders and zones that doors-firewalls.test.ts does not have. Guests get through before and
+ * after each of them loads its rules again, and what is theirs is as it was when the lab is down. All share one host.
+ */
+
+let world: World;
+let firewalls: Firewalls;
+let lab: HostLab;
+let guest: PortGuest;
+
+const wan6 = '2001:db8::1';
+const subnet6 = 'fd12:3456:789a:1';
+
+beforeAll(async () => {
+  world = World.create();
+  await world.serveWan();
+  firewalls = await Firewalls.start(world);
+  lab = await HostLab.start(world, firewalls.inside);
+  await lab.up();
+  guest = await lab.guest('192.168.57.50');
+  await guest.serve(8080);
+  await lab.down();
+});
+afterAll(() => world?.close());
+afterEach(async () => {
+  await lab.down().catch(() => undefined);
+  await firewalls.sh('nft flush ruleset; echo 0 > /proc/sys/net/ipv4/ip_forward');
+});
+
+/** The lab is up, its guest gets through and is reached from the LAN; the doors that it took. */
+async function up(ipv6?: string): Promise<string[]> {
+  await lab.up(ipv6 === undefined ? {} : { ipv6 });
+  await guest.plug();
+  const exposure = {
+    address: hostAddress,
+    protocol: 'tcp',
+    port: 80,
+    to: '192.168.57.50',
+    to_port: 8080,
+  } as const;
+  await lab.client.request('expose', { lab: 'seed', exposure });
+  await getsThrough();
+  return doors();
+}
+
+async function doors(): Promise<string[]> {
+  const all = (await lab.network())?.doors ?? [];
+  expect(all.filter(({ state }) => state !== 'open')).toEqual([]);
+  return all.map(({ chain, firewall }) => `${firewall}: ${chain}`).sort();
+}
+
+async function getsThrough(): Promise<void> {
+  await guest.getsThrough();
+  await until('the guest is reached from the LAN', 30_000, async () => {
+    const script = `timeout 3 nc -w 2 ${hostAddress} 80 </dev/null | head -n 1`;
+    const said = await world.run(['sh', '-c', script], { as: 'root', in: 'wan1' });
+    return said.stdout === `you are ${wanAddress}\n`;
+  });
+}
+
+/** Loads rules as their owner does when it starts: all of its tables anew, in one transaction. */
+async function load(tables: readonly string[], rules: string): Promise<void> {
+  world.file(
+    'rules.nft',
+    `${tables.map((table) => `table ${table}; delete table ${table};`).join('\n')}\n${rules}`,
+    'root',
+  );
+  await firewalls.sh(`nft -f ${world.home('root')}/rules.nft`);
+}
+
+/* What dockerd 29 makes with --firewall-backend=nftables for docker0 and a network with a published port. */
+const dockerTable = (family: 'ip' | 'ip6', own: string, rules: string): string => `
+  table ${family} docker-bridges {
+    map filter-forward-in-jumps { type ifname : verdict
+      elements = { "docker0" : jump filter-forward-in__docker0, "bridge1" : jump filter-forward-in__bridge1 } }
+    map filter-forward-out-jumps { type ifname : verdict
+      elements = { "docker0" : jump filter-forward-out__docker0, "bridge1" : jump filter-forward-out__bridge1 } }
+    map nat-postrouting-out-jumps { type ifname : verdict
+      elements = { "docker0" : jump nat-postrouting-out__docker0 } }
+    chain filter-FORWARD { type filter hook forward priority filter; policy accept;
+      oifname vmap @filter-forward-in-jumps
+      iifname vmap @filter-forward-out-jumps; }
+    chain nat-POSTROUTING { type nat hook postrouting priority srcnat; policy accept;
+      iifname vmap @nat-postrouting-out-jumps; }
+    chain nat-PREROUTING { type nat hook prerouting priority dstnat; policy accept;
+      fib daddr type local counter jump nat-prerouting-and-output; }
+    chain nat-OUTPUT { type nat hook output priority -100; policy accept;
+      ${family} daddr != ${family === 'ip' ? '127.0.0.0/8' : '::1'} fib daddr type local counter jump nat-prerouting-and-output; }
+    chain nat-prerouting-and-output { ${rules} }
+    chain raw-PREROUTING { type filter hook prerouting priority raw; policy accept; }
+    chain filter-forward-in__docker0 { ct state established,related counter accept
+      iifname "docker0" counter accept comment "ICC"
+      counter drop comment "UNPUBLISHED PORT DROP"; }
+    chain filter-forward-out__docker0 { ct state established,related counter accept
+      counter accept comment "OUTGOING"; }
+    chain filter-forward-in__bridge1 { ct state established,related counter accept
+      iifname "bridge1" counter accept comment "ICC"
+      counter drop comment "UNPUBLISHED PORT DROP"; }
+    chain filter-forward-out__bridge1 { ct state established,related counter accept
+      oifname != "bridge1" counter drop comment "INTERNAL NETWORK EGRESS"; }
+    chain nat-postrouting-out__docker0 {
+      oifname != "docker0" ${family} saddr ${own} counter masquerade comment "MASQUERADE"; }
+  }`;
+const docker29 = `${dockerTable('ip', '172.17.0.0/16', 'iifname != "bridge1" tcp dport 8080 counter dnat to 192.0.2.2:80 comment "DNAT";')}
+  ${dockerTable('ip6', 'fd00:d0c::/64', '')}`;
+const dockerTables = ['ip docker-bridges', 'ip6 docker-bridges'];
+
+test('Docker 29 with its nftables back end: its drops are for its own bridges, and it starts again', async () => {
+  await load(dockerTables, docker29);
+  const rules = await firewalls.rules();
+  expect(await up()).toEqual([]);
+  await load(dockerTables, docker29);
+  await getsThrough();
+  await lab.down();
+  expect(await firewalls.rules()).toEqual(rules);
+});
+
+test('Docker 29 with its nftables back end, and the FORWARD that an earlier one left in iptables', async () => {
+  await firewalls.sh(`iptables -N DOCKER-USER; iptables -A DOCKER-USER -j RETURN
+    iptables -A FORWARD -j DOCKER-USER; iptables -P FORWARD DROP`);
+  await load(dockerTables, docker29);
+  const rules = await firewalls.rules();
+  expect(await up()).toEqual(['docker: ip filter DOCKER-USER']);
+  await load(dockerTables, docker29);
+  await getsThrough();
+  await lab.down();
+  expect(await firewalls.rules()).toEqual(rules);
+});
+
+/* What libvirt 10.4 and later make (src/network/network_nftables.c) for the network "default". */
+const libvirtNetwork = `
+  table ip libvirt_network {
+    chain forward { type filter hook forward priority filter; policy accept;
+      counter jump guest_cross
+      counter jump guest_input
+      counter jump guest_output; }
+    chain guest_output {
+      ip saddr 192.168.122.0/24 iif "virbr0" counter accept
+      iif "virbr0" counter reject; }
+    chain guest_input {
+      oif "virbr0" ip daddr 192.168.122.0/24 ct state established,related counter accept
+      oif "virbr0" counter reject; }
+    chain guest_cross { iif "virbr0" oif "virbr0" counter accept; }
+    chain guest_nat { type nat hook postrouting priority srcnat; policy accept;
+      ip saddr 192.168.122.0/24 ip daddr 224.0.0.0/24 counter return
+      ip saddr 192.168.122.0/24 ip daddr 255.255.255.255 counter return
+      meta l4proto tcp ip saddr 192.168.122.0/24 ip daddr != 192.168.122.0/24 counter masquerade to :1024-65535
+      meta l4proto udp ip saddr 192.168.122.0/24 ip daddr != 192.168.122.0/24 counter masquerade to :1024-65535
+      ip saddr 192.168.122.0/24 ip daddr != 192.168.122.0/24 counter masquerade; }
+  }`;
+
+test('libvirt’s networks in nftables: what it rejects is for its own bridge, and it makes them again', async () => {
+  await firewalls.sh(
+    'ip link add virbr0 type bridge; ip addr add 192.168.122.1/24 dev virbr0; ip link set virbr0 up',
+  );
+  await load(['ip libvirt_network'], libvirtNetwork);
+  const rules = await firewalls.rules();
+  expect(await up()).toEqual([]);
+  await load(['ip libvirt_network'], libvirtNetwork);
+  await getsThrough();
+  await lab.down();
+  expect(await firewalls.rules()).toEqual(rules);
+  await firewalls.sh('ip link del virbr0');
+});
+
+test('libvirt itself: guests of both get out, whichever network is started, ended and started again', async () => {
+  const stop = await firewalls.libvirt();
+  const virsh = (command: string): Promise<string> =>
+    firewalls.sh(`virsh -q -c network:///system ${command}`);
+  world.file(
+    'rival.xml',
+    `<network><name>rival</name><bridge name='virbr7' stp='off' delay='0'/><forward mode='nat'/>
+     <ip address='192.168.58.1' netmask='255.255.255.0'/></network>`,
+    'root',
+  );
+  await virsh(`net-define ${world.home('root')}/rival.xml`);
+  await virsh('net-start rival');
+  const theirs = await PortGuest.start(world, '192.168.58.60', (command) => [...command], 'virbr7');
+  const out = { tcp: true, udp: true, ping: true };
+  const theirsGetOut = (): Promise<boolean> =>
+    until('libvirt’s guest gets out', 30_000, async () =>
+      Object.values(await theirs.reaches()).every(Boolean),
+    );
+  await theirsGetOut();
+  const rules = await firewalls.rules();
+  expect(await up()).toEqual([]);
+  await theirsGetOut();
+  // Neither lets the other's guests in.
+  expect(Object.values(await theirs.reaches('192.168.57.50'))).not.toContain(true);
+  await virsh('net-destroy rival');
+  await getsThrough();
+  await virsh('net-start rival');
+  await theirs.plug();
+  await getsThrough();
+  await theirsGetOut();
+  await lab.down();
+  expect(await theirs.reaches()).toEqual(out);
+  expect(await firewalls.rules()).toEqual(rules);
+  await virsh('net-destroy rival; virsh -q -c network:///system net-undefine rival');
+  await stop();
+});
+
+test('firewalld with libvirt’s zone: the bridge is in that one, before and after a reload', async () => {
+  // As libvirt's packages bring it (src/network/libvirt.zone).
+  await firewalls.sh(`mkdir -p /etc/firewalld/zones; cat > /etc/firewalld/zones/libvirt.xml <<'END'
+<?xml version="1.0" encoding="utf-8"?>
+<zone target="ACCEPT">
+  <short>libvirt</short>
+  <rule priority='32767'><reject/></rule>
+  <service name='dhcp'/><service name='dhcpv6'/><service name='dns'/><service name='ssh'/><service name='tftp'/>
+  <protocol value='icmp'/><protocol value='ipv6-icmp'/>
+</zone>
+END`);
+  const stopBus = await firewalls.bus();
+  const stop = await firewalls.firewalld();
+  const rules = await firewalls.rules();
+  const zones = await firewalls.sh('firewall-cmd --list-all-zones');
+  expect(await up()).toEqual(['firewalld: zone libvirt']);
+  const zone = (): Promise<string> => firewalls.sh('firewall-cmd --zone=libvirt --list-interfaces');
+  expect(await zone()).toBe('br0\n');
+  await firewalls.sh('firewall-cmd --reload');
+  await getsThrough();
+  expect(await zone()).toBe('br0\n');
+  await lab.down();
+  expect(await firewalls.sh('firewall-cmd --list-all-zones')).toBe(zones);
+  await firewalls.sh('firewall-cmd --reload');
+  expect(await firewalls.rules()).toEqual(rules);
+  await stop();
+  await stopBus();
+});
+
+test('ufw and IPv6: out, names and neighbours, before and after a reload', async () => {
+  await lab.host(`ip addr replace 2001:db8::2/64 dev eth0 nodad
+    ip -6 route replace default via ${wan6} dev eth0`);
+  await firewalls.sh('ufw default deny incoming; ufw default deny routed; ufw --force enable; ufw reload');
+  const rules = await firewalls.rules();
+  expect(await up(`${subnet6}::/64`)).toEqual([
+    'ufw: ip filter FORWARD',
+    'ufw: ip filter INPUT',
+    'ufw: ip6 filter FORWARD',
+    'ufw: ip6 filter INPUT',
+  ]);
+  await guest.run(
+    `ip addr add ${subnet6}::50/64 dev eth0 nodad; ip -6 route replace default via ${subnet6}::1`,
+  );
+  const getsThrough6 = (): Promise<boolean> =>
+    until('the guest gets out by IPv6', 30_000, async () => {
+      const named = await guest.run(`busybox timeout 3 busybox nslookup -type=a wan.test ${subnet6}::1`);
+      return named.stdout.includes(wanAddress) && Object.values(await guest.reaches(wan6)).every(Boolean);
+    });
+  await getsThrough6();
+  await firewalls.sh('ufw reload');
+  await getsThrough6();
+  await getsThrough();
+  await lab.down();
+  expect(await firewalls.rules()).toEqual(rules);
+  await firewalls.sh('ufw disable');
+});
+
+test('Docker that is started while the lab is up, and stopped again', async () => {
+  expect(await up()).toEqual([]);
+  const stop = await firewalls.docker();
+  expect(await firewalls.sh('iptables -S FORWARD')).toContain('-P FORWARD DROP');
+  await getsThrough();
+  // In its own chain, and in FORWARD too where that dropped before Docker had made its own.
+  expect(await doors()).not.toEqual([]);
+  await stop();
+  await getsThrough();
+  await lab.down();
+  expect(await firewalls.sh('nft list ruleset; ip -d link')).not.toContain('tapyard');
+});
