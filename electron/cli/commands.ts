@@ -282,6 +282,25 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./run/ssh.ts')).run,
   },
   {
+    name: 'capture',
+    arguments: ['GUEST|INTERFACE'],
+    summary: 'The packets of a guest’s NIC, or of an interface of the lab, for Wireshark',
+    description: [
+      'Writes pcapng to FILE or to stdout until Ctrl+C, then says how many packets came and how many were lost because the reader was slow. GUEST means its first NIC; INTERFACE is a tap, a bridge of the lab, or up0, the private scope’s way out. It needs no privilege: netd captures its own interfaces, and no others.',
+      'Each packet is marked with its direction as this computer sees it: inbound is from the guest. What anti-spoofing or the filter drops is seen on the tap all the same.',
+    ],
+    options: [
+      lab,
+      { name: 'output', short: 'o', value: 'FILE', text: 'Write to FILE, over what was there.' },
+      { name: 'nic', value: 'N', text: 'The guest’s NIC number N, from 0.' },
+    ],
+    examples: [
+      ['tapyard capture guest | wireshark -k -i -', 'Watch it live.'],
+      ['tapyard capture br0 -o br0.pcapng', 'What the host itself hears and says on the bridge.'],
+    ],
+    load: async () => (await import('./run/capture.ts')).run,
+  },
+  {
     name: 'forward',
     arguments: ['[GUEST]', '[PORT]', '[GUEST_PORT]'],
     summary: 'Let a port of this computer lead to a guest’s, or list those that do',

@@ -23,6 +23,7 @@ export const errorCodes = [
   'NO_SUCH_FORWARD',
   'UDP_NEEDS_RULE',
   'NO_SUCH_NIC',
+  'NO_SUCH_INTERFACE',
   'NO_SUCH_IMAGE',
   'IMAGE_MISSING',
   'IMAGE_UNREADABLE',
@@ -38,6 +39,7 @@ export const errorCodes = [
   'DISK_FULL',
   'CONSOLE_CLOSED',
   'SSH_MISSING',
+  'CAPTURE_UNWRITABLE',
   // the runtime directory and the core
   'RUNTIME_PATH_TOO_LONG',
   'RUNTIME_DIR_UNSAFE',

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkout, finish, firstWords, until, World } from '../world/world.ts';
@@ -46,6 +46,32 @@ describe('a guest of the private scope, from its host', () => {
     expect(back.stdout === text).toBe(true);
     const sum = createHash('sha256').update(text).digest('hex');
     expect((await ssh('sha256sum /tmp/sent')).stdout).toContain(sum);
+  });
+
+  test('what the guest says is captured as pcapng, and counted at the end', async () => {
+    const file = path.join(world.home('user'), 'guest.pcapng');
+    const capture = world.start(world.tapyardCommand(['capture', 'guest', '-o', file]));
+    const ended = finish(capture, 'the capture', {});
+    // The head is written once the capture is on.
+    await until('the capture begins', 10_000, () => existsSync(file) && readFileSync(file).length > 0);
+    expect(await ssh('echo spoken by the guest')).toMatchObject({ code: 0 });
+    capture.kill('SIGINT');
+    const { code, stderr } = await ended;
+    expect(stderr).toMatch(/tap0: [1-9]\d* packets, 0 of them lost/);
+    expect(code).toBe(0);
+    const bytes = readFileSync(file);
+    expect(bytes.subarray(0, 4).toString('hex')).toBe('0a0d0d0a');
+    // ssh’s own greeting, which is not encrypted, from the guest’s port.
+    expect(bytes.includes('SSH-2.0-')).toBe(true);
+
+    expect(await world.tapyard(['capture', 'lo0'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('no interface lo0 of its own'),
+    });
+    expect(await world.tapyard(['capture', 'guest', '--nic', '7'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('It has eth0 to eth0.'),
+    });
   });
 
   test('a forward serves the guest’s web page on loopback, to many at once', async () => {

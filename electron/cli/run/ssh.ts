@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
-import process from 'node:process';
 import type { Connection } from '../../contract/client.ts';
 import { TapyardError } from '../../contract/error.ts';
 import { noSuchGuest } from '../../contract/no-such-guest.ts';
@@ -13,6 +10,7 @@ import { labKey } from '../../core/image/ssh-key.ts';
 import { netdSocket } from '../../core/net/netd-process.ts';
 import type { Invocation, Run } from '../commands.ts';
 import { rowsOf } from '../mirror.ts';
+import { runProgram } from '../run-program.ts';
 import { labOf } from '../select-lab.ts';
 
 /** Where and how to log in to the guest. @throws TapyardError NO_SUCH_GUEST, GUEST_STATE, GUEST_UNREACHABLE */
@@ -58,23 +56,6 @@ async function targetOf(connection: Connection, invocation: Invocation): Promise
   };
 }
 
-const ignore = (): void => undefined;
-
-/** Runs a program on this terminal. @returns its exit status, as a shell would say it */
-function runHere(program: string, words: readonly string[]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, words, { stdio: 'inherit' });
-    // Ctrl+C is for what runs in the guest: the terminal sends it to ssh as well. The others it does not.
-    const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
-    process.on('SIGINT', ignore).on('SIGQUIT', ignore).on('SIGTERM', pass).on('SIGHUP', pass);
-    child.once('error', reject);
-    child.once('exit', (code, signal) => {
-      process.off('SIGINT', ignore).off('SIGQUIT', ignore).off('SIGTERM', pass).off('SIGHUP', pass);
-      resolve(signal === null ? (code ?? 1) : 128 + constants.signals[signal]);
-    });
-  });
-}
-
 /** ssh: the core says where the guest is; the conversation itself needs no core. */
 export const run: Run = async (invocation) => {
   const program = findProgram('ssh');
@@ -85,5 +66,6 @@ export const run: Run = async (invocation) => {
     });
   }
   const target = await invocation.core((connection) => targetOf(connection, invocation));
-  return await runHere(program, sshArgv(target, invocation.rest));
+  // Ctrl+C is for what runs in the guest: the terminal sends it to ssh as well. The others it does not.
+  return await runProgram([program, ...sshArgv(target, invocation.rest)], { passed: ['SIGTERM', 'SIGHUP'] });
 };

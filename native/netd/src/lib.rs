@@ -3,8 +3,10 @@
 mod access;
 mod accounts;
 pub mod acts;
+
 pub mod announce;
 pub mod args;
+mod capture;
 pub mod confine;
 pub mod conntrack;
 mod dbus;

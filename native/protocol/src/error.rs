@@ -29,6 +29,7 @@ pub enum Code {
     NoSuchBridge,
     NicInUse,
     NoSuchNic,
+    NoSuchInterface,
     NetemMissing,
     ShaperMissing,
     BridgeFull,

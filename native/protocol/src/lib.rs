@@ -6,6 +6,7 @@
 //! concerns several fields at once is in [`NetworkSpec::check`].
 
 mod acts;
+pub mod capture;
 mod client;
 mod error;
 mod fds;
@@ -25,7 +26,9 @@ pub use client::{Client, Event};
 pub use error::{Code, Error, Result};
 pub use fds::{MAX_FDS, Received, recv_with_fds, send_with_fds};
 pub use framing::{LineReader, MAX_REPLY, MAX_REQUEST, TooLarge, to_line};
-pub use names::{GuestName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, Subnet6, TapName};
+pub use names::{
+    GuestName, InterfaceName, LabName, Mac, Mtu, NetworkName, Nic, Port, Subnet, Subnet6, TapName,
+};
 pub use network_spec::{Dhcp, Domain, NetworkSpec, Reservation};
 pub use owner::{Listeners, listener_of};
 pub use shape::Shape;
@@ -34,10 +37,10 @@ pub use types::{
     Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport, Uplink, Uplink6,
 };
 pub use verbs::{
-    ApplyNetwork, ApplyNetworkReply, ClientKind, Counters, CountersReply, Dial, DialReply, Expose,
-    ExposeReply, Hello, HelloReply, LinkCounters, Observe, OpenTap, OpenTapReply, RemoveNetwork,
-    Removed, Reply, Request, SetNat, SetNatReply, SetShape, SetShapeReply, Shutdown, Unexpose,
-    UnexposeReply, Verb,
+    ApplyNetwork, ApplyNetworkReply, Capture, CaptureReply, ClientKind, Counters, CountersReply,
+    Dial, DialReply, Expose, ExposeReply, Hello, HelloReply, LinkCounters, Observe, OpenTap,
+    OpenTapReply, RemoveNetwork, Removed, Reply, Request, SetNat, SetNatReply, SetShape,
+    SetShapeReply, Shutdown, Unexpose, UnexposeReply, Verb,
 };
 
 /// The number that `hello` carries; it changes when a message changes its meaning.

@@ -111,6 +111,10 @@ name! {
     NetworkName, 15, check_interface
 }
 name! {
+    /// Any interface that netd makes: as [`NetworkName`].
+    InterfaceName, 15, check_interface
+}
+name! {
     /// A tap's interface name: as [`NetworkName`].
     TapName, 15, check_interface
 }

@@ -2,8 +2,8 @@
 //! The verbs: their arguments and replies ("Verbs" in the protocol page).
 
 use crate::{
-    Error, Exposure, GuestName, LabName, Mac, Network, NetworkName, NetworkSpec, Nic, Port, Scope,
-    Shape, Snapshot, Step, TapName, Transport,
+    Error, Exposure, GuestName, InterfaceName, LabName, Mac, Network, NetworkName, NetworkSpec,
+    Nic, Port, Scope, Shape, Snapshot, Step, TapName, Transport,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ verb!(Expose, "expose", ExposeReply);
 verb!(Unexpose, "unexpose", UnexposeReply);
 verb!(SetShape, "set_shape", SetShapeReply);
 verb!(Dial, "dial", DialReply);
+verb!(Capture, "capture", CaptureReply);
 verb!(Observe, "observe", Snapshot);
 verb!(Counters, "counters", CountersReply);
 verb!(Shutdown, "shutdown", Removed);
@@ -260,6 +261,26 @@ pub struct DialReply {
     pub network: NetworkName,
     /// Milliseconds until the guest accepted.
     pub ms: f64,
+}
+
+/// `capture`: the packets of one of the lab's interfaces; a stream of pcapng comes with the reply.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// The lab.
+    pub lab: LabName,
+    /// A bridge of the lab's, a guest's tap, or the private scope's way out.
+    pub interface: InterfaceName,
+}
+
+/// What `capture` answers, with one fd.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureReply {
+    /// As asked.
+    pub interface: InterfaceName,
+    /// Its number.
+    pub ifindex: u32,
 }
 
 /// `expose`: a port of the host's on the LAN leads to a guest's, by rule.

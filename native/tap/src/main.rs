@@ -3,6 +3,7 @@
 //! socket, which Node cannot. A verb a file.
 
 mod args;
+mod capture;
 mod copy;
 mod dial;
 mod exec;
@@ -29,6 +30,7 @@ Usage:
   tapyard-tap plug --netd SOCKET --qmp SOCKET --lab LAB --guest GUEST
                    --nic NIC --network NETWORK --mac MAC --tap TAP [--shape RATE:DELAY:JITTER:LOSS]
   tapyard-tap dial --netd SOCKET --lab LAB ADDRESS PORT
+  tapyard-tap capture --netd SOCKET --lab LAB INTERFACE
   tapyard-tap forward --netd SOCKET --lab LAB --listen ADDRESS:PORT --to ADDRESS:PORT
                       [--watch SOCKET]
   tapyard-tap --help | --version
@@ -65,6 +67,12 @@ dial
   the lab's networks. No route to the guest is needed: netd makes the connection. For ssh:
   ssh -o ProxyCommand='tapyard-tap dial --netd SOCKET --lab LAB %h %p' root@ADDRESS
 
+capture
+  Writes the packets of INTERFACE to standard output in the pcapng format, until SIGINT, SIGTERM or
+  SIGHUP, the interface's end, or the reader's: a bridge of the lab's, a tap of a guest, or up0, the
+  private scope's way out. How many came and how many were lost is said on standard error. For
+  Wireshark: tapyard-tap capture ... | wireshark -k -i -
+
 forward
   Listens on --listen and connects each client to --to, a guest's address and port, through
   netd. 127.0.0.1 is this computer's programs only; another address is who reaches it. Writes
@@ -75,7 +83,7 @@ forward
 
 PROGRAM is looked for in PATH unless it has a slash.
 
-Exit status: that of PROGRAM; 1 when a tap or a connection could not be had or PROGRAM could
+Exit status: that of PROGRAM; 1 when a tap, a connection or a capture could not be had or PROGRAM could
 not be executed, with the reason on standard error and in the report; 2 for a wrong command line.
 
 See also: docs/netd-protocol.md, qemu(1) -netdev tap,fd=N, unix(7) SCM_RIGHTS.
@@ -88,6 +96,7 @@ fn main() -> ExitCode {
         Some("forward") => forward::run(&arguments[1..]),
         Some("plug") => plug::run(&arguments[1..]),
         Some("dial") => dial::run(&arguments[1..]),
+        Some("capture") => capture::run(&arguments[1..]),
         Some("--help" | "-h" | "help") => {
             print!("{HELP}");
             ExitCode::SUCCESS

@@ -5,6 +5,7 @@ mod adopt;
 mod apply_network;
 mod bridge;
 mod bridged;
+mod capture;
 mod check;
 mod counters;
 mod dial;
@@ -29,6 +30,7 @@ pub use dial::Dialling;
 pub use observe::changes;
 
 use crate::acts::{self, Told, deed};
+use crate::capture::Capture;
 use crate::conntrack::Conntrack;
 use crate::directory::Directory;
 use crate::doors::Doors;
@@ -121,6 +123,7 @@ pub struct Engine {
     taps: Taps,
     reserved: Reserved,
     ifbs: Taps,
+    captures: Vec<Capture>,
     repairs: Repairs,
     /// Who loads a firewall anew does it in many steps, and each may shut a door.
     door_repairs: Repairs,
@@ -153,6 +156,8 @@ pub enum Source {
     Uplink,
     /// A network's dnsmasq.
     Dns(NetworkName),
+    /// A capture.
+    Capture,
 }
 
 impl Source {
@@ -166,6 +171,7 @@ impl Source {
             Source::Names => "systemd-resolved answered",
             Source::Uplink => "the way out changed",
             Source::Dns(_) => "dnsmasq ended",
+            Source::Capture => "a capture ended",
         }
     }
 }
@@ -207,6 +213,7 @@ impl Engine {
             taps: Taps::new(),
             reserved: Reserved::new(),
             ifbs: Taps::new(),
+            captures: Vec::new(),
             repairs: Repairs::at_most(REPAIRS),
             door_repairs: Repairs::at_most(DOOR_REPAIRS),
             repair_at: None,
@@ -263,6 +270,8 @@ impl Engine {
         sources.extend(self.doors.fds().map(|fd| (Source::Doors, fd)));
         sources.extend(self.resolved.fds().map(|fd| (Source::Names, fd)));
         sources.extend(self.uplink.fd().map(|fd| (Source::Uplink, fd)));
+        let captures = self.captures.iter().map(Capture::fd);
+        sources.extend(captures.map(|fd| (Source::Capture, fd)));
         let dns = self.dns_fds();
         sources.extend(dns.map(|(name, fd)| (Source::Dns(name.clone()), fd)));
         sources
@@ -318,6 +327,7 @@ impl Engine {
                     self.update_dns();
                 }
             }
+            Source::Capture => self.reap_captures(),
             Source::Dns(name) => {
                 self.dns_ended(name);
                 self.dirty = true;

@@ -121,6 +121,10 @@ pub fn dispatch(engine: &mut Engine, greeted: bool, asked: Asked) -> Outcome {
             Ok((reply, fd)) => return Outcome::Answer(answer(id, Ok(reply)), Some(fd)),
             Err(error) => refuse(Some(id), refused(error)),
         },
+        "capture" => match read(args).and_then(|args| engine.capture(&args)) {
+            Ok((reply, fd)) => return Outcome::Answer(answer(id, Ok(reply)), Some(fd)),
+            Err(error) => refuse(Some(id), refused(error)),
+        },
         "dial" => match read(args).and_then(|args| engine.dial(&args)) {
             Ok(dialling) => return Outcome::Dial(Box::new(dialling)),
             Err(error) => refuse(Some(id), refused(error)),
@@ -265,7 +269,7 @@ mod tests {
     #[test]
     fn any_bytes() {
         use tapyard_protocol::{
-            Dial, Expose, LineReader, RemoveNetwork, SetNat, SetShape, Unexpose,
+            Capture, Dial, Expose, LineReader, RemoveNetwork, SetNat, SetShape, Unexpose,
         };
         crate::fuzz::run("request", |bytes| {
             // As they come: in pieces, and more than fits.
@@ -284,6 +288,7 @@ mod tests {
                 let _ = read::<SetNat>(args());
                 let _ = read::<SetShape>(args());
                 let _ = read::<Dial>(args());
+                let _ = read::<Capture>(args());
                 let _ = read::<Expose>(args());
                 let _ = read::<Unexpose>(args());
                 let _ = read::<Hello>(args());
