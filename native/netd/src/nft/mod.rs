@@ -3,6 +3,7 @@
 //!
 //! `docs/netd-protocol.md`, section "The filter", holds the ruleset in nft's own words.
 
+mod addresses;
 pub(crate) mod attr;
 mod element;
 pub(crate) mod expr;
@@ -460,7 +461,7 @@ impl Filter {
         let chain = ruleset::out_chain(bridge);
         let rules = self.rules(Some(&chain))?;
         let mut found = rules_of(&rules, &chain).iter();
-        Ok(found.find_map(|rule| expr::find_source6(rule)))
+        Ok(found.find_map(|rule| addresses::find_source6(rule)))
     }
 
     /// The subnet that the bridge's chain lets out now.
@@ -563,7 +564,7 @@ fn rules_of<'a>(rules: &'a Rules, chain: &str) -> &'a [Vec<Expr>] {
 }
 
 fn source_of(rules: &[Vec<Expr>]) -> Option<Ipv4Net> {
-    rules.iter().find_map(|rule| expr::find_source(rule))
+    rules.iter().find_map(|rule| addresses::find_source(rule))
 }
 
 fn names(elements: &[Element]) -> impl Iterator<Item = &str> {

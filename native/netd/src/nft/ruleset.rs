@@ -4,10 +4,13 @@
 use tapyard_protocol::Mode;
 
 use super::NetworkRules;
+use super::addresses::{
+    destination_address, destination_in, destination6_in, source_address, source_address6,
+    source_in, source6_in,
+};
 use super::expr::{
     Expr, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_4,
-    REG_AFTER_8, REG_AFTER_16, Verdict, destination_address, destination_in, destination6_in,
-    source_address, source_address6, source_in, source6_in,
+    REG_AFTER_8, REG_AFTER_16, Verdict,
 };
 
 /// Bridges of labs.
@@ -196,7 +199,7 @@ pub(crate) fn base_chains() -> [Chain; 6] {
             name: "nat_postrouting".into(),
             hook: nat(libc::NF_INET_POST_ROUTING, 100),
             rules: vec![
-                masquerade(UPLINKS, source_address(4), NAT_SOURCES),
+                masquerade(UPLINKS, source_address(), NAT_SOURCES),
                 masquerade(UPLINKS6, source_address6(), NAT_SOURCES6),
             ],
         },
