@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { readLabFile } from '../../electron/core/lab/definition.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
-import { br0 } from '../world/host-lab.ts';
+import { br0, HostLab } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
 import { checkout, type Finished, firstWords, netdInside, until, World } from '../world/world.ts';
 
@@ -43,7 +43,88 @@ type Reply = z.infer<typeof Reply>;
 const request = (verb: string, args: unknown): string => `${JSON.stringify({ id: 1, verb, args })}\n`;
 const hello = request('hello', { protocol: 1, client: 'test' });
 
-/** Sends lines one after the other; the reply to each. */
+/** A request of each verb of the protocol, in full: every string that it can have is there. */
+const requests = {
+  hello: { protocol: 1, client: 'test' },
+  apply_network: {
+    lab: 'seed',
+    network: {
+      ...br0,
+      mode: 'nat',
+      ipv6: 'fd12:3456:789a:1::/64',
+      dhcp: {
+        from: '192.168.57.128',
+        to: '192.168.57.254',
+        reservations: [{ mac: '52:54:00:00:00:02', address: '192.168.57.2', guest: 'a' }],
+      },
+    },
+  },
+  remove_network: { lab: 'seed', network: 'br0' },
+  open_tap: { lab: 'seed', network: 'br0', guest: 'a', nic: 0, mac: '52:54:00:00:00:02', tap: 'tap0' },
+  set_nat: { lab: 'seed', network: 'br0', nat: true },
+  expose: {
+    lab: 'seed',
+    exposure: { address: '203.0.113.2', protocol: 'tcp', port: 80, to: '192.168.57.2', to_port: 80 },
+  },
+  unexpose: { lab: 'seed', address: '203.0.113.2', protocol: 'tcp', port: 80 },
+  set_shape: { lab: 'seed', network: 'br0', guest: 'a', nic: 0, shape: { rate: 8000 } },
+  dial: { lab: 'seed', address: '192.168.57.2', port: 22 },
+  observe: {},
+  counters: {},
+  acts: {},
+  shutdown: {},
+};
+
+/** The one request that has a string beside those. */
+const bridged = {
+  lab: 'seed',
+  network: {
+    name: 'lan',
+    mode: 'bridged',
+    uplink: 'br-lan',
+    mac: br0.mac,
+    mtu: 1500,
+    nat: false,
+    dhcp: null,
+    domain: 'lab',
+  },
+};
+
+/** What the protocol allows in strings of these names; in all others none of the hostile values is. */
+const interfaceName = /^(?!all$|default$|lo$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/;
+const allowed: Readonly<Record<string, RegExp>> = {
+  lab: /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/,
+  guest: /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+  network: interfaceName,
+  name: interfaceName,
+  tap: interfaceName,
+  uplink: interfaceName,
+};
+
+/** The way to each string within a value. */
+function stringsOf(value: unknown, at: readonly string[] = []): string[][] {
+  if (typeof value === 'string') return [[...at]];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => stringsOf(inner, [...at, key]));
+}
+
+/** The same with another string there. */
+function withString(value: unknown, [key, ...rest]: readonly string[], text: string): unknown {
+  if (key === undefined) return text;
+  if (Array.isArray(value))
+    return value.map((inner: unknown, index) =>
+      String(index) === key ? withString(inner, rest, text) : inner,
+    );
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [
+      name,
+      name === key ? withString(inner, rest, text) : inner,
+    ]),
+  );
+}
+
+/** Sends lines; the reply to each. */
 async function ask(lines: readonly string[]): Promise<Reply[]> {
   const connection = net.connect(socket);
   const replies: Reply[] = [];
@@ -58,11 +139,9 @@ async function ask(lines: readonly string[]): Promise<Reply[]> {
     next?.();
   });
   connection.on('error', () => next?.());
-  for (const [index, line] of [hello, ...lines].entries()) {
-    connection.write(line);
-    while (replies.length <= index && !connection.destroyed)
-      await new Promise<void>((resolve) => (next = resolve));
-  }
+  connection.write([hello, ...lines].join(''));
+  while (replies.length <= lines.length && !connection.destroyed)
+    await new Promise<void>((resolve) => (next = resolve));
   connection.destroy();
   return replies.slice(1);
 }
@@ -100,11 +179,7 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 
 describe('CVE-2009-3692 VirtualBox: popen with a name of the user', () => {
-  test('every byte and every length in each string goes nowhere', async () => {
-    const field = (what: string, value: string): string => {
-      const args: Record<string, unknown> = { lab: 'seed', network: 'br0', guest: 'a', nic: 0, tap: 'tap0' };
-      return request('open_tap', { ...args, mac: '52:54:00:00:00:02', [what]: value });
-    };
+  test('every byte and every length in each string of each verb goes nowhere', async () => {
     const values = [
       ...Array.from({ length: 256 }, (_, byte) => `a${String.fromCharCode(byte)}`),
       ...Array.from({ length: 65 }, (_, length) => 'a'.repeat(length)),
@@ -114,13 +189,32 @@ describe('CVE-2009-3692 VirtualBox: popen with a name of the user', () => {
       '|id',
       '-rf',
     ];
-    const fields = ['lab', 'network', 'guest', 'tap', 'mac'];
-    const replies = await ask(fields.flatMap((what) => values.map((value) => field(what, value))));
-    expect(replies).toHaveLength(fields.length * values.length);
-    const codes = new Set(replies.map((reply) => reply.error?.code ?? 'ok'));
-    expect([...codes].toSorted()).toEqual(['BAD_ARGS', 'NO_SUCH_NETWORK']);
+    let fields = 0;
+    for (const [verb, args] of [...Object.entries(requests), ['apply_network', bridged] as const]) {
+      const strings = stringsOf(args);
+      if (strings.length === 0) continue;
+      // It is this string that is refused: as it stands the request is a good one.
+      const [good] = await ask([request(verb, args)]);
+      expect(good?.error?.code, verb).not.toBe('BAD_ARGS');
+      for (const at of strings) {
+        fields += 1;
+        const rule = allowed[at.at(-1) ?? ''];
+        const bad = values.filter((value) => rule?.test(value) !== true);
+        expect(bad.length, at.join('.')).toBeGreaterThan(100);
+        const replies = await ask(bad.map((value) => request(verb, withString(args, at, value))));
+        expect(replies).toHaveLength(bad.length);
+        const codes = replies.map((reply) => reply.error?.code ?? 'ok');
+        expect([...new Set(codes)], `${verb}: ${at.join('.')}`).toEqual(['BAD_ARGS']);
+      }
+    }
+    expect(fields).toBeGreaterThan(30);
     expect(children()).toEqual([]);
     expect(await kernelState(world)).toEqual(before);
+  });
+  test('what the rules allow names what is not there', async () => {
+    const names = ['a', 'A_9', 'a'.repeat(15)];
+    const replies = await ask(names.map((network) => request('open_tap', { ...requests.open_tap, network })));
+    expect(replies.map((reply) => reply.error?.code)).toEqual(names.map(() => 'NO_SUCH_NETWORK'));
   });
 });
 
@@ -213,16 +307,8 @@ describe('CVE-2020-15360 Docker Desktop: anybody may ask the helper', () => {
       s.on('data', (d) => process.stdout.write(d)); s.on('close', () => process.exit(0)); s.on('error', () => {})`;
     const up = [world.dir, path.dirname(dir), dir];
     await world.must(['sh', '-c', `chmod 711 ${up.join(' ')} && chmod 666 ${socket}`], { as: 'root' });
-    for (const verb of [
-      'hello',
-      'apply_network',
-      'remove_network',
-      'open_tap',
-      'set_nat',
-      'dial',
-      'observe',
-    ]) {
-      const done = await world.run([process.execPath, '-e', script, socket, hello + request(verb, {})]);
+    for (const [verb, args] of Object.entries(requests)) {
+      const done = await world.run([process.execPath, '-e', script, socket, hello + request(verb, args)]);
       expect(done.stdout).toContain('NOT_ALLOWED');
       expect(done.stdout).not.toContain('"ok"');
     }
@@ -234,10 +320,25 @@ describe('CVE-2020-15360 Docker Desktop: anybody may ask the helper', () => {
 });
 
 describe('CVE-2013-4291 libvirt: supplementary groups', () => {
-  test('who is asked is the peer’s uid alone; dnsmasq and netd have no capability beside three', () => {
-    const status = readFileSync(`/proc/${netdPid}/status`, 'utf8');
-    expect(status).toMatch(/^CapEff:\s*0000000000003400$/m);
-    expect(status).toMatch(/^NoNewPrivs:\s*1$/m);
+  test('a netd that root lends, and its dnsmasq, have no group of root’s, and three capabilities', async () => {
+    const group = '4711';
+    const lent = await HostLab.start(
+      world,
+      (command) => ['setpriv', '--groups', `0,${group}`, '--', ...command],
+      'user',
+    );
+    await lent.up();
+    const { pid } = lent.client.hello;
+    const dnsmasq = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+    expect(dnsmasq).not.toEqual(['']);
+    for (const each of [String(pid), ...dnsmasq]) {
+      const status = readFileSync(`/proc/${each}/status`, 'utf8');
+      expect(status).toMatch(/^Groups:\s*$/m);
+      expect(status).toMatch(/^CapEff:\s*0000000000003400$/m);
+      expect(status).toMatch(/^NoNewPrivs:\s*1$/m);
+    }
+    await lent.client.request('shutdown', {});
+    lent.client.close();
   });
 });
 
@@ -329,10 +430,23 @@ describe('CVE-2021-44731 snap-confine: a race in a setuid program', () => {
 /** What cannot happen here, and why. */
 const doNotApply = {
   'CVE-2013-4311, CVE-2013-4325':
-    'netd asks polkit about nobody: its peer is who the kernel says it was at connect',
+    'netd asks polkit about itself alone, by its name on the bus; its own peers are who the kernel says they were at connect',
   'CVE-2019-15752, CVE-2025-3224': 'nothing updates itself; packages do',
   'CVE-2026-49238': 'no file is shared with a guest by a helper with privilege',
 } as const;
+
+describe('the verbs that are tried', () => {
+  test('are those of the protocol, none forgotten', () => {
+    const page = readFileSync(path.join(checkout, 'docs/netd-protocol.md'), 'utf8');
+    const verbs = page.slice(page.indexOf('\n## Verbs\n'), page.indexOf('\n## Acts\n'));
+    const named = [...verbs.matchAll(/^### ([a-z_]+)/gm)].map(([, verb]) => verb);
+    expect(Object.keys(requests)).toEqual(named);
+    // netd knows no other: the page is its source, and this its code.
+    const dispatch = readFileSync(path.join(checkout, 'native/netd/src/server/dispatch.rs'), 'utf8');
+    const known = [...dispatch.matchAll(/^ {8}"([a-z_]+)" =>/gm)].map(([, verb]) => verb);
+    expect(new Set(['hello', ...known])).toEqual(new Set(named));
+  });
+});
 
 describe('the list', () => {
   const page = readFileSync(path.join(checkout, 'docs/security.md'), 'utf8');
