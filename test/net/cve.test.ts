@@ -362,25 +362,39 @@ describe('CVE-2021-3626, CVE-2025-9074, CVE-2026-34045: a control port that othe
 });
 
 describe('CVE-2012-3411 dnsmasq with libvirt: DNS for the whole world', () => {
+  const subnet6 = 'fd12:3456:789a:1';
+  /** Whether port 53 of an address answers a query by UDP, and what a TCP connection to it meets. */
+  const knock = async (where: 'host1' | 'wan1', address: string): Promise<string> => {
+    const script = `const address = process.argv[1];
+      const udp = require('dgram').createSocket(address.includes(':') ? 'udp6' : 'udp4');
+      const heard = { udp: 'silent', tcp: 'silent' };
+      const query = Buffer.from('123401000001000000000000056775657374036c61620000010001', 'hex');
+      udp.on('message', () => (heard.udp = 'answered')).on('error', () => {});
+      for (let i = 0; i < 3; i++) setTimeout(() => udp.send(query, 53, address), i * 100);
+      require('net').connect(53, address).on('connect', () => (heard.tcp = 'open'))
+        .on('error', (error) => (heard.tcp = error.code));
+      setTimeout(() => { console.log('udp', heard.udp, 'tcp', heard.tcp); process.exit(0); }, 700);`;
+    return (await world.must([process.execPath, '-e', script, address], { as: 'root', in: where })).trim();
+  };
+
   test('from outside, neither the host’s address nor the bridge’s answers', async () => {
     const client = await NetdClient.connect(socket);
-    await client.request('apply_network', { lab: 'seed', network: br0 });
-    const script = `const s = require('dgram').createSocket('udp4');
-      const q = Buffer.from('123401000001000000000000056775657374036c616200000100 01'.replace(/ /g, ''), 'hex');
-      s.on('message', () => { console.log('answered'); process.exit(0); }); s.on('error', () => {});
-      for (let i = 0; i < 3; i++) setTimeout(() => s.send(q, 53, process.argv[1]), i * 100);
-      setTimeout(() => { console.log('silent'); process.exit(0); }, 700);`;
-    const query = (where: 'host1' | 'wan1', address: string): Promise<string> =>
-      world.must([process.execPath, '-e', script, address], { as: 'root', in: where });
-    await until('dnsmasq answers on the host itself', 5000, async () =>
-      (await query('host1', '192.168.57.1')).includes('answered'),
-    );
-    await world.must(['ip', 'route', 'add', '192.168.57.0/24', 'via', '203.0.113.2'], {
-      as: 'root',
-      in: 'wan1',
+    const network = { ...br0, ipv6: `${subnet6}::/64` };
+    await client.request('apply_network', { lab: 'seed', network });
+    for (const own of ['192.168.57.1', `${subnet6}::1`]) {
+      await until(`dnsmasq answers at ${own} on the host itself`, 20_000, async () => {
+        return (await knock('host1', own)) === 'udp answered tcp open';
+      });
+    }
+    await world.must(['ip', 'addr', 'add', '2001:db8::2/64', 'dev', 'eth0', 'nodad'], { as: 'root' });
+    const routes = `ip route add 192.168.57.0/24 via 203.0.113.2; ip route add ${subnet6}::/64 via 2001:db8::2`;
+    await world.must(['sh', '-ec', routes], { as: 'root', in: 'wan1' });
+    await until('the host refuses at its own address', 20_000, async () => {
+      return (await knock('wan1', '203.0.113.2')) === 'udp silent tcp ECONNREFUSED';
     });
-    expect(await query('wan1', '203.0.113.2')).toContain('silent');
-    expect(await query('wan1', '192.168.57.1')).toContain('silent');
+    expect(await knock('wan1', '192.168.57.1')).toBe('udp silent tcp silent');
+    expect(await knock('wan1', `${subnet6}::1`)).toBe('udp silent tcp silent');
+    await world.must(['ip', 'addr', 'del', '2001:db8::2/64', 'dev', 'eth0'], { as: 'root' });
     await client.request('remove_network', { lab: 'seed', network: 'br0' });
     client.close();
   });

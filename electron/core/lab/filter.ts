@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { OwnNetwork } from './resolve.ts';
+import { ipv6AddressOf, type OwnNetwork } from './resolve.ts';
 
 /**
  * netd's filter as nft's text: docs/netd-protocol.md, "The filter". `opened` is left empty: which interfaces
@@ -28,6 +28,16 @@ export function filterTable(
     set('nat_off', 'ifname', off),
     set('opened', 'ifname', []),
     set('opened6', 'ifname', []),
+    set(
+      'bridge_addresses',
+      'ipv4_addr',
+      networks.map((network) => network.address),
+    ),
+    set(
+      'bridge_addresses6',
+      'ipv6_addr',
+      networks.flatMap((network) => ipv6AddressOf(network, network.address) ?? []),
+    ),
     set(
       'nat_sources',
       'ipv4_addr; flags interval',
@@ -95,7 +105,14 @@ const baseChains = [
   '\t}',
   '\tchain input {',
   '\t\ttype filter hook input priority filter; policy accept;',
+  '\t\tip daddr @bridge_addresses fib daddr . iif type unicast jump to_bridge',
+  '\t\tip6 daddr @bridge_addresses6 fib daddr . iif type unicast jump to_bridge',
   '\t\tiifname @bridges jump to_host',
+  '\t}',
+  '\tchain to_bridge {',
+  '\t\tiif "lo" return',
+  '\t\tct state established,related return',
+  '\t\tcounter drop',
   '\t}',
   '\tchain to_host {',
   '\t\tfib saddr . iif oif missing counter drop',

@@ -75,6 +75,9 @@ fn tutorial() -> Filter {
     filter.set_uplinks(&["eth0".into()]).unwrap();
     filter.set_uplinks6(&["eth0".into()]).unwrap();
     filter.set_opened(&["eth0".into()]).unwrap();
+    filter
+        .set_bridge_addresses(&["192.168.57.1".parse().unwrap()])
+        .unwrap();
     filter.add_network(&br0(true)).unwrap();
     filter
 }
@@ -129,12 +132,23 @@ fn the_documented_ruleset() {
     filter.set_exposed(&[]).unwrap();
     assert_eq!(ours(), theirs(&documented()));
 
+    // So are the bridges' addresses of IPv6.
+    let addresses = ["192.168.57.1", "fd12::1"].map(|address| address.parse().unwrap());
+    filter.set_bridge_addresses(&addresses).unwrap();
+    assert_eq!(filter.read().unwrap().bridge_addresses(), addresses);
+    let empty = "bridge_addresses6 { type ipv6_addr; }";
+    let filled = "bridge_addresses6 { type ipv6_addr; elements = { fd12::1 } }";
+    assert_eq!(ours(), theirs(&documented().replace(empty, filled)));
+    filter.set_bridge_addresses(&addresses[..1]).unwrap();
+    assert_eq!(ours(), theirs(&documented()));
+
     // Without networks the base remains, and it is the one that ensure makes.
     filter.remove_network("br0", br0(true).subnet).unwrap();
     filter.remove_network("br0", br0(true).subnet).unwrap();
     filter.set_uplinks(&[]).unwrap();
     filter.set_uplinks6(&[]).unwrap();
     filter.set_opened(&[]).unwrap();
+    filter.set_bridge_addresses(&[]).unwrap();
     let bare = ours();
     filter.delete().unwrap();
     assert_eq!(run("nft", &["list", "ruleset"]), "");

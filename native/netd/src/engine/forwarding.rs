@@ -7,10 +7,11 @@
 use super::Engine;
 use super::expose::wanted_exposed;
 use crate::acts::deed;
-use crate::journal::{Entry, Recorded};
+use crate::journal::{Entry, Recorded, State, bridge_addresses};
 use crate::nft::{self, FilterState, NetworkRules};
 use crate::sysctl;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Scope, Subnet6, Uplink6};
 
@@ -209,13 +210,14 @@ impl Engine {
         let uplinks6_right = found.uplinks6() == uplinks6;
         let opened_right = found.opened() == state.opened;
         let opened6_right = found.opened6() == state.opened6;
+        let addresses = bridge_addresses_of(state);
+        let addresses_right = found.bridge_addresses() == addresses;
         let exposed = self
             .reserved
             .hold(&wanted_exposed(state, &self.uplink.state()));
         let exposed_right = found.exposed() == exposed;
-        let uplinks_right = uplinks_right && uplinks6_right;
-        let opened_right = opened_right && opened6_right;
-        if wrong.is_empty() && uplinks_right && opened_right && exposed_right {
+        let sets_right = uplinks_right && uplinks6_right && opened_right && opened6_right;
+        if wrong.is_empty() && sets_right && addresses_right && exposed_right {
             return Ok(false);
         }
         self.filter.ensure()?;
@@ -230,6 +232,9 @@ impl Engine {
         }
         if !opened6_right {
             self.filter.set_opened6(&state.opened6)?;
+        }
+        if !addresses_right {
+            self.filter.set_bridge_addresses(&addresses)?;
         }
         for rules in wrong {
             self.filter.add_network(&rules)?;
@@ -363,6 +368,15 @@ fn router6(on: bool) -> io::Result<()> {
         "echo {value} > /proc/sys/net/ipv6/conf/all/forwarding"
     ))
     .told(sysctl::set_router6(on))
+}
+
+/// The addresses of all bridges, sorted.
+fn bridge_addresses_of(state: &State) -> Vec<IpAddr> {
+    let networks = state.networks.values().filter(|n| !n.removing);
+    let addresses = networks.flat_map(|network| bridge_addresses(&network.spec));
+    let mut addresses: Vec<IpAddr> = addresses.map(|net| net.addr()).collect();
+    addresses.sort();
+    addresses
 }
 
 /// What the filter is to let pass of a network; none where it is bridged: what goes over

@@ -68,8 +68,9 @@ impl Engine {
             }
             self.journal.note(Entry::Removed { name: name.clone() });
         }
-        if !self.journal.state().networks.is_empty() && recorded.spec.mode.forwards() {
-            // Those that are left may need no way out, or none of IPv6.
+        if !self.journal.state().networks.is_empty() {
+            // Its addresses are no bridge's any more, and those that are left may need no way out, or
+            // none of IPv6.
             let closed = self.plan_uplink().and_then(|()| self.hold_filter());
             out.note(closed.map(drop), None);
         }

@@ -28,6 +28,11 @@ pub(crate) fn destination_address() -> Vec<Expr> {
     address(libc::NFPROTO_IPV4, IPV4_DADDR, 4)
 }
 
+/// Loads an IPv6 packet's destination address.
+pub(crate) fn destination_address6() -> Vec<Expr> {
+    address(libc::NFPROTO_IPV6, IPV6_DADDR, 16)
+}
+
 /// `ip6 saddr SUBNET`, a /64, in an inet table.
 pub(crate) fn source6_in(subnet: Ipv6Net) -> Vec<Expr> {
     address6_in(IPV6_SADDR, subnet)

@@ -2,7 +2,7 @@
 //! The elements of sets: as netd knows them, in nft's words, and as the kernel has them.
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tapyard_protocol::{Exposure, Port, Transport};
 
 use super::attr::{self, Attrs};
@@ -28,6 +28,8 @@ pub(crate) enum Element {
     Subnet(Ipv4Net),
     /// The same of IPv6.
     Subnet6(Ipv6Net),
+    /// An address, in a set of its family.
+    Address(IpAddr),
     /// A port of the host's with the guest's that it leads to.
     Service(Exposure),
     /// An interface name with the chain to jump to.
@@ -50,6 +52,7 @@ impl Element {
             } => name.clone(),
             Element::Subnet(subnet) => subnet.to_string(),
             Element::Subnet6(subnet) => subnet.to_string(),
+            Element::Address(address) => address.to_string(),
             Element::Service(exposure) => exposure.to_string(),
         }
     }
@@ -62,6 +65,7 @@ impl Element {
             Element::Jump { interface, chain } => format!("\"{interface}\" : jump {chain}"),
             Element::Subnet(subnet) => subnet.to_string(),
             Element::Subnet6(subnet) => subnet.to_string(),
+            Element::Address(address) => address.to_string(),
             Element::Service(exposure) => {
                 let Exposure {
                     address,
@@ -97,6 +101,8 @@ impl Element {
                 one(&subnet.network().octets(), false, None);
                 one(&after.to_be_bytes(), true, None);
             }
+            Element::Address(IpAddr::V4(address)) => one(&address.octets(), false, None),
+            Element::Address(IpAddr::V6(address)) => one(&address.octets(), false, None),
             Element::Service(exposure) => {
                 list.nest(1, |a| {
                     a.nest(1, |a| _ = a.raw(1, &service_key(exposure)));
@@ -210,6 +216,16 @@ pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
                 let value = attr::find(attr::find(elem, 2)?, 1)?;
                 service(key, value).map(Element::Service)
             })
+            .collect(),
+        SetKind::Addresses => raw
+            .iter()
+            .filter_map(|(key, ..)| <[u8; 4]>::try_from(*key).ok())
+            .map(|octets| Element::Address(Ipv4Addr::from(octets).into()))
+            .collect(),
+        SetKind::Addresses6 => raw
+            .iter()
+            .filter_map(|(key, ..)| <[u8; 16]>::try_from(*key).ok())
+            .map(|octets| Element::Address(Ipv6Addr::from(octets).into()))
             .collect(),
         SetKind::Subnets => subnets(&raw),
         SetKind::Subnets6 => subnets6(&raw),

@@ -42,9 +42,11 @@ const DYNSET_UPDATE: u32 = 1;
 const IPV6_FRAGMENT: u8 = 44;
 /// `NFT_NAT_DNAT`
 const NAT_DESTINATION: u32 = 1;
-/// `NFT_FIB_RESULT_OIF`; `NFTA_FIB_F_SADDR`, `_IIF` and `_PRESENT`.
+/// `NFT_FIB_RESULT_OIF` and `_ADDRTYPE`; `NFTA_FIB_F_SADDR`, `_DADDR`, `_IIF` and `_PRESENT`.
 const FIB_OIF: u32 = 1;
+const FIB_TYPE: u32 = 3;
 const FIB_SOURCE_BY_INPUT: u32 = 1 | 1 << 3 | 1 << 5;
+const FIB_DESTINATION_AT_INPUT: u32 = 1 << 1 | 1 << 3;
 const SECONDS_OF_A_MINUTE: u64 = 60;
 
 // Attribute types: the element of a list, and an expression's name and data.
@@ -126,6 +128,8 @@ pub(crate) enum Expr {
     Fragment,
     /// Load whether what is sent to the packet's source would leave by where it came from.
     SourceRoute,
+    /// Load what the packet's destination is to the interface that it came in by (`RTN_…`).
+    DestinationType,
     /// Load the largest TCP segment that fits the smaller of the ways to and from.
     PathMss,
     /// Put 16 bits into the network's order.
@@ -274,6 +278,13 @@ impl Expr {
                     a.be32(3, FIB_SOURCE_BY_INPUT);
                 }),
             ),
+            Expr::DestinationType => (
+                "fib",
+                Box::new(|a| {
+                    a.be32(1, REG_1).be32(2, FIB_TYPE);
+                    a.be32(3, FIB_DESTINATION_AT_INPUT);
+                }),
+            ),
             Expr::PathMss => ("rt", Box::new(|a| _ = a.be32(1, REG_1).be32(2, RT_TCPMSS))),
             Expr::ToNetworkOrder => (
                 "byteorder",
@@ -388,8 +399,11 @@ impl Expr {
                 (ipv6 && kind.first() == Some(&IPV6_FRAGMENT) && (number(3)?, number(4)?) == (2, 2))
                     .then_some(Expr::Fragment)
             }
-            "fib" => ((number(2)?, number(3)?) == (FIB_OIF, FIB_SOURCE_BY_INPUT))
-                .then_some(Expr::SourceRoute),
+            "fib" => match (number(2)?, number(3)?) {
+                (FIB_OIF, FIB_SOURCE_BY_INPUT) => Some(Expr::SourceRoute),
+                (FIB_TYPE, FIB_DESTINATION_AT_INPUT) => Some(Expr::DestinationType),
+                _ => None,
+            },
             "ct" => match number(2)? {
                 CT_STATE => Some(Expr::CtState),
                 CT_STATUS => Some(Expr::CtStatus),
@@ -472,6 +486,7 @@ mod tests {
             Expr::NotInSet("macs".into()),
             Expr::Fragment,
             Expr::SourceRoute,
+            Expr::DestinationType,
             Expr::PathMss,
             Expr::ToNetworkOrder,
             Expr::SetMss,

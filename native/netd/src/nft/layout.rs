@@ -50,6 +50,8 @@ impl SetKind {
             ),
             SetKind::Subnets => (SET_INTERVAL, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
             SetKind::Subnets6 => (SET_INTERVAL, NFT_TYPE_IPV6_ADDR, 16, BIG_ENDIAN),
+            SetKind::Addresses => (0, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
+            SetKind::Addresses6 => (0, NFT_TYPE_IPV6_ADDR, 16, BIG_ENDIAN),
             SetKind::Services => (
                 SET_MAP,
                 concatenated(&[

@@ -15,6 +15,7 @@ mod ruleset;
 pub(crate) mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 pub use guard::{Guard, GuardNetwork, GuardPort};
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -25,8 +26,8 @@ use element::Element;
 use expr::Expr;
 use message::Table;
 use ruleset::{
-    BRIDGES, Chain, EXPOSED, IN, NAT_OFF, NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, SETS,
-    SWITCHED, SetKind, UPLINKS, UPLINKS6,
+    BRIDGE_ADDRESSES, BRIDGE_ADDRESSES6, BRIDGES, Chain, EXPOSED, IN, NAT_OFF, NAT_SOURCES,
+    NAT_SOURCES6, OPENED, OPENED6, OUT, SETS, SWITCHED, SetKind, UPLINKS, UPLINKS6,
 };
 use socket::{Message, Socket};
 
@@ -127,6 +128,20 @@ impl FilterState {
     /// The same for IPv6.
     pub fn opened6(&self) -> Vec<&str> {
         names(self.elements(OPENED6)).collect()
+    }
+
+    /// The bridges' own addresses, sorted.
+    pub fn bridge_addresses(&self) -> Vec<IpAddr> {
+        let sets = [BRIDGE_ADDRESSES, BRIDGE_ADDRESSES6];
+        let elements = sets.into_iter().flat_map(|set| self.elements(set));
+        let mut addresses: Vec<IpAddr> = elements
+            .filter_map(|element| match element {
+                Element::Address(address) => Some(*address),
+                _ => None,
+            })
+            .collect();
+        addresses.sort();
+        addresses
     }
 
     /// The host's ports that lead to guests, sorted.
@@ -309,6 +324,26 @@ impl Filter {
         self.set_interfaces(OPENED, names, &guarding(names, "IPv4"))
     }
 
+    /// Makes the sets `bridge_addresses` hold exactly these.
+    pub fn set_bridge_addresses(&mut self, addresses: &[IpAddr]) -> Result<()> {
+        let all: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        let what = match all.as_slice() {
+            [] => "told the filter that no bridge has an address".to_owned(),
+            all => format!(
+                "told the filter that {} are for bridges alone",
+                all.join(", ")
+            ),
+        };
+        let of = |family: fn(&IpAddr) -> bool| {
+            let addresses = addresses.iter().copied().filter(family);
+            addresses.map(Element::Address).collect::<Vec<_>>()
+        };
+        let (ipv4, ipv6) = (of(IpAddr::is_ipv4), of(IpAddr::is_ipv6));
+        let mut plan = self.plan_elements(BRIDGE_ADDRESSES, SetKind::Addresses, &ipv4)?;
+        plan.extend(self.plan_elements(BRIDGE_ADDRESSES6, SetKind::Addresses6, &ipv6)?);
+        self.commit(&what, &plan)
+    }
+
     /// Makes the map `exposed` hold exactly these ports.
     pub fn set_exposed(&mut self, exposed: &[Exposure]) -> Result<()> {
         let wanted = exposed.iter().copied().map(Element::Service).collect();
@@ -386,14 +421,24 @@ impl Filter {
         wanted: Vec<Element>,
         what: &str,
     ) -> Result<()> {
+        let plan = self.plan_elements(set, kind, &wanted)?;
+        self.commit(what, &plan)
+    }
+
+    /// Plans to have exactly these elements in the set.
+    fn plan_elements(
+        &mut self,
+        set: &str,
+        kind: SetKind,
+        wanted: &[Element],
+    ) -> Result<Vec<Message>> {
         let there = self.elements(set, kind)?;
         let gone = there.iter().filter(|e| !wanted.contains(e));
         let new = wanted.iter().filter(|e| !there.contains(e));
-        let plan: Vec<Message> = gone
+        Ok(gone
             .map(|e| self.table.delete_element(set, e))
             .chain(new.map(|e| self.table.add_element(set, e)))
-            .collect();
-        self.commit(what, &plan)
+            .collect())
     }
 
     /// All of the plan or nothing, and told.
@@ -434,7 +479,11 @@ impl Filter {
             | Element::Jump {
                 interface: name, ..
             } => name,
-            Element::Subnet(_) | Element::Subnet6(_) | Element::Pair(_) | Element::Service(_) => {
+            Element::Subnet(_)
+            | Element::Subnet6(_)
+            | Element::Pair(_)
+            | Element::Address(_)
+            | Element::Service(_) => {
                 return Ok(self.elements(set, kind)?.contains(element));
             }
         };
@@ -574,6 +623,8 @@ fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
         | Element::Jump {
             interface: name, ..
         } => Some(name.as_str()),
-        Element::Subnet(_) | Element::Subnet6(_) | Element::Service(_) => None,
+        Element::Subnet(_) | Element::Subnet6(_) | Element::Address(_) | Element::Service(_) => {
+            None
+        }
     })
 }

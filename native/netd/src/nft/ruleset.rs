@@ -5,12 +5,12 @@ use tapyard_protocol::Mode;
 
 use super::NetworkRules;
 use super::addresses::{
-    destination_address, destination_in, destination6_in, source_address, source_address6,
-    source_in, source6_in,
+    destination_address, destination_address6, destination_in, destination6_in, source_address,
+    source_address6, source_in, source6_in,
 };
 use super::expr::{
-    Expr, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_4,
-    REG_AFTER_8, REG_AFTER_16, Verdict,
+    Expr, META_IIF, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, PAYLOAD_TRANSPORT,
+    REG_AFTER_4, REG_AFTER_8, REG_AFTER_16, Verdict,
 };
 
 /// Bridges of labs.
@@ -27,6 +27,10 @@ pub(crate) const NAT_OFF: &str = "nat_off";
 pub(crate) const OPENED: &str = "opened";
 /// Interfaces whose IPv6 forwarding netd switched on.
 pub(crate) const OPENED6: &str = "opened6";
+/// The bridges' own addresses.
+pub(crate) const BRIDGE_ADDRESSES: &str = "bridge_addresses";
+/// The same of IPv6.
+pub(crate) const BRIDGE_ADDRESSES6: &str = "bridge_addresses6";
 /// Subnets to masquerade.
 pub(crate) const NAT_SOURCES: &str = "nat_sources";
 /// IPv6 subnets to masquerade.
@@ -42,6 +46,9 @@ pub(crate) const IN: &str = "in";
 /// stays theirs. At the same priority the table that was made last would have it.
 const EXPOSED_PRIORITY: i32 = -90;
 
+/// The kernel gives `lo` this number in every namespace.
+const LOOPBACK: u32 = 1;
+
 /// What the keys (and values) of a set are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SetKind {
@@ -53,6 +60,10 @@ pub(crate) enum SetKind {
     Subnets,
     /// `type ipv6_addr; flags interval`
     Subnets6,
+    /// `type ipv4_addr`
+    Addresses,
+    /// `type ipv6_addr`
+    Addresses6,
     /// `type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service`
     Services,
     /// `type ifname : verdict`
@@ -60,7 +71,7 @@ pub(crate) enum SetKind {
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 12] = [
+pub(crate) const SETS: [(&str, SetKind); 14] = [
     (BRIDGES, SetKind::Interfaces),
     (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
@@ -68,6 +79,8 @@ pub(crate) const SETS: [(&str, SetKind); 12] = [
     (NAT_OFF, SetKind::Interfaces),
     (OPENED, SetKind::Interfaces),
     (OPENED6, SetKind::Interfaces),
+    (BRIDGE_ADDRESSES, SetKind::Addresses),
+    (BRIDGE_ADDRESSES6, SetKind::Addresses6),
     (NAT_SOURCES, SetKind::Subnets),
     (NAT_SOURCES6, SetKind::Subnets6),
     (EXPOSED, SetKind::Services),
@@ -100,7 +113,7 @@ const fn filter_hook(number: u32) -> Option<Hook> {
 }
 
 /// The chains that are there before any network is.
-pub(crate) fn base_chains() -> [Chain; 6] {
+pub(crate) fn base_chains() -> [Chain; 7] {
     let drop_of = |meta, set: &str| {
         vec![
             Expr::Meta(meta),
@@ -135,17 +148,31 @@ pub(crate) fn base_chains() -> [Chain; 6] {
         drop_of_family(libc::NFPROTO_IPV4, OPENED),
         drop_of_family(libc::NFPROTO_IPV6, OPENED6),
     ];
-    let input = vec![vec![
-        Expr::Meta(META_IIFNAME),
-        Expr::InSet(BRIDGES.into()),
-        Expr::Verdict(Verdict::Jump("to_host".into())),
-    ]];
+    let input = vec![
+        to_other_bridge(destination_address(), BRIDGE_ADDRESSES),
+        to_other_bridge(destination_address6(), BRIDGE_ADDRESSES6),
+        vec![
+            Expr::Meta(META_IIFNAME),
+            Expr::InSet(BRIDGES.into()),
+            Expr::Verdict(Verdict::Jump("to_host".into())),
+        ],
+    ];
+    // The host comes to its own addresses by its loopback, and is answered where it asks from there.
+    let to_bridge = vec![
+        vec![
+            Expr::Meta(META_IIF),
+            Expr::Equal(LOOPBACK.to_ne_bytes().to_vec()),
+            Expr::Verdict(Verdict::Return),
+        ],
+        established(Verdict::Return),
+        drop_rest(),
+    ];
     // The host would send its answer to another network.
     let mut foreign = vec![Expr::SourceRoute, Expr::Equal(vec![0; 4])];
     foreign.extend(drop_rest());
     let to_host = vec![
         foreign,
-        established(),
+        established(Verdict::Accept),
         accept_protocol(libc::IPPROTO_ICMP),
         accept_protocol(libc::IPPROTO_ICMPV6),
         accept_port(libc::IPPROTO_UDP, 67),
@@ -181,6 +208,11 @@ pub(crate) fn base_chains() -> [Chain; 6] {
             rules: input,
         },
         Chain {
+            name: "to_bridge".into(),
+            hook: None,
+            rules: to_bridge,
+        },
+        Chain {
             name: "to_host".into(),
             hook: None,
             rules: to_host,
@@ -213,20 +245,20 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
             vec![
                 drop_invalid(),
                 to_uplink(UPLINKS, source_in(network.subnet)),
-                established(),
+                established(Verdict::Accept),
                 drop_rest(),
             ],
-            vec![exposed(), established(), drop_rest()],
+            vec![exposed(), established(Verdict::Accept), drop_rest()],
         ),
         Mode::Routed => (
             vec![
                 to_uplink(UPLINKS, source_in(network.subnet)),
-                established(),
+                established(Verdict::Accept),
                 drop_rest(),
             ],
             vec![
                 from_uplink(UPLINKS, destination_in(network.subnet)),
-                established(),
+                established(Verdict::Accept),
                 drop_rest(),
             ],
         ),
@@ -252,6 +284,20 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
         chain(out_chain(network.bridge), out),
         chain(in_chain(network.bridge), into),
     ]
+}
+
+/// `… daddr @bridge_addresses fib daddr . iif type unicast jump to_bridge`: what is for a bridge and
+/// came in by something else. dnsmasq would accept its connections before it looks where they come
+/// from, and what listens for guests at that address may not look at all.
+fn to_other_bridge(destination: Vec<Expr>, set: &str) -> Vec<Expr> {
+    let mut rule = destination;
+    rule.extend([
+        Expr::InSet(set.into()),
+        Expr::DestinationType,
+        Expr::Equal(u32::from(libc::RTN_UNICAST).to_ne_bytes().to_vec()),
+        Expr::Verdict(Verdict::Jump("to_bridge".into())),
+    ]);
+    rule
 }
 
 /// `dnat ip to ip daddr . meta l4proto . th dport map @exposed`
@@ -314,14 +360,14 @@ pub(crate) fn in_chain(bridge: &str) -> String {
     format!("in_{bridge}")
 }
 
-/// `ct state established,related accept`; the bits are 1 << (`IP_CT_…` + 1).
-fn established() -> Vec<Expr> {
+/// `ct state established,related VERDICT`; the bits are 1 << (`IP_CT_…` + 1).
+fn established(verdict: Verdict) -> Vec<Expr> {
     const ESTABLISHED_RELATED: u32 = 0b110;
     vec![
         Expr::CtState,
         Expr::Mask(ESTABLISHED_RELATED.to_ne_bytes().to_vec()),
         Expr::NotEqual(vec![0; 4]),
-        Expr::Verdict(Verdict::Accept),
+        Expr::Verdict(verdict),
     ]
 }
 
