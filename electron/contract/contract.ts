@@ -75,7 +75,7 @@ export const contract = {
         /** As that of `up`. */
         waitReachable: z.number().int().min(0).max(600_000).default(0),
       }),
-      errors: ['NO_SUCH_LAB', 'LAB_FILE_INVALID', 'LAB_BUSY'],
+      errors: ['NO_SUCH_LAB', 'LAB_FILE_INVALID', 'LAB_BUSY', 'MODE_NEEDS_HOST_SCOPE'],
       for: 'anyone',
     }),
     /** Ends the guests and undoes the network. `force` powers off at once instead of asking the guests first. */

@@ -239,7 +239,7 @@ class LocalCore implements Core {
         },
         move: async ({ lab: name, scope, waitReachable }) => {
           const lab = this.#lab(name);
-          await lab.beforeUp(undefined);
+          await lab.beforeMove(scope);
           return { job: this.#jobs.start('lab.move', name, (job) => lab.move(job, scope, waitReachable)) };
         },
         down: async ({ lab: name, force }) => {

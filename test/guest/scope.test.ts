@@ -32,6 +32,18 @@ describe('moving a lab between the scopes', () => {
     expect(world.leftFiles('root').some((left) => left.includes('labs/seed/netd'))).toBe(false);
     expect((await world.tapyard(['scope', 'host'], as)).stdout).toContain('is in the host scope already');
 
+    // What the private scope cannot carry is told before anything is touched: the same guest runs on.
+    const qemu = (): number[] =>
+      world.processes().flatMap(({ pid, command }) => (command.includes('qemu-system') ? [pid] : []));
+    const running = qemu();
+    world.file('tapyard.yaml', seed.replace('nat: true', 'mode: routed'), 'root');
+    const refused = await world.tapyard(['scope', 'private'], as);
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.stderr).toContain('[MODE_NEEDS_HOST_SCOPE]');
+    expect(running).toHaveLength(1);
+    expect(qemu()).toEqual(running);
+    world.file('tapyard.yaml', seed, 'root');
+
     const back = await world.tapyard(['scope', 'private'], as);
     expect(back, back.stderr).toMatchObject({ code: 0 });
     expect(await kernelState(world)).toEqual(before);

@@ -32,7 +32,7 @@ import { recipeInput } from './recipe-input.ts';
 import { recipeScript } from './recipe-script.ts';
 import { type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { guestRow, stepRows } from './rows.ts';
-import { moveScope } from './scope-move.ts';
+import { checkModes, moveScope } from './scope-move.ts';
 import { StepRecords } from './step-records.ts';
 import { readStepTimes, removeStepTimes, writeStepTimes } from './step-times.ts';
 import { keepSubnets, offerSubnet, usedElsewhere } from './subnet-choice.ts';
@@ -200,6 +200,12 @@ export class Lab {
       );
     this.#formerScope = this.scope;
     this.#changeScope(scope);
+  }
+
+  /** As {@link beforeUp}, and throws MODE_NEEDS_HOST_SCOPE. */
+  async beforeMove(scope: Scope): Promise<void> {
+    await this.beforeUp(undefined);
+    checkModes(this.name, this.#resolved.networks, scope);
   }
 
   /** The lab is down. Told at once: a core that is killed on the way leaves a lab to be found in that scope. */

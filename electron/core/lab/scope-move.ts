@@ -3,6 +3,7 @@ import { TapyardError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/names.ts';
 import type { Job } from '../host/jobs.ts';
 import type { Engine } from './engine.ts';
+import type { ResolvedNetwork } from './resolve.ts';
 
 /** What a lab that is up gives to its move to another scope. */
 export interface MoveGround {
@@ -17,6 +18,20 @@ export interface MoveGround {
   readonly changeScope: (scope: Scope) => void;
   /** Ends what serves the lab's networks in the scope that it is in by now. */
   readonly release: () => Promise<void>;
+}
+
+/**
+ * Throws MODE_NEEDS_HOST_SCOPE where the lab has a network that the scope cannot carry: known before anybody is
+ * asked for anything, or any guest is shut down.
+ */
+export function checkModes(lab: string, networks: readonly ResolvedNetwork[], scope: Scope): void {
+  const [network] = networks.filter(({ mode }) => mode === 'routed' || mode === 'bridged');
+  if (scope === 'host' || network === undefined) return;
+  throw new TapyardError(
+    'MODE_NEEDS_HOST_SCOPE',
+    `The network ${network.name} of ${lab} is ${network.mode}, which needs the host scope. Nothing was changed.`,
+    { hint: `Give ${network.name} mode: nat in the lab file, then move the lab.`, subject: network.name },
+  );
 }
 
 /**

@@ -230,6 +230,19 @@ describe('a lab that is down', () => {
     expect(scopes).toEqual(['host', 'private']);
   });
 
+  it.each(['routed', 'bridged'])('is moved to the private scope only without a %s network', async (mode) => {
+    const network = mode === 'routed' ? '{ mode: routed }' : '{ mode: bridged, uplink: br-lan }';
+    writeFileSync(file, `${seed}`.replace('{ subnet: 192.168.57.0/24 }', network));
+    await expect(lab.beforeMove('private')).rejects.toMatchObject({
+      code: 'MODE_NEEDS_HOST_SCOPE',
+      subject: 'br0',
+    });
+    await lab.beforeMove('host');
+    writeFileSync(file, seed);
+    await lab.beforeMove('private');
+    expect(scopes).toEqual([]);
+  });
+
   it('does one thing at a time, and down leaves nothing', async () => {
     const jobs = new Jobs();
     const id = jobs.start('lab.down', 'seed', (job) => lab.down(job, false));
