@@ -58,7 +58,7 @@ export function sampleActs(more = 0): ActRow[] {
       command: `nft -f - <<'END'\n${table.join('\n')}\nEND`,
     },
     {
-      what: 'follows the way out to wg0',
+      what: "follows the way out from eth0 to wg0, where this computer's default route leads now",
       by: null,
       cause: 'the way out changed',
       network: null,

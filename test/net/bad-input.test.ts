@@ -12,6 +12,8 @@ let world: World;
 let before: Awaited<ReturnType<typeof kernelState>>;
 beforeAll(async () => {
   world = World.create();
+  // A second address of the uplink's, in a range that a lab may have.
+  await world.must(['ip', 'addr', 'add', '10.9.0.2/24', 'dev', 'eth0'], { as: 'root' });
   before = await kernelState(world);
 });
 afterAll(() => world?.close());
@@ -58,8 +60,16 @@ describe('the lab file', () => {
     ));
   test('a subnet that overlaps the uplink', () =>
     refused(
+      `name: seed\nnetworks:\n  br0: { subnet: 10.9.0.128/25 }\n${guest('guest')}`,
+      /10\.9\.0\.128\/25 of br0 overlaps 10\.9\.0\.2\/24 of the uplink eth0/,
+      /\[SUBNET_OVERLAP\]/,
+    ));
+  test('a subnet of the internet', () =>
+    refused(
       `name: seed\nnetworks:\n  br0: { subnet: 203.0.113.0/24 }\n${guest('guest')}`,
+      /tapyard\.yaml:3:\d+/,
       /203\.0\.113\.0\/24/,
+      /192\.168/,
     ));
   test('an address outside its subnet', () =>
     refused(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
-import { until, World } from '../world/world.ts';
+import { until, type Who, World } from '../world/world.ts';
 
 /* A lab whose file says no subnet, on a computer where others take addresses meanwhile. */
 
@@ -23,8 +23,10 @@ const Topology = z.looseObject({
     .rest(z.never()),
 });
 
-async function network(): Promise<z.infer<typeof Topology>['networks'][0]> {
-  const shown = await world.tapyard(['topology', '--json'], { as: 'root' });
+type Network = z.infer<typeof Topology>['networks'][0];
+
+async function network(as: Who = 'root'): Promise<Network> {
+  const shown = await world.tapyard(['topology', '--json'], { as });
   return Topology.parse(JSON.parse(shown.stdout)).networks[0];
 }
 
@@ -61,4 +63,32 @@ test('a chosen subnet stays, moves only where somebody has it at an up, and an o
   expect(moved.wanted.subnet).not.toBe(subnet);
   expect(moved.reason).toBeNull();
   await down();
+});
+
+test('in the private scope an overlap with what comes to this computer is told, and when it is over', async () => {
+  const subnets = "subnet: 192.168.57.0/24, ipv6: 'fd12:3456:789a:1::/64'";
+  const file = world.file('tapyard.yaml', `name: seed\nnetworks: { br0: { ${subnets} } }\n`);
+  expect(await world.tapyard(['up', file])).toMatchObject({ code: 0 });
+  expect((await network('user')).reason).toBeNull();
+  const host = (command: string): Promise<string> => world.must(['sh', '-ec', command], { as: 'root' });
+  const told = (what: string, is: (reason: Network['reason']) => boolean): Promise<unknown> =>
+    until(what, 20_000, async () => is((await network('user')).reason));
+
+  // A VPN that has the range by a route alone.
+  await host('ip link add vpn8 up type veth peer name far8; ip link set far8 up');
+  for (const route of ['192.168.57.128/25', 'fd12:3456:789a:1::/64']) {
+    await host(`ip route add ${route} dev vpn8`);
+    await told(`the overlap with ${route} is told`, (reason) => {
+      return reason?.code === 'SUBNET_OVERLAP' && reason.message.includes(`${route} of vpn8`);
+    });
+    await host(`ip route del ${route} dev vpn8`);
+    await told('it is over', (reason) => reason === null);
+  }
+  await host('ip addr add 192.168.57.9/24 dev vpn8');
+  await told('the overlap with an address is told', (reason) => {
+    return reason?.message.includes('192.168.57.0/24 of vpn8') === true;
+  });
+  await host('ip link del vpn8');
+  await told('it is over', (reason) => reason === null);
+  expect(await world.tapyard(['down', '--force'])).toMatchObject({ code: 0 });
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { HostLab, type PortGuest } from '../world/host-lab.ts';
+import { br0, HostLab, type PortGuest } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
 import { firstWords, until, wanAddress, World } from '../world/world.ts';
 
@@ -85,6 +85,11 @@ test.each([
   await becomes('203.0.113.2');
   await lab.host(on);
   await becomes('198.51.100.2');
+  // Where it went and why is told.
+  const { acts } = await lab.client.request('acts', {});
+  expect(acts.map(({ what }) => what)).toContain(
+    "follows the way out from eth0 to tun0, where this computer's default route leads now",
+  );
   // The largest segment that each side is told fits the tunnel.
   const sizes = (flags: string): string => `nft -f - <<END
 table inet seen {
@@ -102,6 +107,9 @@ END
   const counted = (text: string): string[] => text.match(/packets \d+/g) ?? [];
   expect(counted(await wan('nft list table inet seen'))).toEqual(['packets 1', 'packets 0']);
   expect(counted((await guest.run('nft list table inet seen')).stdout)).toEqual(['packets 1', 'packets 0']);
+  // Half of all addresses is a way out, and nobody's subnet.
+  const more = { name: 'br1', subnet: '192.168.58.0/24', address: '192.168.58.1', mac: '52:54:00:00:00:02' };
+  await lab.client.request('apply_network', { lab: 'seed', network: { ...br0, ...more, dhcp: null } });
   await lab.host(off);
   await becomes('203.0.113.2');
 });

@@ -25,7 +25,7 @@ it('shows who did what, by which command, the newest at the bottom, and goes on'
   const lines = list.getByRole('listitem');
   await expect.poll(() => lines.count()).toBe(49);
   const last = lines.last();
-  await expect.poll(() => last.textContent()).toContain('follows the way out to wg0');
+  await expect.poll(() => last.textContent()).toContain('follows the way out from eth0 to wg0');
   expect(await last.textContent()).toContain('helper: the way out changed');
   const atEnd = (): Promise<boolean> =>
     list.evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight < 4);

@@ -138,6 +138,7 @@ export const NetdUplink = z.object({
   pid: count.nullable(),
   reason: ErrorData.nullable(),
   ipv6: NetdUplink6.optional(),
+  host_subnets: z.array(z.object({ net: z.string(), device: z.string() })).optional(),
 });
 export type NetdUplink = z.infer<typeof NetdUplink>;
 

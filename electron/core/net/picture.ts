@@ -210,9 +210,10 @@ interface UsedSubnet6 {
 const usedBy = (by: string, addresses: readonly string[]): UsedSubnet[] =>
   addresses.flatMap((cidr) => (cidr.includes(':') ? [] : [{ subnet: subnetOf(cidr), by }]));
 
-/** What the uplink and the other interfaces of the namespace use. */
+/** What the uplink, the other interfaces of the namespace, and the host where those are not its own, use. */
 function othersIn({ uplink, links }: Picture, bridge: NetdLink): UsedSubnet[] {
   return [
+    ...(uplink.host_subnets ?? []).flatMap(({ net, device }) => usedBy(device, [net])),
     ...usedBy(uplink.host_device ?? 'the uplink', uplink.addresses),
     ...[...links.values()].flatMap((link) =>
       link.ifindex === bridge.ifindex ? [] : usedBy(link.name, link.addresses),
@@ -226,6 +227,7 @@ function other6In({ uplink, links }: Picture, bridge: NetdLink, cidr: string): U
     .filter(({ ifindex }) => ifindex !== bridge.ifindex)
     .flatMap((link) => link.addresses.map((subnet) => ({ subnet, by: link.name })));
   const all = [
+    ...(uplink.host_subnets ?? []).map(({ net, device }) => ({ subnet: net, by: device })),
     ...uplink.addresses.map((subnet) => ({ subnet, by: uplink.host_device ?? 'the uplink' })),
     ...addresses,
   ];
@@ -269,19 +271,21 @@ function deviation(
       `The kernel ${network.forwarding ? 'forwards' : 'does not forward'} what comes from ${name}.`,
       again,
     );
+  // Behind pasta this computer itself is not in doubt.
+  const confused = `Guests${picture.uplink.host_subnets ? '' : ' and this computer'} cannot tell the two apart.`;
   const other = overlapping(wanted.subnet, othersIn(picture, bridge));
   if (other)
     return say(
       'SUBNET_OVERLAP',
       `${wanted.subnet} of ${name} overlaps ${formatSubnet(other.subnet)} of ${other.by}, which is there now.`,
-      'Guests and this computer cannot tell the two apart. Give the network another subnet; with subnet: auto, bring the lab down and up.',
+      `${confused} Give the network another subnet; with subnet: auto, bring the lab down and up.`,
     );
   const other6 = wanted.ipv6 === null ? undefined : other6In(picture, bridge, wanted.ipv6);
   if (other6)
     return say(
       'SUBNET_OVERLAP',
       `${wanted.ipv6} of ${name} overlaps ${other6.subnet} of ${other6.by}, which is there now.`,
-      'Guests and this computer cannot tell the two apart. Give the network another ipv6 subnet.',
+      `${confused} Give the network another ipv6 subnet.`,
     );
   if (wanted.dhcp && (network.dns?.pid ?? null) === null)
     return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);

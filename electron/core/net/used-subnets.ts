@@ -8,11 +8,14 @@ import { parseRoutes } from './route-table.ts';
 /** The kernel prints the four bytes as one number of this machine's byte order, which is little-endian. */
 const address = (hex: string): number => Buffer.from(hex, 'hex').readUInt32LE();
 
-/** The subnets that /proc/net/route's text (proc(5)) leads to by itself, hence without default routes. */
+/** What is wider is nobody's subnet but a way out: a VPN takes it over by two routes, for half of it each. */
+const widest = 8;
+
+/** The subnets that /proc/net/route's text (proc(5)) leads to by itself, hence without ways out. */
 export function routedSubnets(table: string): UsedSubnet[] {
   return parseRoutes(table).flatMap(({ device, destination, mask }) => {
     const prefix = 32 - Math.log2(2 ** 32 - address(mask));
-    if (prefix === 0 || !Number.isInteger(prefix)) return [];
+    if (prefix < widest || !Number.isInteger(prefix)) return [];
     return [{ subnet: subnetOf(`${formatIpv4(address(destination))}/${prefix}`), by: device }];
   });
 }

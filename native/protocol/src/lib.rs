@@ -33,8 +33,9 @@ pub use network_spec::{Dhcp, Domain, NetworkSpec, Reservation};
 pub use owner::{Listeners, listener_of};
 pub use shape::Shape;
 pub use types::{
-    Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, Lease, Link,
-    Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport, Uplink, Uplink6,
+    Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, HostSubnet,
+    Lease, Link, Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport,
+    Uplink, Uplink6,
 };
 pub use verbs::{
     ApplyNetwork, ApplyNetworkReply, Capture, CaptureReply, ClientKind, Counters, CountersReply,

@@ -355,6 +355,20 @@ pub struct Uplink {
     pub reason: Option<Error>,
     /// The way out of IPv6, by itself.
     pub ipv6: Uplink6,
+    /// What the host's addresses and routes use, sorted, where the lab does not see them: in the
+    /// private scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_subnets: Vec<HostSubnet>,
+}
+
+/// What an address or a route of the host's uses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSubnet {
+    /// The subnet.
+    pub net: IpNet,
+    /// The interface.
+    pub device: String,
 }
 
 /// The way out of IPv6, which may be by another interface, or be none.
@@ -407,6 +421,7 @@ impl Uplink {
             pid: None,
             reason: Some(reason.clone()),
             ipv6: Uplink6::none(reason),
+            host_subnets: Vec::new(),
         }
     }
 }

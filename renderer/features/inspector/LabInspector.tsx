@@ -38,6 +38,12 @@ function UplinkFacts({ lab, ipv6 }: { readonly lab: Row<'labs'>; readonly ipv6: 
           </>
         ) : null}
       </Facts>
+      {uplink.hostDevice === null ? null : (
+        <p>
+          Guests leave by {uplink.hostDevice} because this computer’s default route leads there; they follow
+          it, into a VPN too.
+        </p>
+      )}
       {uplink.reason ? <ErrorNote error={uplink.reason} tone="warn" /> : null}
       {ipv6 && !uplink.reason && uplink.ipv6?.reason ? (
         <ErrorNote error={uplink.ipv6.reason} tone="warn" />

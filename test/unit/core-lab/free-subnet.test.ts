@@ -44,6 +44,7 @@ describe('a free subnet', () => {
       'eth0\t00000000\t017100CB\t0003\t0\t0\t0\t00000000\t0\t0\t0',
       'docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0',
       'tun0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0',
+      'tun0\t00000080\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0', // half of everything
       'rubbish',
     ];
     expect(routedSubnets(head + rows.join('\n'))).toEqual([

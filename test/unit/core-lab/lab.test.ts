@@ -232,7 +232,7 @@ describe('a lab that is down', () => {
 
   it.each(['routed', 'bridged'])('is moved to the private scope only without a %s network', async (mode) => {
     const network = mode === 'routed' ? '{ mode: routed }' : '{ mode: bridged, uplink: br-lan }';
-    writeFileSync(file, `${seed}`.replace('{ subnet: 192.168.57.0/24 }', network));
+    writeFileSync(file, seed.replace('{ subnet: 192.168.57.0/24 }', network));
     await expect(lab.beforeMove('private')).rejects.toMatchObject({
       code: 'MODE_NEEDS_HOST_SCOPE',
       subject: 'br0',

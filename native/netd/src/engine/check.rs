@@ -124,8 +124,7 @@ impl Engine {
         }
         for route in self.rtnl.routes(family)? {
             let other = route.destination;
-            if route.is_local() || other.prefix_len() == 0 || (own.is_some() && route.device == own)
-            {
+            if route.is_local() || route.is_way_out() || (own.is_some() && route.device == own) {
                 continue;
             }
             if overlaps(subnet, other) {

@@ -310,12 +310,20 @@ impl Engine {
             }
             Source::Names => self.dirty |= self.resolved.on_readable(),
             Source::Uplink => {
-                let before = self.uplink.state().device;
+                let before = self.uplink.state().host_device;
                 if self.uplink.on_readable() {
                     self.dirty = true;
-                    match (before, self.uplink.state().device) {
+                    match (before, self.uplink.state().host_device) {
                         (before, now) if before == now => {}
-                        (_, Some(now)) => deed(format!("follows the way out to {now}")).done(),
+                        (Some(before), Some(now)) => deed(format!(
+                            "follows the way out from {before} to {now}, where this computer's default \
+                             route leads now"
+                        ))
+                        .done(),
+                        (None, Some(now)) => deed(format!(
+                            "follows the way out to {now}, where this computer's default route leads"
+                        ))
+                        .done(),
                         (Some(before), None) => {
                             deed(format!("the way out by {before} is gone")).done()
                         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tapyard_protocol::{Act, Error, Removed};
+use tapyard_protocol::{Act, Error, HostSubnet, Removed};
 
 /// From the outer half to the inner.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub(super) struct Outside {
     pub(super) device6: Option<String>,
     /// That route's gateway.
     pub(super) gateway6: Option<IpAddr>,
+    /// What the host's addresses and routes use.
+    pub(super) host_subnets: Vec<HostSubnet>,
     /// pasta was started to carry IPv6.
     pub(super) ipv6: bool,
     /// Where dnsmasq asks, as reachable from the lab.

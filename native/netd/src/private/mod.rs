@@ -8,6 +8,7 @@
 
 mod channel;
 mod fork;
+mod host_subnets;
 mod message;
 mod namespaces;
 mod outer;

@@ -10,6 +10,7 @@ use tapyard_protocol::{Code, Error, LabName, Removed, Result};
 
 use super::channel::Channel;
 use super::fork::reap_ended;
+use super::host_subnets::host_subnets;
 use super::message::{Outside, ToInner, ToOuter};
 use super::namespaces::Namespaces;
 use super::pasta::{Wanted, plan_dns};
@@ -85,6 +86,7 @@ impl Outer {
         let (servers, forward_dns) = plan_dns(&system_nameservers(), ipv6);
         let mut outside = Outside {
             servers,
+            host_subnets: host_subnets(&mut self.rtnl)?,
             ..Outside::default()
         };
         if let Some((gateway, ifindex)) =

@@ -157,8 +157,12 @@ impl PastaUplink {
 impl Uplink for PastaUplink {
     fn state(&self) -> State {
         let outside = &self.outside;
+        let host_subnets = outside.host_subnets.clone();
         if let Some(reason) = &outside.reason {
-            return State::none(reason.clone());
+            return State {
+                host_subnets,
+                ..State::none(reason.clone())
+            };
         }
         State {
             provider: Provider::Pasta,
@@ -170,6 +174,7 @@ impl Uplink for PastaUplink {
             pid: outside.pasta,
             reason: None,
             ipv6: self.ipv6(),
+            host_subnets,
         }
     }
 

@@ -24,6 +24,8 @@ const RT_TABLE_MAIN: u32 = 254;
 const RT_TABLE_LOCAL: u32 = 255;
 /// RTNH_F_DEAD: its device is down.
 const RTNH_F_DEAD: u32 = 1;
+/// The shortest prefix of a subnet, as of 10.0.0.0/8.
+const WIDEST: u8 = 8;
 /// sizeof(struct rtmsg), sizeof(struct rtnexthop).
 const RTMSG: usize = 12;
 const RTNEXTHOP: usize = 8;
@@ -51,6 +53,12 @@ impl Route {
     /// Whether it answers for the machine's own addresses.
     pub fn is_local(&self) -> bool {
         self.table == RT_TABLE_LOCAL
+    }
+
+    /// Whether it leads to the internet rather than to anybody's subnet: the default route, and the
+    /// two for half of all addresses each by which a VPN takes over from it.
+    pub fn is_way_out(&self) -> bool {
+        self.destination.prefix_len() < WIDEST
     }
 }
 

@@ -96,6 +96,7 @@ fn look(rtnl: &mut Rtnl) -> Result<State> {
         pid: None,
         reason: None,
         ipv6,
+        host_subnets: Vec::new(), // the observer sees them
     })
 }
 
