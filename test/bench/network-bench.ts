@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What netd takes for a network, a tap and a toggle of NAT, beside the tutorial's commands run by sh. All in a
- * world of namespaces; ours and theirs by turns.
+ * What netd takes for a network, a tap and a toggle of NAT, beside the tutorial's commands run by sh, and for a
+ * door that was shut. All in a world of namespaces; ours and theirs by turns.
  */
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { checkoutInside, World } from '../world/world.ts';
 import { byTurns, compared, type Figure, median, percentile, report, rounded } from './figures.ts';
+import { mending } from './mending.ts';
 import type { Answer, Order } from './network-orders.ts';
 
 const pairs = 15;
@@ -128,6 +129,7 @@ try {
     ['one tap, private', () => oneTap('private')],
     ['NAT toggle, host', () => toggleNat('host')],
     ['NAT toggle, private', () => toggleNat('private')],
+    ['a firewall loaded anew', mending],
   ]);
 } finally {
   world.close();

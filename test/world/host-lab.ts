@@ -153,9 +153,12 @@ export class PortGuest {
       udp.on('message', (_, from) => udp.send(told(from.address), from.port, from.address)).bind(${port}, () =>
         require('node:net').createServer((s) => s.on('error', () => {}).write(told(s.remoteAddress)))
           .listen(${port}, '0.0.0.0', () => console.log('ready')));`;
-    const command = ['nsenter', '-t', String(this.#pid), '-n', process.execPath, '-e', server];
-    const child = this.#world.start(command, { as: 'root' });
-    await firstWords(child, 'the guest’s server');
+    await firstWords(this.spawn([process.execPath, '-e', server]), 'the guest’s server');
+  }
+
+  /** Starts a program there that goes on. */
+  spawn(command: readonly string[]): ChildProcess {
+    return this.#world.start(['nsenter', '-t', String(this.#pid), '-n', ...command], { as: 'root' });
   }
 
   run(script: string): Promise<Finished> {
