@@ -32,6 +32,19 @@ describe('moving a lab between the scopes', () => {
     expect(world.leftFiles('root').some((left) => left.includes('labs/seed/netd'))).toBe(false);
     expect((await world.tapyard(['scope', 'host'], as)).stdout).toContain('is in the host scope already');
 
+    // A way in without a route, and one more NIC while it runs, as in the private scope.
+    await until('ssh gets in', 30_000, async () => {
+      const done = await world.tapyard(['ssh', 'guest', '--', 'hostname'], as);
+      return done.code === 0 && done.stdout === 'guest\n';
+    });
+    const taps = async (): Promise<string> => world.must(['ip', '-br', 'link', 'show', 'master', 'br0'], as);
+    expect(await world.tapyard(['plug', 'guest', 'br0'], as)).toMatchObject({ code: 0 });
+    expect(await taps()).toMatch(/^tap0 .*\ntap1 /);
+    const nics = await world.tapyard(['ssh', 'guest', '--', 'ls /sys/class/net'], as);
+    expect(nics.stdout).toContain('eth1');
+    expect(await world.tapyard(['unplug', 'guest', '1'], as)).toMatchObject({ code: 0 });
+    expect(await taps()).toMatch(/^tap0 .*\n$/);
+
     // What the private scope cannot carry is told before anything is touched: the same guest runs on.
     const qemu = (): number[] =>
       world.processes().flatMap(({ pid, command }) => (command.includes('qemu-system') ? [pid] : []));

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
-import { HostLab, type PortGuest } from '../world/host-lab.ts';
+import { HostLab, PortGuest } from '../world/host-lab.ts';
+import { keeperOf } from '../world/keeper.ts';
 import { checkoutInside, firstWords, until, World } from '../world/world.ts';
 
 /*
- * What a guest finds of the host that carries it (host scope): DHCP, DNS and ping at the gateway's address, and
- * nothing at any other address of the host. A network namespace on a port of the bridge plays the guest; the
- * host has services on all addresses that would answer.
+ * What a guest finds of the host that carries it: DHCP, DNS and ping at the gateway's addresses, and in the host
+ * scope nothing at any other address of the host. A network namespace on a port of the bridge plays the guest;
+ * the host has services on all addresses that would answer.
  */
 
 const services = [22, 80, 631, 5900, 65_535];
+const subnet6 = 'fd12:3456:789a:1';
 
 let world: World;
 let guest: PortGuest;
@@ -18,28 +20,38 @@ let guest: PortGuest;
 beforeAll(async () => {
   world = World.create();
   const lab = await HostLab.start(world);
-  await lab.up();
+  await lab.up({ ipv6: `${subnet6}::/64` });
+  await serve(world);
 
-  const listen = `const dgram = require('node:dgram'), net = require('node:net');
-    for (const port of ${JSON.stringify(services)}) {
-      net.createServer((socket) => socket.on('error', () => {}).end('hello')).listen(port);
-      const udp = dgram.createSocket('udp4'); udp.on('message', (_, from) => udp.send('hello', from.port, from.address)); udp.bind(port);
-    }
-    console.log('listening');`;
-  const server = world.start([process.execPath, '-e', listen], { as: 'root' });
-  await firstWords(server, 'the services');
-
-  guest = await lab.guest('192.168.57.50');
+  guest = await withIpv6(await lab.guest('192.168.57.50'));
   await until('the guest reaches its gateway', 10_000, async () => {
     return (await guest.run('busybox ping -c1 -W1 192.168.57.1')).code === 0;
   });
 });
 afterAll(() => world?.close());
 
+/** Gives the host services on all its addresses. */
+async function serve(on: World): Promise<void> {
+  const listen = `const dgram = require('node:dgram'), net = require('node:net');
+    for (const port of ${JSON.stringify(services)}) {
+      net.createServer((socket) => socket.on('error', () => {}).end('hello')).listen(port);
+      const udp = dgram.createSocket('udp6'); udp.on('message', (_, from) => udp.send('hello', from.port, from.address)); udp.bind(port);
+    }
+    console.log('listening');`;
+  const server = on.start([process.execPath, '-e', listen], { as: 'root' });
+  await firstWords(server, 'the services');
+}
+
+async function withIpv6(port: PortGuest): Promise<PortGuest> {
+  const given = await port.run(`ip addr add ${subnet6}::50/64 dev eth0 nodad`);
+  expect(given, given.stderr).toMatchObject({ code: 0 });
+  return port;
+}
+
 const Scan = z.strictObject({ tcp: z.record(z.string(), z.string()), udp: z.array(z.number()) });
 
-async function scan(address: string): Promise<z.infer<typeof Scan>> {
-  const done = await guest.run(`${process.execPath} ${checkoutInside}/test/world/scan.mjs ${address}`);
+async function scan(address: string, from = guest): Promise<z.infer<typeof Scan>> {
+  const done = await from.run(`${process.execPath} ${checkoutInside}/test/world/scan.mjs ${address}`);
   expect(done, done.stderr).toMatchObject({ code: 0 });
   return Scan.parse(JSON.parse(done.stdout));
 }
@@ -65,5 +77,32 @@ test("the host's other address is no way around it", async () => {
   for (const port of services) {
     expect(found.tcp[port], `tcp ${port}`).toBeUndefined();
     expect(found.udp, `udp ${port}`).not.toContain(port);
+  }
+});
+
+test('nor is there more by IPv6, at the address of the network or that of the link', async () => {
+  const shown = await world.must(['ip', '-6', '-br', 'addr', 'show', 'dev', 'br0', 'scope', 'link']);
+  const link = /fe80:[0-9a-f:]+/.exec(shown)?.[0] ?? '';
+  const [own, ofLink] = await Promise.all([scan(`${subnet6}::1`), scan(`${link}%eth0`)]);
+  expect(own).toEqual({ tcp: { 53: 'open' }, udp: [53] });
+  expect(ofLink).toEqual({ tcp: { 53: 'open' }, udp: [53] });
+});
+
+test('the gateway of the private scope has DNS, and nothing of the host behind it', async () => {
+  const other = World.create();
+  try {
+    await serve(other);
+    const subnets = `subnet: 192.168.57.0/24, ipv6: '${subnet6}::/64'`;
+    const file = other.file('tapyard.yaml', `name: seed\nnetworks: { br0: { ${subnets} } }\n`);
+    expect(await other.tapyard(['up', file])).toMatchObject({ code: 0 });
+    const inside = ['nsenter', '-t', String(keeperOf(other)), '-n', '--'];
+    const port = await PortGuest.start(other, '192.168.57.50', (command) => [...inside, ...command]);
+    await withIpv6(port);
+    const addresses = ['192.168.57.1', `${subnet6}::1`];
+    for (const found of await Promise.all(addresses.map((address) => scan(address, port))))
+      expect(found).toEqual({ tcp: { 53: 'open' }, udp: [53] });
+    expect(await other.tapyard(['down', '--force'])).toMatchObject({ code: 0 });
+  } finally {
+    other.close();
   }
 });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { br0, HostLab, type OnHost, PortGuest } from '../world/host-lab.ts';
+import { keeperOf } from '../world/keeper.ts';
 import { firstWords, hostAddress, until, World } from '../world/world.ts';
 
 /* IPv6 out of a lab, and why not, in both scopes: the fake internet has 2001:db8::1, and the host what it gets here. */
@@ -37,13 +37,6 @@ const Topology = z.looseObject({
 async function uplink(): Promise<z.infer<typeof Topology>['lab']['uplink']> {
   const { stdout } = await world.tapyard(['topology', '--json']);
   return Topology.parse(JSON.parse(stdout)).lab.uplink;
-}
-
-/** The process that holds the lab's namespaces. */
-function keeper(): number {
-  const file = `${world.runtimeDir('user')}/tapyard/labs/seed/netd/anchor.json`;
-  const record: unknown = JSON.parse(readFileSync(file, 'utf8'));
-  return z.looseObject({ keeper: z.looseObject({ pid: z.number() }) }).parse(record).keeper.pid;
 }
 
 /** A guest on br0 with an address of each family, in the namespace that `inside` leads to. */
@@ -88,7 +81,14 @@ test('the private scope: through pasta as soon as the host has a way, and no fur
   await world.serve();
   const up = await world.tapyard(['up', file]);
   expect(up, up.stderr).toMatchObject({ code: 0 });
-  const guest = await guestIn((command) => ['nsenter', '-t', String(keeper()), '-n', '--', ...command]);
+  const guest = await guestIn((command) => [
+    'nsenter',
+    '-t',
+    String(keeperOf(world)),
+    '-n',
+    '--',
+    ...command,
+  ]);
 
   // Without a way of the host's guests are told at once, and take IPv4.
   const { ipv6 } = await uplink();

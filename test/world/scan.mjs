@@ -36,7 +36,7 @@ const query = Buffer.from(
   'hex',
 );
 const answered = new Set();
-const socket = createSocket('udp4');
+const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
 socket.on('message', (_, from) => answered.add(from.port));
 for (let port = 1; port < 65_536; port += 1) {
   // Paced, or the queue of the interface drops them.
