@@ -323,7 +323,7 @@ class LocalCore implements Core {
         },
       },
       recipe: {
-        script: async ({ lab }) => ({ script: this.#lab(lab).script() }),
+        script: async ({ lab }) => ({ script: await this.#lab(lab).script() }),
       },
       check: {
         run: async () => ({ results: [...this.#storeResult(), ...(await runChecks())] }),

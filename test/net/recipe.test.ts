@@ -6,7 +6,8 @@ import { kernelState } from '../world/kernel.ts';
 import { checkout, until, World } from '../world/world.ts';
 
 /*
- * The recipe's script, run by sh, leaves what netd leaves. The differences are these, and no others:
+ * The recipe's script, run by sh, leaves what netd leaves, and starts the guests, whether the lab was up or down when
+ * it was written. The differences are these, and no others:
  *
  * - tap0 is persistent (`info_data.persist`), because a script cannot hold a file descriptor; so until QEMU opens
  *   it there is no carrier: NO-CARRIER and LOWER_UP among the flags, linkdown on br0's routes, `operstate` DOWN, on tap0 and on br0, whose
@@ -114,33 +115,53 @@ test('the script of a private lab says what it wants before it makes anything', 
 });
 
 test.each([
-  ['seed', '192.168.57.1'],
-  ['modes', '10.20.1.1'],
-] as const)('recipe --shell of %s, run by sh, leaves the kernel as netd does', async (name, address) => {
-  const file = world.file(`${name}.yaml`, labs[name], 'root');
-  const bridge = 'ip link show br-lan || ip link add br-lan type bridge; ip link set br-lan up';
-  expect(await world.run(['sh', '-c', bridge], { as: 'root' })).toMatchObject({ code: 0 });
-  const before = await kernelState(world);
+  ['seed', '192.168.57.1', '192.168.57.2'],
+  ['modes', '10.20.1.1', null],
+] as const)(
+  'recipe --shell of %s, run by sh, leaves the kernel as netd does',
+  async (name, address, guest) => {
+    const file = world.file(`${name}.yaml`, labs[name], 'root');
+    const bridge = 'ip link show br-lan || ip link add br-lan type bridge; ip link set br-lan up';
+    expect(await world.run(['sh', '-c', bridge], { as: 'root' })).toMatchObject({ code: 0 });
+    const before = await kernelState(world);
 
-  expect(await world.tapyard(['up', file, '--scope', 'host'], { as: 'root', timeout: 90_000 })).toMatchObject(
-    { code: 0 },
-  );
-  const byNetd = comparable(await kernelState(world));
-  const recipe = await world.tapyard(['recipe', '--shell'], { as: 'root' });
-  expect(recipe, recipe.stderr).toMatchObject({ code: 0 });
-  expect(await world.tapyard(['down', '--force'], { as: 'root' })).toMatchObject({ code: 0 });
-  expect(await kernelState(world)).toEqual(before);
+    const up = await world.tapyard(['up', file, '--scope', 'host'], { as: 'root', timeout: 90_000 });
+    expect(up, up.stderr).toMatchObject({ code: 0 });
+    const byNetd = comparable(await kernelState(world));
+    const recipe = await world.tapyard(['recipe', '--shell'], { as: 'root' });
+    expect(recipe, recipe.stderr).toMatchObject({ code: 0 });
+    expect(await world.tapyard(['down', '--force'], { as: 'root' })).toMatchObject({ code: 0 });
+    expect(await kernelState(world)).toEqual(before);
+    // Whether it is up or down: QEMU's lines are the ones that run, or that would.
+    const down = await world.tapyard(['recipe', '--shell', '--lab', name], { as: 'root' });
+    expect(down.stdout).toBe(recipe.stdout);
 
-  const script = world.file('recipe.sh', recipe.stdout, 'root');
-  const made = await world.run(['sh', script], { as: 'root' });
-  expect(made, made.stderr).toMatchObject({ code: 0 });
-  const byHand = comparable(await kernelState(world));
-  expect(byHand).toEqual(byNetd);
-  expect(JSON.stringify(byHand)).toContain(address);
-  expect(JSON.stringify(byHand)).toContain('masquerade');
+    const script = world.file('recipe.sh', recipe.stdout, 'root');
+    const made = await world.run(['sh', script], { as: 'root' });
+    expect(made, made.stderr).toMatchObject({ code: 0 });
+    const byHand = comparable(await kernelState(world));
+    expect(byHand).toEqual(byNetd);
+    expect(JSON.stringify(byHand)).toContain(address);
+    expect(JSON.stringify(byHand)).toContain('masquerade');
 
-  const undone = await world.run(['sh', script, 'undo'], { as: 'root' });
-  expect(undone, undone.stderr).toMatchObject({ code: 0 });
-  await until('dnsmasq is gone', 3000, () => world.processes().length === 0);
-  expect(await kernelState(world)).toEqual(before);
-});
+    const undo = async (): Promise<void> => {
+      const undone = await world.run(['sh', script, 'undo'], { as: 'root' });
+      expect(undone, undone.stderr).toMatchObject({ code: 0 });
+      await until('what it started is gone', 10_000, () => world.processes().length === 0);
+      expect(await kernelState(world)).toEqual(before);
+    };
+    await undo();
+    if (guest === null) return;
+
+    const said = path.join(world.dir, 'said');
+    const started = await world.run(['sh', '-c', `sh ${script} guests > ${said} 2>&1`], { as: 'root' });
+    expect(started, readFileSync(said, 'utf8')).toMatchObject({ code: 0 });
+    const ping = ['busybox', 'ping', '-c1', '-W1', guest];
+    await until('the guest answers', 60_000, async () => (await world.run(ping, { as: 'root' })).code === 0);
+    world.processes().forEach(({ pid, command }) => {
+      if (command.includes('qemu-system')) process.kill(pid);
+    });
+    await undo();
+  },
+  180_000,
+);

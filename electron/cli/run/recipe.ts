@@ -26,8 +26,10 @@ export function stepText(step: StepRow): string {
 export const run: Run = (invocation) =>
   invocation.core(async (connection) => {
     const lab = await labOf(connection, invocation);
+    // Also for its steps: it finds out what a guest would be started with.
+    const { script } = await connection.client.recipe.script({ lab });
     if (invocation.options['shell'] === true) {
-      invocation.terminal.out(safe((await connection.client.recipe.script({ lab })).script));
+      invocation.terminal.out(safe(script));
       return 0;
     }
     const steps = (await rowsOf(connection, connection.client.tables.steps))

@@ -129,20 +129,35 @@ async function readCache(file: string): Promise<typeof known> {
   }
 }
 
+const cacheFile = (): string => join(cacheDir(), 'accelerator.json');
+
+async function knownVerdict(key: string): Promise<Verdict | undefined> {
+  const cached = known?.key === key ? known : await readCache(cacheFile());
+  return cached?.key === key ? cached.verdict : undefined;
+}
+
 async function cachedVerdict(qemu: string): Promise<Verdict> {
-  const file = join(cacheDir(), 'accelerator.json');
   const key = verdictKey(qemu);
-  const cached = known?.key === key ? known : await readCache(file);
-  if (cached?.key === key) return cached.verdict;
+  const cached = await knownVerdict(key);
+  if (cached !== undefined) return cached;
   const verdict = await probe(qemu);
   known = { key, verdict };
   try {
     await mkdir(cacheDir(), { recursive: true });
-    await writeFileAtomic(file, `${JSON.stringify({ version: 1, ...known })}\n`);
+    await writeFileAtomic(cacheFile(), `${JSON.stringify({ version: 1, ...known })}\n`);
   } catch {
     // Then the next core probes again.
   }
   return verdict;
+}
+
+/** What needs no probe; undefined where KVM may or may not run guests. */
+function withoutProbe(): AcceleratorChoice | undefined {
+  const override = process.env['TAPYARD_ACCEL'];
+  if (override === 'tcg') return tcg('TAPYARD_ACCEL says so');
+  if (override === 'kvm') return { use: 'kvm', cpu: 'host', why: 'TAPYARD_ACCEL says so' };
+  const why = withoutKvm();
+  return why === undefined ? undefined : tcg(why);
 }
 
 let running: Promise<AcceleratorChoice> | undefined;
@@ -153,11 +168,8 @@ let running: Promise<AcceleratorChoice> | undefined;
  * first call takes long (at most about 3 s). `TAPYARD_ACCEL=tcg|kvm` overrides. Throws QEMU_MISSING.
  */
 export async function accelerator(): Promise<AcceleratorChoice> {
-  const override = process.env['TAPYARD_ACCEL'];
-  if (override === 'tcg') return tcg('TAPYARD_ACCEL says so');
-  if (override === 'kvm') return { use: 'kvm', cpu: 'host', why: 'TAPYARD_ACCEL says so' };
-  const why = withoutKvm();
-  if (why !== undefined) return tcg(why);
+  const certain = withoutProbe();
+  if (certain !== undefined) return certain;
   // Several guests that start at once ask at once: one probe serves them all.
   running ??= cachedVerdict(qemuProgram('qemu-system-x86_64'))
     .then(choose)
@@ -165,4 +177,12 @@ export async function accelerator(): Promise<AcceleratorChoice> {
       running = undefined;
     });
   return await running;
+}
+
+/** The same where it is known; undefined where it would have to be tried. Throws QEMU_MISSING. */
+export async function knownAccelerator(): Promise<AcceleratorChoice | undefined> {
+  const certain = withoutProbe();
+  if (certain !== undefined) return certain;
+  const verdict = await knownVerdict(verdictKey(qemuProgram('qemu-system-x86_64')));
+  return verdict === undefined ? undefined : choose(verdict);
 }

@@ -23,7 +23,7 @@ import {
   type Verb,
 } from './lifecycle.ts';
 import { Machine, somebodyListens, type MachineAddress } from './machine.ts';
-import { prepare, qemuLogPath, serialLogPath } from './prepare.ts';
+import { type Plan, plan, prepare, qemuLogPath, serialLogPath } from './prepare.ts';
 import {
   guestDirs,
   guestSockets,
@@ -119,6 +119,14 @@ export class Guest {
 
   get status(): GuestStatus {
     return this.#status;
+  }
+
+  /**
+   * How it would be started now; makes nothing. undefined where that takes a probe of the accelerator, some seconds,
+   * and `probe` does not allow it. Throws IMAGE_*, QEMU_MISSING.
+   */
+  async plan(probe: boolean): Promise<Plan | undefined> {
+    return await plan(this.#spec, this.dirs, this.#status.sockets, probe);
   }
 
   /** Calls `listener` after each change of `status`. */

@@ -17,6 +17,20 @@ export function diskPath(dataDirectory: string): string {
   return join(dataDirectory, 'disk.qcow2');
 }
 
+/** What a guest's disk is made of. */
+export interface DiskSource {
+  readonly path: string;
+  readonly format: FileFormat;
+}
+
+/** The arguments with which qemu-img makes a guest's disk. */
+export function diskArguments(disk: string, image: DiskSource): string[] {
+  // Both paths are absolute, so QEMU reads neither as a protocol (`nbd:…`), whatever they contain.
+  const create = ['create', '-q', '-f', 'qcow2'];
+  if (image.format === 'iso') return [...create, disk, blankDisk];
+  return [...create, '-b', image.path, '-F', image.format, disk];
+}
+
 /**
  * The guest's own disk: what it writes goes there, never to the image. Made at the first start, as an overlay of
  * a disk image or as a blank disk beside an ISO. One that is there is kept; where it is an overlay of another
@@ -25,7 +39,7 @@ export function diskPath(dataDirectory: string): string {
  */
 export async function ensureDisk(
   dataDirectory: string,
-  image: { readonly path: string; readonly format: FileFormat },
+  image: DiskSource,
   abort?: AbortSignal,
 ): Promise<string> {
   const disk = diskPath(dataDirectory);
@@ -44,12 +58,8 @@ export async function ensureDisk(
   });
   // Aside and moved, so that an aborted making leaves no disk that looks whole.
   const aside = join(dataDirectory, `.disk.${randomBytes(6).toString('hex')}.qcow2`);
-  const backing = wanted === undefined ? [] : ['-b', wanted, '-F', image.format];
-  const size = wanted === undefined ? [blankDisk] : [];
   try {
-    // Both paths are absolute, so QEMU reads neither as a protocol (`nbd:…`), whatever they contain.
-    const args = ['create', '-q', '-f', 'qcow2', ...backing, aside, ...size];
-    const { code, stderr } = await runProgram(qemuProgram('qemu-img'), args, {
+    const { code, stderr } = await runProgram(qemuProgram('qemu-img'), diskArguments(aside, image), {
       deadlineMs: 30_000,
       ...(abort === undefined ? {} : { abort }),
     });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { generateKeyPair, randomBytes } from 'node:crypto';
 import { access, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { TapyardError } from '../../contract/error.ts';
 import { diskFull, errnoOf, writeFileAtomic } from '../host/atomic-write.ts';
@@ -13,17 +13,26 @@ export interface LabKey {
   readonly publicKey: string;
 }
 
+/** Where a lab's key is, in `<labData>/.ssh`: no guest's name, as their disks lie beside it. */
+export function labKeyPaths(labData: string): LabKey {
+  const privateKey = join(labData, '.ssh', 'id_ed25519');
+  return { privateKey, publicKey: `${privateKey}.pub` };
+}
+
+/** What its key is called. */
+export const labKeyComment = (lab: string): string => `tapyard-${lab}`;
+
 /**
- * The lab's ed25519 key in `<labData>/.ssh` (no guest's name, as their disks lie beside it), made when it is not there yet. The private half is 0600 and in OpenSSH's own
+ * The lab's ed25519 key, made when it is not there yet. The private half is 0600 and in OpenSSH's own
  * format, which is the only one in which ssh(1) reads ed25519. Throws DISK_FULL.
  */
 export async function labKey(labData: string, lab: string): Promise<LabKey> {
-  const directory = join(labData, '.ssh');
-  const key = { privateKey: join(directory, 'id_ed25519'), publicKey: join(directory, 'id_ed25519.pub') };
+  const key = labKeyPaths(labData);
+  const directory = dirname(key.privateKey);
   if (await exists(key.publicKey)) return key;
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const made = await makeKey(`tapyard-${lab}`);
+    const made = await makeKey(labKeyComment(lab));
     // Two guests that start at once both come here: link(2) lets one key win, and both publish that one's public half.
     const aside = `${key.privateKey}.${randomBytes(6).toString('hex')}`;
     try {

@@ -15,6 +15,7 @@ export type GuestHandle = Pick<
   | 'id'
   | 'spec'
   | 'status'
+  | 'plan'
   | 'serial'
   | 'onChange'
   | 'adopt'

@@ -29,6 +29,7 @@ import { addNic, removeNic, type NicGround, shapeNic } from './nic-edits.ts';
 import { bringDown, bringUp, type Ground } from './reconcile.ts';
 import { type Held, recipeOf, type RecipeInput } from './recipe.ts';
 import { recipeInput } from './recipe-input.ts';
+import { PlannedStarts } from './planned-starts.ts';
 import { recipeScript } from './recipe-script.ts';
 import { type ResolvedLab, type ResolvedNetwork, resolveLab } from './resolve.ts';
 import { guestRow, stepRows } from './rows.ts';
@@ -61,6 +62,7 @@ export class Lab {
   readonly #applied = new Map<string, ResolvedNetwork>();
   readonly #records: StepRecords;
   readonly #acts: ActLog;
+  readonly #plans = new PlannedStarts();
   #engine: Engine;
   #engineSubscription: Subscription;
   #watcher: { close(): void } | undefined;
@@ -178,6 +180,7 @@ export class Lab {
       this.#resolved.guests.map((guest) => guestSpec(guest, dir)),
       this.#engine,
     );
+    void this.#plans.look(this.guests, false).then(() => this.#changed());
   }
 
   /**
@@ -555,8 +558,10 @@ export class Lab {
     });
   }
 
-  /** The recipe as a script. */
-  script(): string {
+  /** The recipe as a script; the rows of its steps are as new as it is. */
+  async script(): Promise<string> {
+    await this.#plans.look(this.guests, true);
+    this.publish();
     return recipeScript(this.#recipeInput());
   }
 
@@ -568,7 +573,13 @@ export class Lab {
 
   #recipeInput(): RecipeInput {
     const { picture } = this.#engine;
-    return recipeInput({ lab: this.#resolved, scope: this.scope, picture, guests: this.guests });
+    return recipeInput({
+      lab: this.#resolved,
+      scope: this.scope,
+      picture,
+      guests: this.guests,
+      plans: this.#plans,
+    });
   }
 
   #running(): boolean {

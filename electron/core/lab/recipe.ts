@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Scope } from '../../contract/names.ts';
 import type { GuestRow } from '../../contract/rows.ts';
-import { type HeldTap, tapOf } from '../guest/spec.ts';
+import type { TapyardError } from '../../contract/error.ts';
+import type { Plan } from '../guest/prepare.ts';
+import type { HeldTap } from '../guest/spec.ts';
 import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable } from './filter.ts';
@@ -10,6 +12,7 @@ import { forwards, ipv6AddressOf, isOwn, reachesOut } from './resolve.ts';
 import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
 import { isShape, noShape, sameShape, shapeNumbers, shapeText } from '../../contract/shape.ts';
+import { isPluggedLater, numberOf, qemuCommand } from './recipe-qemu.ts';
 import { shapeCommands } from './recipe-shape.ts';
 
 /** What the recipe is made of. */
@@ -22,8 +25,10 @@ export interface RecipeInput {
   readonly uplink: string | null;
   /** The same of IPv6, which may leave elsewhere, or not at all. */
   readonly uplink6: string | null;
-  /** The command lines of the guests that have been started, by name. */
+  /** The command lines of the guests that run, by name. */
   readonly argv: ReadonlyMap<string, readonly string[]>;
+  /** How guests would be started now, by name; why they would not. None: not known. */
+  readonly plans: ReadonlyMap<string, Plan | TapyardError>;
   /** The taps of the guests that run, by name. */
   readonly taps: ReadonlyMap<string, readonly HeldTap[]>;
 }
@@ -336,7 +341,7 @@ function guestSteps(input: RecipeInput, guest: ResolvedGuest): RecipeStep[] {
       id: `${id}/qemu`,
       part: 'guest',
       title: `guest ${guest.name} in QEMU`,
-      command: shellLines(qemuWords(input, guest)),
+      command: qemuCommand(input, guest),
       network: null,
       guest: id,
       by: null,
@@ -411,52 +416,6 @@ const fixPort = ({ tap, mac }: ResolvedNic): string[] => [
   `bridge fdb replace ${mac} dev ${tap} master static sticky`,
   `bridge link set dev ${tap} learning off guard on`,
 ];
-
-/** QEMU's line; a script cannot hold a file descriptor, so it names the tap instead. */
-function qemuWords(input: RecipeInput, guest: ResolvedGuest): string[] {
-  const real = input.argv.get(guest.name);
-  if (real) {
-    const first = guest.nics.filter((nic) => !isPluggedLater(input, guest, nic));
-    const taps = new Map(first.map((nic) => [`net${numberOf(input, guest, nic)}`, nic.tap]));
-    return real.map((word) => {
-      const netdev = /^tap,id=(net\d+),fd=\d+/.exec(word);
-      const tap = netdev?.[1] === undefined ? undefined : taps.get(netdev[1]);
-      return tap === undefined ? word : `tap,id=${netdev?.[1]},ifname=${tap},script=no,downscript=no`;
-    });
-  }
-  const nics = guest.nics.flatMap((nic) => [
-    '-netdev',
-    `tap,id=net${nic.index},ifname=${nic.tap},script=no,downscript=no`,
-    '-device',
-    `virtio-net-pci,netdev=net${nic.index},mac=${nic.mac}`,
-  ]);
-  const image =
-    guest.image === 'micro'
-      ? ['-kernel', 'dist/micro/vmlinuz', '-initrd', 'dist/micro/initramfs']
-      : ['-drive', `file=${guest.image.replaceAll(',', ',,')},if=virtio,snapshot=on`];
-  const size = ['-m', `${Math.ceil(guest.memory / 2 ** 20)}M`, '-smp', String(guest.cpus)];
-  return [
-    'qemu-system-x86_64',
-    '-nodefaults',
-    '-machine',
-    'q35',
-    ...size,
-    ...image,
-    ...nics,
-    '-serial',
-    'stdio',
-  ];
-}
-
-/** A NIC's number in QEMU and in its tap's label. */
-const numberOf = ({ taps }: RecipeInput, { name }: ResolvedGuest, nic: ResolvedNic): number =>
-  tapOf(nic, taps.get(name) ?? [])?.nic ?? nic.index;
-
-/** Whether a QEMU that runs was started without this NIC. */
-function isPluggedLater({ argv, taps }: RecipeInput, { name }: ResolvedGuest, { mac }: ResolvedNic): boolean {
-  const words = argv.get(name);
-  return words !== undefined && taps.has(name) && !words.some((word) => word.includes(`,mac=${mac},`));
-}
 
 /** How a NIC comes to a QEMU that runs; a descriptor cannot be sent by a script, so the tap is named. */
 function plugSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): RecipeStep[] {

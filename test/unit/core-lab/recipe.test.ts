@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
+import { TapyardError } from '../../../electron/contract/error.ts';
+import type { Plan } from '../../../electron/core/guest/prepare.ts';
 import { readLabFile } from '../../../electron/core/lab/definition.ts';
 import { recipeOf, type RecipeInput } from '../../../electron/core/lab/recipe.ts';
 import { recipeScript } from '../../../electron/core/lab/recipe-script.ts';
@@ -20,6 +22,7 @@ function input(text: string, more: Partial<RecipeInput> = {}): RecipeInput {
     uplink: 'eth0',
     uplink6: null,
     argv: new Map(),
+    plans: new Map(),
     taps: new Map(),
     ...more,
   };
@@ -118,13 +121,16 @@ describe('the recipe', () => {
 
   it('is a script that the shell accepts, whatever the image is called', () => {
     const text = `name: seed\nnetworks: { br0: { subnet: 10.0.0.0/24 } }\nguests: { g: { image: ${JSON.stringify(hostile)}, nics: [{ network: br0 }] } }\n`;
+    const disk = { path: `/${hostile}/disk`, source: { path: `/${hostile}`, format: 'raw' } } as const;
+    const needs = { runtime: `/run/${hostile}`, key: undefined, disk };
+    const plans = new Map([['g', { argv: ['/bin/qemu', '-blockdev', hostile], needs }]]);
     for (const scope of ['host', 'private'] as const) {
-      const script = recipeScript(input(text, { scope }));
+      const script = recipeScript(input(text, { scope, plans }));
       expect(spawnSync('sh', ['-n'], { input: script, encoding: 'utf8' })).toMatchObject({
         status: 0,
         stderr: '',
       });
-      expect(script).toContain(shellWord(`file=${hostile},if=virtio,snapshot=on`));
+      expect(script).toContain(`\n/bin/qemu \\\n  -blockdev ${shellWord(hostile)} &\n`);
     }
   });
 
@@ -165,6 +171,35 @@ guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }, 
     expect(qemu?.command).toBe(
       '/usr/bin/qemu-system-x86_64 \\\n  -netdev tap,id=net0,ifname=tap0,script=no,downscript=no',
     );
+  });
+
+  it('makes what a guest needs where it is not there, and says why one would not start', () => {
+    const argv = ['/bin/qemu', '-netdev', 'tap,id=net0,fd=10'];
+    const needs = { runtime: '/run/g', key: undefined, disk: undefined };
+    const of = (plan: Plan | TapyardError | undefined, more: Partial<RecipeInput> = {}): string[] => {
+      const plans = new Map(plan ? [['guest', plan]] : []);
+      const steps = recipeOf(input(two, { plans, ...more }));
+      return (steps.find((step) => step.id === 'seed/guest/qemu')?.command ?? '').split('\n');
+    };
+    const line = ['/bin/qemu \\', '  -netdev tap,id=net0,ifname=tap0,script=no,downscript=no'];
+    expect(of({ argv, needs })).toEqual(['(umask 077; mkdir -p /run/g)', ...line]);
+    const key = { privateKey: '/d/.ssh/k', comment: 'tapyard-seed' };
+    expect(of({ argv, needs: { ...needs, key } })).toEqual([
+      '(umask 077; mkdir -p /run/g)',
+      "[ -e /d/.ssh/k.pub ] || (umask 077; mkdir -p /d/.ssh && ssh-keygen -q -t ed25519 -N '' -C tapyard-seed -f /d/.ssh/k)",
+      ...line,
+    ]);
+    const source = { path: '/i.img', format: 'raw' } as const;
+    const disk = { path: '/d/g/disk.qcow2', source };
+    expect(of({ argv, needs: { ...needs, disk } })[1]).toBe(
+      '[ -e /d/g/disk.qcow2 ] || (umask 077; mkdir -p /d/g && qemu-img create -q -f qcow2 -b /i.img -F raw /d/g/disk.qcow2)',
+    );
+    // What runs is told as it runs.
+    expect(of({ argv: ['/bin/other'], needs }, { argv: new Map([['guest', argv]]) }).slice(1)).toEqual(line);
+    expect(of(new TapyardError('IMAGE_MISSING', 'There is no image /x.'))).toEqual([
+      '# guest would not start: There is no image /x.',
+    ]);
+    expect(of(undefined)[0]).toMatch(/^# What guest is started with .* tapyard check$/);
   });
 
   it('tells how a NIC came to a QEMU that ran, by its number there', () => {
