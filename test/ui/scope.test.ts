@@ -36,4 +36,13 @@ describe('the scope of a lab', () => {
     await context.close();
     expect(errors).toEqual([]);
   });
+
+  it('tells in full what the user is asked elsewhere, while it is asked', async () => {
+    const errors: string[] = [];
+    const options = { width: 1440, height: 900, query: 'window&lab=mock&trouble=asked' };
+    const { page, context } = await openFakePage(browser, built, options, (text) => errors.push(text));
+    await page.getByRole('status').getByText('polkit asks you for a password.').waitFor();
+    await context.close();
+    expect(errors).toEqual([]);
+  });
 });

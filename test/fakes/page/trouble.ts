@@ -76,6 +76,12 @@ export const troubles: Readonly<Record<string, (core: FakeCore) => void>> = {
     change(core, { state: 'starting' });
     job(core, {});
   },
+  asked: (core) =>
+    job(core, {
+      name: 'lab.move',
+      doing: 'asking for the host scope',
+      asks: 'polkit asks you for a password.',
+    }),
   failed: (core) => {
     change(core, { state: 'failed', error: qemuFailed });
     job(core, { state: 'failed', endedAt: Date.now(), error: qemuFailed });
