@@ -33,7 +33,6 @@ const dropped = new Set([
   'hello_timer',
   'persist',
   'user',
-  'group',
   'timer',
 ]);
 

@@ -55,12 +55,13 @@ export class HostLab {
     return new HostLab(world, onHost, launch, await launch());
   }
 
-  /** Kills netd (SIGKILL) and starts another on the same directory. */
-  async restart(): Promise<void> {
+  /** Kills netd (SIGKILL) and starts another on the same directory, after what is to happen `meanwhile`. */
+  async restart(meanwhile?: () => Promise<unknown>): Promise<void> {
     const { process: child } = this.#netd;
     const gone = new Promise((resolve) => child.once('close', resolve));
     child.kill('SIGKILL');
     await gone;
+    await meanwhile?.();
     this.#netd = await this.#launch();
   }
 
@@ -81,8 +82,8 @@ export class HostLab {
     return (await this.client.request('apply_network', { lab: 'seed', network })).network;
   }
 
-  async down(): Promise<void> {
-    const { failed } = await this.client.request('remove_network', { lab: 'seed', network: 'br0' });
+  async down(network = 'br0'): Promise<void> {
+    const { failed } = await this.client.request('remove_network', { lab: 'seed', network });
     if (failed.length > 0) throw new Error(JSON.stringify(failed));
   }
 
@@ -92,9 +93,9 @@ export class HostLab {
     return networks.find(({ name }) => name === 'br0');
   }
 
-  /** A guest on br0 with this address. */
-  async guest(address: string): Promise<PortGuest> {
-    return PortGuest.start(this.#world, address, (command) => [...command]);
+  /** A guest with this address on br0, or on another bridge. */
+  async guest(address: string, bridge?: string): Promise<PortGuest> {
+    return PortGuest.start(this.#world, address, (command) => [...command], bridge);
   }
 
   /** Runs a script on the host and throws when it fails. */
@@ -119,6 +120,10 @@ export class PortGuest {
     this.#bridge = bridge;
   }
 
+  get #gateway(): string {
+    return this.#address.replace(/[0-9]+$/, '1');
+  }
+
   /** With this address, on the bridge that `onHost` leads to, which is .1 of the same /24. */
   static async start(world: World, address: string, onHost: OnHost, bridge = 'br0'): Promise<PortGuest> {
     const sleeper = world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], { as: 'root' });
@@ -131,7 +136,6 @@ export class PortGuest {
   /** Puts its cable into the bridge, anew where that is another one. */
   async plug(): Promise<void> {
     const port = `port${this.#address.split('.')[3] ?? ''}`;
-    const gateway = this.#address.replace(/[0-9]+$/, '1');
     await this.#world.must(
       this.#onHost([
         'sh',
@@ -140,7 +144,7 @@ export class PortGuest {
          ip link add ${port} type veth peer name eth0 netns ${this.#pid}
          ip link set ${port} master ${this.#bridge} up
          nsenter -t ${this.#pid} -n sh -ec 'ip link set lo up; ip link set eth0 up
-           ip addr add ${this.#address}/24 dev eth0; ip route add default via ${gateway}'`,
+           ip addr add ${this.#address}/24 dev eth0; ip route add default via ${this.#gateway}'`,
       ]),
       { as: 'root' },
     );
@@ -183,10 +187,10 @@ export class PortGuest {
   async served(): Promise<{ dhcp: boolean; dns: boolean }> {
     const [dhcp, dns] = await Promise.all([
       this.run('busybox udhcpc -i eth0 -n -q -f -t 3 -T 1 -s /bin/true'),
-      this.run('busybox timeout 3 busybox nslookup -type=a wan.test 192.168.57.1'),
+      this.run(`busybox timeout 3 busybox nslookup -type=a wan.test ${this.#gateway}`),
     ]);
     return {
-      dhcp: /lease of 192\.168\.57\.\d+ obtained/.test(dhcp.stderr + dhcp.stdout),
+      dhcp: /lease of 192\.168\.\d+\.\d+ obtained/.test(dhcp.stderr + dhcp.stdout),
       dns: dns.stdout.includes(wanAddress),
     };
   }

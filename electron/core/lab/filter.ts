@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ipv6AddressOf, type OwnNetwork } from './resolve.ts';
 
+/** The group of the bridges that a netd's filter holds: docs/netd-protocol.md, "Labels". */
+export const heldGroup = 0x7461_7079;
+
 /**
  * netd's filter as nft's text: docs/netd-protocol.md, "The filter". `opened` is left empty: which interfaces
  * forwarded before is known only where it is made. One table for each uid.
@@ -100,6 +103,7 @@ const baseChains = [
   '\t\toifname @nat_off counter drop',
   '\t\tiifname vmap @out',
   '\t\toifname vmap @in',
+  `\t\toifgroup ${heldGroup} accept`,
   '\t\tmeta nfproto ipv4 iifname @opened counter drop',
   '\t\tmeta nfproto ipv6 iifname @opened6 counter drop',
   '\t}',

@@ -6,7 +6,7 @@ import type { Plan } from '../guest/prepare.ts';
 import type { HeldTap } from '../guest/spec.ts';
 import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
-import { filterTable } from './filter.ts';
+import { filterTable, heldGroup } from './filter.ts';
 import { guardTable, guardTap } from './guard.ts';
 import { forwards, ipv6AddressOf, isOwn, reachesOut } from './resolve.ts';
 import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
@@ -201,7 +201,11 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
     step(
       'filter',
       filterTitle(network),
-      first ? filterCommand(input) : `# ${name} is in the table above`,
+      [
+        first ? filterCommand(input) : `# ${name} is in the table above`,
+        // The filters of other users' labs let be what goes to it.
+        `ip link set ${name} group ${heldGroup}`,
+      ].join('\n'),
       (held) => {
         const now = observed(held);
         return (

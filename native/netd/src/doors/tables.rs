@@ -6,7 +6,7 @@ use super::judge::Rules;
 use super::rule::Rule;
 use crate::nft::attr::{self, Attrs};
 use crate::nft::socket::{Message, NFNL_SUBSYS_NFTABLES, Socket};
-use crate::nft::{Error, Result};
+use crate::nft::{Error, Result, is_netds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -142,16 +142,10 @@ fn list(operation: &str, kind: u16, family: Family) -> Message {
     }
 }
 
-fn is_ours(table: &str) -> bool {
-    table
-        .strip_prefix("tapyard_")
-        .is_some_and(|uid| uid.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
 fn add_chain(tables: &mut Tables, family: Family, attrs: &[u8]) -> Option<()> {
     let table = attr::find(attrs, 1).and_then(attr::string)?;
     let name = attr::find(attrs, 3).and_then(attr::string)?.to_owned();
-    if is_ours(table) {
+    if is_netds(table) {
         return None;
     }
     let table = tables.entry((family, table.to_owned())).or_default();
@@ -224,7 +218,6 @@ mod tests {
             .collect();
         assert_eq!(found, [("filter", true)]);
         assert!(!tables.contains_key(&(family, "tapyard_1000".into())));
-        assert!(!is_ours("tapyard_x") && is_ours("tapyard_0"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::supervise::Pending;
 use super::{Engine, Stopwatch, subnets_of};
 use crate::acts;
 use crate::journal::{Entry, Recorded};
+use crate::nft;
 use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
     ApplyNetwork, ApplyNetworkReply, Code, Error, LabName, Mode, Network, NetworkSpec, Result, Step,
@@ -121,6 +122,7 @@ impl Engine {
         dns: &mut Pending,
     ) -> Result<Vec<Step>> {
         let made = there.is_none();
+        let held = there.as_ref().is_some_and(|link| link.group == nft::HELD);
         let (ifindex, changed) = self.make_bridge(lab, spec, there)?;
         let bridge = watch.step("bridge", changed);
         let changed = self.make_address(ifindex, spec)?;
@@ -129,7 +131,11 @@ impl Engine {
         let up = watch.step("bridge_up", changed);
         dns.open_gate();
         self.plan_uplink()?;
-        let changed = self.hold_rules()? | self.hold_doors(Some(&spec.name));
+        let mut changed = self.hold_rules()? | self.hold_doors(Some(&spec.name));
+        if !held {
+            self.tell_others(ifindex, spec)?;
+            changed = true;
+        }
         let filter = watch.step("filter", changed);
         let changed = self.hold_forwarding()?;
         let forwarding = watch.step("forwarding", changed);

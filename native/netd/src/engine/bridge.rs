@@ -6,6 +6,7 @@ use super::guard::{is_guarded, nic_mac};
 use super::{Engine, label};
 use crate::acts::deed;
 use crate::journal::{Recorded, bridge_addresses};
+use crate::nft;
 use crate::rtnl::{AddressFamily, BridgeOptions, Counters, LinkChange, LinkInfo, NewBridge};
 use ipnet::IpNet;
 use rustix::io::Errno;
@@ -204,6 +205,20 @@ impl Engine {
             .command(format!("ip link set {} up", spec.name))
             .told(self.rtnl.change_link(ifindex, &spec.name, &change))?;
         Ok(true)
+    }
+
+    /// Puts the bridge into the group by which the filters of other netds know that ours decides what
+    /// goes to it: see [`nft::HELD`].
+    pub(super) fn tell_others(&mut self, ifindex: u32, spec: &NetworkSpec) -> Result<()> {
+        let (name, group) = (&spec.name, nft::HELD);
+        let change = LinkChange {
+            group: Some(group),
+            ..LinkChange::default()
+        };
+        deed(format!("told other netds that {name} is filtered"))
+            .command(format!("ip link set {name} group {group}"))
+            .told(self.rtnl.change_link(ifindex, name, &change))?;
+        Ok(())
     }
 
     /// True when it was there. Journal and label must both say that it is ours.

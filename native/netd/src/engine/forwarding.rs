@@ -6,14 +6,15 @@
 
 use super::Engine;
 use super::expose::wanted_exposed;
+use super::opened::{switch, switch6};
 use crate::acts::deed;
-use crate::journal::{Entry, Recorded, State, bridge_addresses};
+use crate::journal::{Recorded, State, bridge_addresses};
 use crate::nft::{self, FilterState, NetworkRules};
 use crate::sysctl;
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Scope, Subnet6, Uplink6};
+use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Scope, Subnet6};
 
 /// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
 /// observers are told how it is.
@@ -63,131 +64,10 @@ impl Repairs {
 }
 
 impl Engine {
-    /// The uplink's device, where there is a network that may use it.
-    pub(super) fn wanted_uplink(&self) -> Option<String> {
-        let mut networks = self.journal.state().networks.values();
-        networks
-            .any(|network| network.spec.mode.forwards())
-            .then(|| self.uplink.state().device)?
-    }
-
-    /// Decides which interface is `opened` and records it. Interfaces that are the way out no
-    /// longer are closed.
-    pub(super) fn plan_uplink(&mut self) -> Result<()> {
-        let wanted = self.wanted_uplink();
-        let opened = self.journal.state().opened.clone();
-        let router = sysctl::is_router();
-        for device in opened {
-            if router || Some(&device) != wanted.as_ref() {
-                self.close(device)?;
-            }
-        }
-        if let Some(device) = wanted {
-            let opened = self.journal.state().opened.contains(&device);
-            if !opened && sysctl::forwarding(&device).is_ok_and(|on| !on) {
-                self.journal.append(Entry::Opened { device })?;
-            }
-        }
-        self.plan_uplink6()
-    }
-
     /// Whether a network sends IPv6 out.
-    fn sends_ipv6(&self) -> bool {
+    pub(super) fn sends_ipv6(&self) -> bool {
         let mut networks = self.journal.state().networks.values();
         networks.any(|n| !n.removing && n.spec.ipv6.is_some() && n.spec.mode.forwards())
-    }
-
-    /// The way out of IPv6, where the kernel can forward it for single interfaces: without that
-    /// (before 6.17) the machine would become a router, so IPv6 stays within the lab. A lab's own
-    /// namespace may well become one.
-    pub(super) fn uplink6(&self) -> Uplink6 {
-        let ipv6 = self.uplink.state().ipv6;
-        let Some(device) = ipv6.device.clone() else {
-            return ipv6;
-        };
-        let forwarding = sysctl::forwarding6(&device);
-        let missing = matches!(&forwarding, Err(e) if e.kind() == std::io::ErrorKind::NotFound);
-        if missing && !sysctl::is_router6() && self.config.identity.scope == Scope::Host {
-            let why = format!(
-                "this kernel cannot forward IPv6 for {device} alone (Linux 6.17 can), and would make all of \
-                 the machine a router, so IPv6 of guests stays within the lab"
-            );
-            let reason = Error::new(Code::NoIpv6Forwarding, why)
-                .hint(
-                    "Use a newer kernel, or bring the lab up in the private scope, where the kernel does not \
-                     matter.",
-                )
-                .subject(device);
-            return Uplink6 {
-                device: None,
-                reason: Some(reason),
-                ..ipv6
-            };
-        }
-        Uplink6 {
-            forwarding: sysctl::is_router6() || forwarding.unwrap_or(false),
-            ..ipv6
-        }
-    }
-
-    fn plan_uplink6(&mut self) -> Result<()> {
-        let sends = self.sends_ipv6();
-        self.uplink.want_ipv6(sends);
-        if self.config.identity.scope == Scope::Private {
-            return Ok(()); // see hold_forwarding6
-        }
-        let wanted = sends.then(|| self.uplink6().device).flatten();
-        let router = sysctl::is_router6();
-        for device in self.journal.state().opened6.clone() {
-            if router || Some(&device) != wanted.as_ref() {
-                self.close6(device)?;
-            }
-        }
-        if let Some(device) = wanted.filter(|_| !router) {
-            let opened = self.journal.state().opened6.contains(&device);
-            if !opened && sysctl::forwarding6(&device).is_ok_and(|on| !on) {
-                self.journal.append(Entry::Opened6 { device })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// As [`Engine::close`].
-    pub(super) fn close6(&mut self, device: String) -> Result<()> {
-        if !sysctl::is_router6()
-            && sysctl::forwarding6(&device).unwrap_or(false)
-            && let Err(e) = switch6(&device, false)
-        {
-            let what = format!("switch IPv6 forwarding of {device} off");
-            return Err(Error::kernel(what, &e)
-                .hint(format!(
-                    "Do it yourself: sysctl -w net.ipv6.conf.{device}.force_forwarding=0"
-                ))
-                .subject(device));
-        }
-        self.journal.note(Entry::Closed6 { device });
-        Ok(())
-    }
-
-    /// Puts an interface back as it was found, if it is still as netd left it. Where somebody made
-    /// the machine a router meanwhile, what netd switched on is theirs: neither to be guarded nor to
-    /// be switched off.
-    pub(super) fn close(&mut self, device: String) -> Result<()> {
-        // The interface may be gone, and with it what was switched.
-        if !sysctl::is_router()
-            && sysctl::forwarding(&device).unwrap_or(false)
-            && let Err(e) = switch(&device, false)
-        {
-            return Err(
-                Error::kernel(format!("switch forwarding of {device} off"), &e)
-                    .hint(format!(
-                        "Do it yourself: sysctl -w net.ipv4.conf.{device}.forwarding=0"
-                    ))
-                    .subject(device),
-            );
-        }
-        self.journal.note(Entry::Closed { device });
-        Ok(())
     }
 
     /// Makes the filter say what the journal does. True when it did not. Networks in our table
@@ -339,24 +219,6 @@ impl Engine {
             FilterState::default()
         })
     }
-}
-
-fn switch(device: &str, on: bool) -> io::Result<()> {
-    let (state, value) = if on { ("on", 1) } else { ("off", 0) };
-    deed(format!("switched forwarding of {device} {state}"))
-        .command(format!(
-            "echo {value} > /proc/sys/net/ipv4/conf/{device}/forwarding"
-        ))
-        .told(sysctl::set_forwarding(device, on))
-}
-
-fn switch6(device: &str, on: bool) -> io::Result<()> {
-    let (state, value) = if on { ("on", 1) } else { ("off", 0) };
-    deed(format!("switched IPv6 forwarding of {device} {state}"))
-        .command(format!(
-            "echo {value} > /proc/sys/net/ipv6/conf/{device}/force_forwarding"
-        ))
-        .told(sysctl::set_forwarding6(device, on))
 }
 
 fn router6(on: bool) -> io::Result<()> {

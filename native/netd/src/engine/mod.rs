@@ -17,6 +17,7 @@ mod label;
 mod names;
 mod observe;
 mod open_tap;
+mod opened;
 mod remove_network;
 mod set_nat;
 mod shape;
@@ -35,7 +36,7 @@ use crate::conntrack::Conntrack;
 use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::journal::{Journal, Recorded};
-use crate::nft::{Filter, Guard};
+use crate::nft::{self, Filter, Guard};
 use crate::resolved::Resolved;
 use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
@@ -187,7 +188,7 @@ impl Engine {
             fresh_namespace,
         } = config;
         let watched = |e| Error::kernel("watch the filter and the leases", &e);
-        let table = format!("tapyard_{}", identity.label_uid);
+        let table = format!("{}{}", nft::PREFIX, identity.label_uid);
         let mut engine = Engine {
             instance: random_hex()?,
             uplink,

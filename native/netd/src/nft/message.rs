@@ -81,6 +81,19 @@ impl Table {
         self.message(operation, GETTABLE, 0, |_| ())
     }
 
+    /// All tables of the family.
+    pub(crate) fn dump(&self) -> Message {
+        let attrs = Vec::new();
+        let operation = format!("list the tables of {}", self.family.1);
+        Message {
+            operation,
+            kind: NFNL_SUBSYS_NFTABLES << 8 | GETTABLE,
+            flags: 0,
+            family: self.family.0,
+            attrs,
+        }
+    }
+
     pub(crate) fn delete(&self) -> Message {
         let operation = format!("delete table {}", self.words());
         self.message(operation, DELTABLE, 0, |_| ())
@@ -263,6 +276,11 @@ impl Table {
         let exprs = expr::decode_all(attr::find(attrs, 4).unwrap_or_default());
         (table == self.name).then_some(DumpedRule { chain, exprs })
     }
+}
+
+/// A table's name in a dump of tables.
+pub(crate) fn table_name(attrs: &[u8]) -> Option<&str> {
+    attr::find(attrs, 1).and_then(attr::string)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod guard;
 mod guard_ruleset;
 mod layout;
 mod message;
+mod others;
 mod ruleset;
 pub(crate) mod socket;
 
@@ -19,6 +20,8 @@ use std::net::IpAddr;
 
 pub use guard::{Guard, GuardNetwork, GuardPort};
 use ipnet::{Ipv4Net, Ipv6Net};
+pub use others::{PREFIX, is_netds};
+pub use ruleset::HELD;
 use tapyard_protocol::{Exposure, Mode, RecipeStep};
 
 use crate::acts::deed;

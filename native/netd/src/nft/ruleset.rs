@@ -9,8 +9,8 @@ use super::addresses::{
     source_address6, source_in, source6_in,
 };
 use super::expr::{
-    Expr, META_IIF, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFNAME, PAYLOAD_TRANSPORT,
-    REG_AFTER_4, REG_AFTER_8, REG_AFTER_16, Verdict,
+    Expr, META_IIF, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFGROUP, META_OIFNAME,
+    PAYLOAD_TRANSPORT, REG_AFTER_4, REG_AFTER_8, REG_AFTER_16, Verdict,
 };
 
 /// Bridges of labs.
@@ -41,6 +41,10 @@ pub(crate) const EXPOSED: &str = "exposed";
 pub(crate) const OUT: &str = "out";
 /// From the bridge a packet leaves by to its network's chain.
 pub(crate) const IN: &str = "in";
+
+/// The group of interfaces (`ip link set … group`) in which a lab's bridge is once a netd's table holds
+/// it, this uid's or another's: "tapy". What goes to such a bridge is that table's to decide.
+pub const HELD: u32 = u32::from_be_bytes(*b"tapy");
 
 /// Behind the usual -100 (`NF_IP_PRI_NAT_DST`): a port that somebody else's rules send elsewhere
 /// stays theirs. At the same priority the table that was made last would have it.
@@ -145,6 +149,7 @@ pub(crate) fn base_chains() -> [Chain; 7] {
         drop_of(META_OIFNAME, NAT_OFF),
         verdict_of(META_IIFNAME, OUT),
         verdict_of(META_OIFNAME, IN),
+        to_another_netds(),
         drop_of_family(libc::NFPROTO_IPV4, OPENED),
         drop_of_family(libc::NFPROTO_IPV6, OPENED6),
     ];
@@ -347,6 +352,15 @@ fn from_uplink(uplinks: &str, destination: Vec<Expr>) -> Vec<Expr> {
     rule.extend(destination);
     rule.push(Expr::Verdict(Verdict::Accept));
     rule
+}
+
+/// `oifgroup HELD accept`
+fn to_another_netds() -> Vec<Expr> {
+    vec![
+        Expr::Meta(META_OIFGROUP),
+        Expr::Equal(HELD.to_ne_bytes().to_vec()),
+        Expr::Verdict(Verdict::Accept),
+    ]
 }
 
 /// A bridge's name as it is: with this prefix every name that netd allows is an identifier of nft

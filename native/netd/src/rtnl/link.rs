@@ -21,6 +21,7 @@ pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_GROUP: u16 = 27;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_CARRIER: u16 = 33;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
@@ -75,6 +76,8 @@ pub struct LinkInfo {
     pub mtu: u32,
     /// Its alias, "" where there is none.
     pub alias: String,
+    /// IFLA_GROUP.
+    pub group: u32,
     /// Of a bridge: how it is set up.
     pub bridge: Option<BridgeOptions>,
     /// Its counters.
@@ -129,6 +132,8 @@ pub struct LinkChange<'a> {
     pub mtu: Option<u32>,
     /// IFLA_IFALIAS.
     pub alias: Option<&'a str>,
+    /// IFLA_GROUP.
+    pub group: Option<u32>,
     /// The bridge to join; 0 leaves the present one.
     pub master: Option<u32>,
     /// IFF_UP.
@@ -222,6 +227,9 @@ impl Rtnl {
         }
         if let Some(alias) = change.alias {
             first.raw(IFLA_IFALIAS, alias.as_bytes());
+        }
+        if let Some(group) = change.group {
+            first.raw(IFLA_GROUP, &group.to_ne_bytes());
         }
         if change.bridge_defaults {
             first.nest(IFLA_LINKINFO, bridge_info);
@@ -327,6 +335,7 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
         mac: Vec::new(),
         mtu: 0,
         alias: String::new(),
+        group: 0,
         bridge: None,
         stats: LinkStats::default(),
     };
@@ -340,6 +349,7 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
             IFLA_CARRIER => link.carrier = value.first() == Some(&1),
             // Somebody else's alias may be anything.
             IFLA_IFALIAS => link.alias = text(value),
+            IFLA_GROUP => link.group = u32_at(value, 0)?,
             IFLA_STATS64 => link.stats = parse_stats(value)?,
             IFLA_LINKINFO => {
                 link.kind = find(value, IFLA_INFO_KIND).map(text).unwrap_or_default();
@@ -395,10 +405,12 @@ mod tests {
             .string(IFLA_IFNAME, "br0")
             .raw(IFLA_MTU, &1500u32.to_ne_bytes())
             .raw(IFLA_IFALIAS, b"\xff\xfe")
+            .raw(IFLA_GROUP, &7u32.to_ne_bytes())
             .nest(IFLA_LINKINFO, bridge_info);
         let body = with(header(7, IFF_UP, 0), attrs);
         let link = parse_link(&body).unwrap();
         assert_eq!((link.ifindex, link.up, link.mtu), (7, true, 1500));
+        assert_eq!(link.group, 7);
         assert_eq!((link.name.as_str(), link.kind.as_str()), ("br0", "bridge"));
         assert_eq!(link.bridge, Some(BridgeOptions::default()));
         for end in 0..body.len() {
