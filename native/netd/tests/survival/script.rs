@@ -31,7 +31,7 @@ impl Act {
 }
 
 /// Verbs that leave everything as it is, so that there is nothing to be killed in.
-pub const CHANGES_NOTHING: [&str; 5] = ["hello", "observe", "counters", "acts", "dial"];
+pub const CHANGES_NOTHING: [&str; 6] = ["hello", "observe", "counters", "acts", "dial", "capture"];
 
 /// The start, also of the netd that comes after one that was killed.
 pub const START: Act = Act {
