@@ -472,3 +472,26 @@ fn guests_that_tell_the_truth_notice_nothing() {
     assert!(!roamer.run("busybox ping -c1 -W1 -I 10.1.0.77 10.1.0.1").0);
     assert!(roamer.pings("10.1.0.1"));
 }
+
+#[test]
+fn an_address_is_free_when_its_nic_is_gone() {
+    if !inside("an_address_is_free_when_its_nic_is_gone") {
+        return;
+    }
+    let mut lab = Lab::start("freed");
+    lab.network("br0", 1, true, &[(VICTIM, 2)]);
+    let former = Guest::on(lab.tap("br0", "g2", VICTIM, "tap0"));
+    assert_eq!(former.takes_lease(), VICTIMS.to_string());
+
+    // As long as its NIC is there it keeps it, whoever is to have it next.
+    lab.network("br0", 1, true, &[(LIAR, 2)]);
+    let early = Guest::on(lab.tap("br0", "g3", LIAR, "tap1"));
+    assert_ne!(early.takes_lease(), VICTIMS.to_string());
+    assert!(former.pings("10.1.0.1"));
+
+    drop((former, early));
+    lab.network("br0", 1, true, &[(ROAMER, 2)]);
+    let next = Guest::on(lab.tap("br0", "g4", ROAMER, "tap2"));
+    assert_eq!(next.takes_lease(), VICTIMS.to_string());
+    until("it may use it", || next.pings("10.1.0.1"));
+}

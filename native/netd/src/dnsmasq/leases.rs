@@ -13,6 +13,14 @@ pub fn parse(text: &str) -> Vec<Lease> {
     leases
 }
 
+/// A file without some of its leases; whatever else it holds stays.
+pub fn without(text: &str, gone: impl Fn(&Lease) -> bool) -> String {
+    let lines = text.split_inclusive('\n');
+    lines
+        .filter(|line| !parse_line(line.trim_end()).is_some_and(|lease| gone(&lease)))
+        .collect()
+}
+
 fn parse_line(line: &str) -> Option<Lease> {
     let mut words = line.split(' ');
     let expires = words.next()?.parse().ok()?;
@@ -46,6 +54,10 @@ mod tests {
         assert_eq!(leases[0].expires, 0);
         assert_eq!(leases[1].hostname, "");
         assert_eq!(leases[1].address, Ipv4Addr::new(192, 168, 57, 9));
+        assert_eq!(without(text, |_| false), text);
+        let kept = without(text, |lease| lease.hostname == "guest");
+        assert_eq!(parse(&kept), leases[1..]);
+        assert!(kept.contains("duid") && kept.contains("fd00::2"));
     }
 
     #[test]

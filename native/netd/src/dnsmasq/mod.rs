@@ -266,6 +266,18 @@ pub fn read_leases(directory: &Path) -> Vec<Lease> {
     leases::parse(&String::from_utf8_lossy(&text))
 }
 
+/// Takes leases out of the file of a dnsmasq that does not run: a running one would write them
+/// again.
+pub fn forget_leases(directory: &Path, gone: &[Lease]) -> io::Result<()> {
+    let text = std::fs::read(config::leases(directory))?;
+    let is_gone = |lease: &Lease| {
+        let mut gone = gone.iter();
+        gone.any(|other| other.address == lease.address && other.mac == lease.mac)
+    };
+    let left = leases::without(&String::from_utf8_lossy(&text), is_gone);
+    replace(directory, LEASES, &left).map(drop)
+}
+
 /// True when one of them changed. Each is replaced at once, so a reload never sees half of it.
 fn write_files(directory: &Path, wanted: &Wanted<'_>) -> io::Result<bool> {
     let hosts = config::hosts(wanted.network, wanted.dhcp);

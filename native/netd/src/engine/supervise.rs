@@ -2,12 +2,15 @@
 //! The networks' dnsmasq: started, adopted, started again when one ends by itself.
 
 use super::Engine;
+use super::guard::nic_mac;
 use crate::acts::{self, deed};
-use crate::dnsmasq::{Dnsmasq, Starting, Wanted};
+use crate::dnsmasq::{Dnsmasq, Starting, Wanted, forget_leases, read_leases};
+use crate::rtnl::Counters;
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Error, NetworkName, NetworkSpec, Result};
+use tapyard_protocol::{Dhcp, Error, Lease, NetworkName, NetworkSpec, Result};
 
 /// The wait before the first, second … start after it ended by itself; the last one repeats.
 const BACKOFF: [Duration; 4] = [
@@ -105,9 +108,11 @@ impl Engine {
             dhcp,
             upstream: &upstream,
         };
+        let forsaken = self.forsaken(dhcp, &directory)?;
         if let Some(Service::Running { dnsmasq, .. }) = self.dns.get(&spec.name)
             && !dnsmasq.ended()
             && !anew
+            && forsaken.is_empty()
             && dnsmasq.is_as_wanted(&wanted)
         {
             let changed = dnsmasq.update(&wanted)?;
@@ -117,7 +122,37 @@ impl Engine {
             return Ok(Pending::Settled(changed));
         }
         self.end_dns(&spec.name)?;
+        if !forsaken.is_empty() {
+            let of = forsaken.iter();
+            let of: Vec<String> = of.map(|l| format!("{} ({})", l.address, l.mac)).collect();
+            let forgotten = forget_leases(&directory, &forsaken)
+                .map_err(|e| Error::kernel("rewrite the leases", &e));
+            let deed = deed(format!("released {} of NICs that are gone", of.join(", ")));
+            // What stays costs another NIC its reservation, and no more.
+            if let Err(error) = deed.told(forgotten) {
+                eprintln!("{error}");
+            }
+        }
         Ok(Pending::Starting(Dnsmasq::start(&directory, &wanted)?))
+    }
+
+    /// Leases of addresses that are reserved for another NIC by now, and whose own is gone. dnsmasq
+    /// would give them to nobody until they end.
+    fn forsaken(&mut self, dhcp: &Dhcp, directory: &Path) -> Result<Vec<Lease>> {
+        let mut leases = read_leases(directory);
+        leases.retain(|lease| {
+            let mut of = dhcp.reservations.iter();
+            of.any(|r| r.address == lease.address && r.mac.to_string() != lease.mac)
+        });
+        if !leases.is_empty() {
+            let macs: BTreeSet<String> = (self.rtnl.links(Counters::Skip)?.iter())
+                .filter(|link| link.kind == "tun")
+                .filter_map(nic_mac)
+                .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"))
+                .collect();
+            leases.retain(|lease| !macs.contains(&lease.mac));
+        }
+        Ok(leases)
     }
 
     /// Waits for what [`Engine::begin_dns`] started. True when something changed.
