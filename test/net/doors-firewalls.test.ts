@@ -174,3 +174,25 @@ test('firewalld: reload, and restart', async () => {
   expect(await firewalls.rules()).toEqual(rules);
   await stop();
 });
+
+test('firewalld, for a user whom polkit lets change nothing: by rules, which go, and nothing that was refused stays', async () => {
+  firewalls = await Firewalls.start(world);
+  await firewalls.bus();
+  const endPolkit = await firewalls.polkit('// nothing');
+  const stop = await firewalls.firewalld();
+  const rules = await firewalls.rules();
+  lab = await HostLab.start(world, firewalls.inside, 'user');
+  await lab.up();
+  guest = await lab.guest('192.168.57.50');
+  await guest.getsThrough();
+  const doors = (await lab.network())?.doors ?? [];
+  expect(doors.map(({ chain, state }) => `${chain}: ${state}`).sort()).toEqual([
+    'inet firewalld filter_FORWARD: open',
+    'inet firewalld filter_INPUT: open',
+  ]);
+  await lab.down();
+  expect(await lab.network()).toBe(undefined);
+  expect(await firewalls.rules()).toEqual(rules);
+  await stop();
+  await endPolkit();
+});

@@ -4,7 +4,7 @@
 
 use crate::acts::deed;
 use crate::dbus::{Arguments, BUS, Bus, Message, Method};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -53,6 +53,10 @@ pub(super) enum Progress {
 pub(super) struct Firewalld {
     bus: Option<Bus>,
     asked: BTreeMap<NetworkName, Asked>,
+    /// Calls that were the first for their network and zone, by serial.
+    first: BTreeMap<u32, (NetworkName, String)>,
+    /// Of those the ones that it refused: nothing was made, and nothing is to be taken away.
+    unmade: BTreeSet<(NetworkName, String)>,
     /// Which of [`ZONES`].
     zone: usize,
     /// Since when it has not answered a removal, which everybody had to wait for.
@@ -60,6 +64,15 @@ pub(super) struct Firewalld {
 }
 
 impl Firewalld {
+    /// One that does not answer.
+    #[cfg(test)]
+    pub(super) fn silent_since(then: Instant) -> Firewalld {
+        Firewalld {
+            silent: Some(then),
+            ..Firewalld::default()
+        }
+    }
+
     /// How it stands with a network that firewalld drops.
     pub(super) fn progress(&mut self, name: &NetworkName) -> Progress {
         match self.asked.get(name) {
@@ -79,16 +92,37 @@ impl Firewalld {
         }
     }
 
-    /// Asks to have the bridge in the zone that [`Firewalld::progress`] named. False where
-    /// firewalld cannot be asked.
-    pub(super) fn ask(&mut self, name: &NetworkName, zone: &str, now: Instant) -> bool {
+    /// Asks to have the bridge in the zone that [`Firewalld::progress`] named, for the `first` time or
+    /// again. False where firewalld cannot be asked.
+    pub(super) fn ask(
+        &mut self,
+        name: &NetworkName,
+        zone: &str,
+        first: bool,
+        now: Instant,
+    ) -> bool {
         let asked = self.call("addInterface", zone, name);
         let what = format!("asked firewalld for {name} in its zone {zone}");
         let command = format!("firewall-cmd --zone={zone} --add-interface={name}");
         let asked = deed(what).command(command).told(asked);
+        if let Ok(serial) = asked
+            && first
+        {
+            self.first.insert(serial, (name.clone(), zone.to_owned()));
+        }
         let asked = asked.map_or(Asked::Refused, |serial| Asked::Pending(serial, now));
         self.asked.insert(name.clone(), asked);
         asked != Asked::Refused
+    }
+
+    /// Where it refused a first request since last asked.
+    pub(super) fn take_unmade(&mut self) -> BTreeSet<(NetworkName, String)> {
+        std::mem::take(&mut self.unmade)
+    }
+
+    /// Whether it refused the first request for this zone.
+    pub(super) fn is_unmade(&self, name: &NetworkName, zone: &str) -> bool {
+        self.unmade.contains(&(name.clone(), zone.to_owned()))
     }
 
     /// What to poll.
@@ -243,6 +277,13 @@ impl Firewalld {
         self.silent = None;
         match message {
             Message::Answer { serial, result } => {
+                if let Some(first) = self.first.remove(&serial)
+                    && result
+                        .as_ref()
+                        .is_err_and(|(_, text)| !text.contains("ALREADY"))
+                {
+                    self.unmade.insert(first);
+                }
                 let of = |(_, asked): &(&NetworkName, &mut Asked)| matches!(asked, Asked::Pending(of, _) if *of == serial);
                 let Some((name, asked)) = self.asked.iter_mut().find(of) else {
                     return false;
@@ -282,6 +323,7 @@ impl Firewalld {
         eprintln!("the system bus: {error}");
         self.bus = None;
         self.asked.clear();
+        self.first.clear();
     }
 }
 

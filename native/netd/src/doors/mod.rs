@@ -137,6 +137,10 @@ impl Doors {
 
     /// Opens a door wherever one is needed for these networks. True when that changed something.
     pub fn hold(&mut self, wanted: &[Wanted], journal: &mut Journal) -> Result<bool> {
+        for (network, zone) in self.firewalld.take_unmade() {
+            let place = Place::Zone(zone);
+            journal.note(Entry::NoDoor { network, place });
+        }
         let mut tables = tables::read(&mut self.socket)?;
         let mut changed = false;
         for network in wanted {
@@ -162,27 +166,37 @@ impl Doors {
         Ok(changed)
     }
 
-    /// Takes a network's doors away, in the places that the journal names and by its label. True
-    /// when there was one. Goes on past errors, and tells the last.
-    pub fn remove(&mut self, name: &NetworkName, label: &str, places: &[Place]) -> Result<bool> {
+    /// Takes a network's doors away, in the places that the journal names and by its label. Whether
+    /// there was one, and the places where one stayed.
+    pub fn remove(
+        &mut self,
+        name: &NetworkName,
+        label: &str,
+        places: &[Place],
+    ) -> (bool, Vec<Error>) {
         self.found.remove(name);
-        let mut done = Ok(false);
+        let mut any = false;
+        let mut failed = Vec::new();
         for place in places {
             let removed = match place {
                 Place::Nft(at) => self.remove_rules(at, label),
-                Place::Zone(zone) => self.firewalld.remove(name, zone),
+                Place::Zone(zone) => match self.firewalld.remove(name, zone) {
+                    // It had refused to put it there.
+                    Err(_) if self.firewalld.is_unmade(name, zone) => Ok(false),
+                    removed => removed,
+                },
                 Place::Legacy(chain) => self.legacy.remove(chain, label).map_err(|why| {
                     Error::new(Code::Kernel, format!("remove the doors of {name}: {why}"))
                         .hint("Look for rules with its comment: iptables-legacy -S")
                         .subject(name.as_str())
                 }),
             };
-            done = match (done, removed) {
-                (Ok(before), Ok(now)) => Ok(before || now),
-                (Err(error), Ok(_)) | (_, Err(error)) => Err(error),
-            };
+            match removed {
+                Ok(there) => any |= there,
+                Err(error) => failed.push(error),
+            }
         }
-        done
+        (any, failed)
     }
 
     /// The chains of nf_tables.
@@ -226,8 +240,10 @@ impl Doors {
             Progress::Opening => true,
             Progress::Ask(zone) => {
                 look.changed = true;
-                record(look, Place::Zone(zone.to_owned())).is_ok()
-                    && self.firewalld.ask(&look.network.name, zone, look.now)
+                record(look, Place::Zone(zone.to_owned())).is_ok_and(|first| {
+                    let name = &look.network.name;
+                    self.firewalld.ask(name, zone, first, look.now)
+                })
             }
         };
         if opening {
@@ -315,7 +331,7 @@ impl Doors {
                 if !packets::dropped(&table, legacy::FAMILY, &base, look.network) {
                     break;
                 }
-                let opened = record(look, Place::Legacy(chain.to_owned())).and_then(|()| {
+                let opened = record(look, Place::Legacy(chain.to_owned())).and_then(|_| {
                     self.legacy.open_door(chain, base.hook, look.network)?;
                     Ok(self.legacy.read()?.unwrap_or_default())
                 });
@@ -336,15 +352,16 @@ impl Doors {
     }
 }
 
-/// Journals a place before there is a door.
-fn record(look: &mut Look<'_>, place: Place) -> std::result::Result<(), String> {
+/// Journals a place before there is a door; whether that is new.
+fn record(look: &mut Look<'_>, place: Place) -> std::result::Result<bool, String> {
     let network = look.network.name.clone();
     let known = look.journal.state().networks.get(&network);
     if known.is_some_and(|known| known.doors.contains(&place)) {
-        return Ok(());
+        return Ok(false);
     }
     let entry = Entry::Door { network, place };
-    look.journal.append(entry).map_err(|error| error.message)
+    let done = look.journal.append(entry);
+    done.map(|()| true).map_err(|error| error.message)
 }
 
 /// Where to open a door into this base chain, the best first. Docker keeps what is in
@@ -436,5 +453,26 @@ fn firewall(table: &Table, at: &Chain) -> Firewall {
         Firewall::Iptables
     } else {
         Firewall::Nftables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_where_a_door_stays_is_told() {
+        let mut doors = Doors::open().unwrap();
+        doors.firewalld = Firewalld::silent_since(Instant::now());
+        let name = "br0".parse().unwrap();
+        let places = ["libvirt", "trusted"].map(|zone| Place::Zone(zone.to_owned()));
+        let (any, failed) = doors.remove(&name, "tapyard:1000:seed:br0", &places);
+        assert!(!any);
+        let told: Vec<&str> = failed.iter().map(|error| error.message.as_str()).collect();
+        assert!(
+            told[0].contains("zone libvirt") && told[1].contains("zone trusted"),
+            "{told:?}"
+        );
+        assert_eq!(told.len(), 2);
     }
 }

@@ -6,7 +6,7 @@ use super::{Engine, label};
 use crate::doors::{Ipv6, Wanted};
 use crate::journal::Recorded;
 use crate::sysctl;
-use tapyard_protocol::{Door, Mode, NetworkName, Result, Scope};
+use tapyard_protocol::{Door, Error, Mode, NetworkName, Scope};
 
 impl Engine {
     /// Opens what is shut, for one network or for all. True when something was.
@@ -47,8 +47,8 @@ impl Engine {
             })
     }
 
-    /// Takes a network's doors away.
-    pub(super) fn remove_doors(&mut self, recorded: &Recorded) -> Result<bool> {
+    /// Takes a network's doors away. Whether there was one, and the places where one stayed.
+    pub(super) fn remove_doors(&mut self, recorded: &Recorded) -> (bool, Vec<Error>) {
         let label = self.label_of(recorded);
         self.doors
             .remove(&recorded.spec.name, &label, &recorded.doors)

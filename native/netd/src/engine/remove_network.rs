@@ -41,8 +41,9 @@ impl Engine {
         };
         let gone = deleted.is_ok();
         out.note_if(deleted, || format!("bridge {name}"));
-        let doors = self.remove_doors(&recorded);
-        out.note_if(doors, || format!("doors of {name} in other firewalls"));
+        let (doors, failed) = self.remove_doors(&recorded);
+        out.failed.extend(failed);
+        out.note_if(Ok(doors), || format!("doors of {name} in other firewalls"));
         out.note(self.hold_guard().map(drop), None);
         if let Some(subnet) = recorded.spec.subnet.map(Subnet::net) {
             let filter = self.filter.remove_network(name, subnet);

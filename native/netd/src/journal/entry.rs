@@ -50,6 +50,13 @@ pub enum Entry {
         /// Where.
         place: Place,
     },
+    /// There is none: it was refused.
+    NoDoor {
+        /// Which network.
+        network: NetworkName,
+        /// Where.
+        place: Place,
+    },
     /// A port of the host's is to lead to a guest of its.
     Exposed {
         /// Which network.

@@ -103,6 +103,11 @@ impl State {
                     recorded.doors.insert(at, place);
                 }
             }
+            Entry::NoDoor { network, place } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.doors.retain(|other| *other != place);
+                }
+            }
             Entry::Exposed { network, exposure } => {
                 if let Some(recorded) = self.networks.get_mut(&network) {
                     recorded.exposed.retain(|e| e.key() != exposure.key());
