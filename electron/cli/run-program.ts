@@ -13,10 +13,10 @@ type Passed = (typeof signals)[number];
  */
 export function runProgram(
   [program = '', ...words]: readonly string[],
-  { passed, stdout = 'inherit' }: { passed: readonly Passed[]; stdout?: number | 'inherit' },
+  { passed }: { passed: readonly Passed[] },
 ): Promise<number> {
   return new Promise((settle, reject) => {
-    const child = spawn(program, words, { stdio: ['inherit', stdout, 'inherit'] });
+    const child = spawn(program, words, { stdio: 'inherit' });
     const handle = (signal: NodeJS.Signals): void => {
       if (passed.some((each) => each === signal)) child.kill(signal);
     };

@@ -39,7 +39,6 @@ export const errorCodes = [
   'DISK_FULL',
   'CONSOLE_CLOSED',
   'SSH_MISSING',
-  'CAPTURE_UNWRITABLE',
   // the runtime directory and the core
   'RUNTIME_PATH_TOO_LONG',
   'RUNTIME_DIR_UNSAFE',

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkout, finish, firstWords, until, World } from '../world/world.ts';
@@ -64,10 +64,13 @@ describe('a guest of the private scope, from its host', () => {
     // ssh’s own greeting, which is not encrypted, from the guest’s port.
     expect(bytes.includes('SSH-2.0-')).toBe(true);
 
-    expect(await world.tapyard(['capture', 'lo0'])).toMatchObject({
+    // Only the user may read what others said, and a slip of the pen costs him nothing.
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(await world.tapyard(['capture', 'lo0', '-o', file])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('no interface lo0 of its own'),
     });
+    expect(readFileSync(file).equals(bytes)).toBe(true);
     expect(await world.tapyard(['capture', 'guest', '--nic', '7'])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('It has eth0 to eth0.'),

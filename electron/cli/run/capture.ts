@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import type { Connection } from '../../contract/client.ts';
@@ -12,26 +11,18 @@ import { runProgram } from '../run-program.ts';
 import { labOf } from '../select-lab.ts';
 import { safeLine } from '../terminal.ts';
 
-/** What ends it; it writes its last block then. Ctrl+C the terminal sends to both, which does no harm. */
-const ends = { passed: ['SIGINT', 'SIGTERM', 'SIGHUP'] } as const;
-
 /** capture: the core says which interface is meant; the packets themselves need no core. */
 export const run: Run = async (invocation) => {
-  const { options, terminal } = invocation;
+  const { options } = invocation;
   const file = typeof options['output'] === 'string' ? options['output'] : undefined;
   if (file === undefined && process.stdout.isTTY)
     throw new TapyardError('USAGE', 'A capture is no text, and stdout is a terminal.', {
       hint: 'Into a file: -o FILE. Into Wireshark: tapyard capture … | wireshark -k -i -',
     });
   const command = await invocation.core((connection) => commandFor(connection, invocation));
-  if (file === undefined) return await runProgram(command, ends);
-  const descriptor = openFile(resolve(invocation.cwd(), file));
-  try {
-    terminal.err(`Captures into ${safeLine(file)}. Ctrl+C ends it.\n`);
-    return await runProgram(command, { ...ends, stdout: descriptor });
-  } finally {
-    closeSync(descriptor);
-  }
+  const into = file === undefined ? [] : ['--output', resolve(invocation.cwd(), file)];
+  // Each of them ends it, and it writes its last block then. Ctrl+C the terminal sends to both, which does no harm.
+  return await runProgram([...command, ...into], { passed: ['SIGINT', 'SIGTERM', 'SIGHUP'] });
 };
 
 /** The words of tapyard-tap. @throws TapyardError NO_SUCH_NIC, GUEST_STATE */
@@ -82,17 +73,4 @@ async function interfaceOf(connection: Connection, invocation: Invocation, lab: 
       subject,
     });
   return nic.tap;
-}
-
-/** Only the user may read what others said. @throws TapyardError CAPTURE_UNWRITABLE */
-function openFile(path: string): number {
-  try {
-    return openSync(path, 'w', 0o600);
-  } catch (thrown) {
-    const cause = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new TapyardError('CAPTURE_UNWRITABLE', `The capture cannot be written: ${cause}.`, {
-      hint: 'Name another file with -o.',
-      subject: path,
-    });
-  }
 }

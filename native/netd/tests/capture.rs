@@ -17,13 +17,15 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 use tapyard_protocol::capture::{FOOT, counted};
-use tapyard_protocol::{ApplyNetwork, Capture, Client, ClientKind, Code, OpenTap};
+use tapyard_protocol::{ApplyNetwork, Capture, Client, ClientKind, Code, OpenTap, Shutdown};
 
 const TEST: &str = "only_the_labs_own_interfaces_are_captured";
 const SOON: Duration = Duration::from_secs(20);
 const ENHANCED_PACKET: u32 = 6;
 const IN: u32 = 1;
 const OUT: u32 = 2;
+/// Frames sent at once.
+const BURST: usize = 300;
 /// What precedes a frame in a tap with IFF_VNET_HDR.
 const VNET_HEADER: usize = 10;
 
@@ -32,6 +34,17 @@ fn capture(lab: &str, interface: &str) -> Capture {
         lab: lab.parse().unwrap(),
         interface: interface.parse().unwrap(),
     }
+}
+
+fn apply() -> ApplyNetwork {
+    serde_json::from_value(json!({
+        "lab": "seed",
+        "network": {
+            "name": "br0", "subnet": "192.168.57.0/24", "address": "192.168.57.1",
+            "mac": "52:54:00:00:00:01", "mtu": 1500, "nat": true, "domain": "lab", "dhcp": null,
+        },
+    }))
+    .unwrap()
 }
 
 /// Ended with the test, however that ends.
@@ -120,15 +133,7 @@ fn only_the_labs_own_interfaces_are_captured() {
     assert_eq!(said["ready"], true, "{said}");
     let mut netd = Ended(netd);
     let mut client = Client::connect(&home.join("netd.sock"), ClientKind::Test, SOON).unwrap();
-    let apply: ApplyNetwork = serde_json::from_value(json!({
-        "lab": "seed",
-        "network": {
-            "name": "br0", "subnet": "192.168.57.0/24", "address": "192.168.57.1",
-            "mac": "52:54:00:00:00:01", "mtu": 1500, "nat": true, "domain": "lab", "dhcp": null,
-        },
-    }))
-    .unwrap();
-    client.call(&apply, SOON).unwrap();
+    client.call(&apply(), SOON).unwrap();
     let tap: OpenTap = serde_json::from_value(json!({
         "lab": "seed", "network": "br0", "guest": "guest", "nic": 0,
         "mac": "52:54:00:00:00:02", "tap": "tap0",
@@ -225,6 +230,43 @@ fn only_the_labs_own_interfaces_are_captured() {
     drop(held);
     wait_for("the captures end", || children(netd.0.id()).is_empty());
 
+    // What had come when the reader had enough is the reader's: many packets wait for a child that
+    // gets no time.
+    let mut guest = File::from(client.call(&tap, SOON).unwrap().1.pop().unwrap());
+    let burst = |guest: &mut File| {
+        for _ in 0..BURST {
+            let framed = [&[0; VNET_HEADER], frame.as_slice()].concat();
+            guest.write_all(&framed).unwrap();
+        }
+    };
+    for asked in [true, false] {
+        let (_, mut fds) = client.call(&capture("seed", "tap0"), SOON).unwrap();
+        let mut stream = Blocks::of(fds.pop().unwrap());
+        assert_eq!(stream.next().0, 0x0a0d_0d0a);
+        let captures = children(netd.0.id());
+        run("kill", &["-STOP", &captures[0]]);
+        burst(&mut guest);
+        if asked {
+            shutdown(&stream.0, Sides::Write).unwrap();
+        } else {
+            // The interface goes while they wait; the kernel tells that first.
+            drop(std::mem::replace(
+                &mut guest,
+                File::open("/dev/null").unwrap(),
+            ));
+        }
+        run("kill", &["-CONT", &captures[0]]);
+        let rest = stream.rest();
+        let counts = counted(&rest).unwrap();
+        assert_eq!(counts.dropped, 0, "{counts:?}");
+        let sent = rest
+            .windows(60)
+            .filter(|bytes| *bytes == [0x5a; 60])
+            .count();
+        assert_eq!(sent, BURST, "asked: {asked}, {counts:?}");
+    }
+    wait_for("the captures end", || children(netd.0.id()).is_empty());
+
     // netd is killed: so is what it captures with.
     let (_, mut fds) = client.call(&capture("seed", "br0"), SOON).unwrap();
     let stream = Blocks::of(fds.pop().unwrap());
@@ -234,4 +276,25 @@ fn only_the_labs_own_interfaces_are_captured() {
     assert!(rest.len() < FOOT || counted(&rest).is_none());
     run("ip", &["link", "del", "br0"]);
     std::fs::remove_dir_all(&home).unwrap();
+}
+
+#[test]
+fn a_lab_goes_down_while_it_is_captured() {
+    if !inside("a_lab_goes_down_while_it_is_captured") {
+        return;
+    }
+    let home = netd_directory("capture-down");
+    let (netd, said) = start_netd(&["--scope", "private", "--lab", "seed"], &home);
+    assert_eq!(said["ready"], true, "{said}");
+    let mut netd = Ended(netd);
+    let mut client = Client::connect(&home.join("netd.sock"), ClientKind::Test, SOON).unwrap();
+    client.call(&apply(), SOON).unwrap();
+    let (_, mut fds) = client.call(&capture("seed", "br0"), SOON).unwrap();
+    let stream = Blocks::of(fds.pop().unwrap());
+    // The lab's process namespace ends with it, and nobody waits for a capture there but netd.
+    let (removed, _) = client.call(&Shutdown {}, SOON).unwrap();
+    assert_eq!(removed.failed, [], "{removed:?}");
+    netd.0.wait().unwrap();
+    assert!(counted(&stream.rest()).is_some());
+    std::fs::remove_dir(&home).unwrap();
 }

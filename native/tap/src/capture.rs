@@ -3,13 +3,15 @@
 //! for Wireshark.
 
 use crate::fail;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{Errno, read, retry_on_intr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, read, retry_on_intr, write};
 use rustix::net::{Shutdown, shutdown};
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::fs::{File, Permissions};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tapyard_protocol::capture::{FOOT, counted};
@@ -19,6 +21,10 @@ use tapyard_protocol::{Capture, Client, ClientKind, Code, Error, InterfaceName, 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last of a capture may take to come once its end was asked for.
 const LAST: Duration = Duration::from_secs(2);
+/// A pipe that has room takes so many bytes without blocking (PIPE_BUF, pipe(7)).
+const AT_ONCE: usize = 4096;
+/// What a signalfd tells of a signal, bytes.
+const SIGNAL: usize = size_of::<libc::signalfd_siginfo>();
 /// Read at once, bytes.
 const BUFFER: usize = 256 << 10;
 
@@ -26,6 +32,7 @@ struct Args {
     netd: PathBuf,
     lab: LabName,
     interface: InterfaceName,
+    output: Option<PathBuf>,
 }
 
 /// Runs `capture` with the words after it.
@@ -34,13 +41,28 @@ pub fn run(words: &[OsString]) -> ExitCode {
         Ok(args) => args,
         Err(sentence) => return fail::usage(&sentence),
     };
-    if io::stdout().is_terminal() {
+    if args.output.is_none() && io::stdout().is_terminal() {
         return fail::usage("a capture is no text: send standard output to a file or to a program");
     }
-    match begin(&args).and_then(|stream| copy(&stream, &args.interface)) {
+    match capture(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail::error(&error),
     }
+}
+
+/// The file is opened last: whoever mistyped the interface keeps what he has captured before.
+fn capture(args: &Args) -> Result<()> {
+    let stream = begin(args)?;
+    let Some(path) = &args.output else {
+        return copy(&stream, io::stdout().as_fd(), &args.interface);
+    };
+    let file = open(path)?;
+    eprintln!(
+        "{}: captured into {}; Ctrl+C ends it",
+        args.interface,
+        path.display()
+    );
+    copy(&stream, file.as_fd(), &args.interface)
 }
 
 fn begin(args: &Args) -> Result<OwnedFd> {
@@ -60,68 +82,121 @@ fn begin(args: &Args) -> Result<OwnedFd> {
 }
 
 /// Copies until the stream ends, which SIGINT, SIGTERM and SIGHUP ask for; then says what came.
-fn copy(stream: &OwnedFd, interface: &str) -> Result<()> {
-    let failed = |what: &str, e: &io::Error| Error::kernel(format!("{what} of {interface}"), e);
-    let signals = signals().map_err(|e| failed("wait for the end", &e))?;
-    let mut out = io::stdout().lock();
+/// Neither a reader that stalls nor one that goes is waited for: what a pipe takes without blocking
+/// is all that is written at once.
+fn copy(stream: &OwnedFd, out: BorrowedFd<'_>, interface: &str) -> Result<()> {
+    let failed = |what: &str, e: io::Error| Error::kernel(format!("{what} of {interface}"), &e);
+    let signals = signals().map_err(|e| failed("wait for the end", e))?;
     let mut buffer = vec![0; BUFFER];
+    let mut pending = 0..0;
     let mut tail: Vec<u8> = Vec::new();
     let mut until: Option<Instant> = None;
     loop {
-        let mut fds = [
-            PollFd::new(stream, PollFlags::IN),
+        let to = match pending.is_empty() {
+            true => PollFlags::empty(),
+            false => PollFlags::OUT,
+        };
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(out, to),
             PollFd::new(&signals, PollFlags::IN),
         ];
-        // After the end was asked for, another signal is none of ours to wait for.
-        let watched = if until.is_some() { 1 } else { 2 };
-        let timeout = until.map(|at| {
-            let left = at.saturating_duration_since(Instant::now());
-            rustix::event::Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            }
-        });
-        match poll(&mut fds[..watched], timeout.as_ref()) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed("read the capture", &errno.into())),
+        // Its end is no news while something is still to be written.
+        if pending.is_empty() {
+            fds.push(PollFd::new(stream, PollFlags::IN));
         }
-        if until.is_none() && !fds[1].revents().is_empty() {
+        match poll(&mut fds, until.map(left).as_ref()) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(failed("read the capture", errno.into())),
+        }
+        if !fds[1].revents().is_empty() {
+            // Whoever asks again does not want to wait.
+            if until.is_some() {
+                break;
+            }
+            // Taken, so that another one is heard.
+            let _ = read(&signals, &mut [0; SIGNAL]);
             until = Some(Instant::now() + LAST);
             let _ = shutdown(stream, Shutdown::Write);
         }
-        if fds[0].revents().is_empty() {
-            continue;
+        let writable = fds[0].revents();
+        if writable.contains(PollFlags::ERR) {
+            return Ok(()); // Wireshark was closed.
         }
-        let bytes = match retry_on_intr(|| read(stream, &mut buffer)) {
-            Ok(0) => break,
-            Ok(bytes) => &buffer[..bytes],
-            Err(errno) => return Err(failed("read the capture", &errno.into())),
-        };
-        match out.write_all(bytes).and_then(|()| out.flush()) {
-            Ok(()) => {}
-            // Wireshark was closed.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(e) => return Err(failed("write the capture", &e)),
+        if writable.contains(PollFlags::OUT) {
+            let end = pending.end.min(pending.start + AT_ONCE);
+            match write(out, &buffer[pending.start..end]) {
+                Ok(bytes) => pending.start += bytes,
+                Err(Errno::PIPE) => return Ok(()),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(errno) => return Err(failed("write the capture", errno.into())),
+            }
+        } else if fds.get(2).is_some_and(|fd| !fd.revents().is_empty()) {
+            let bytes = match retry_on_intr(|| read(stream, &mut buffer)) {
+                Ok(0) => break,
+                Ok(bytes) => bytes,
+                Err(errno) => return Err(failed("read the capture", errno.into())),
+            };
+            pending = 0..bytes;
+            tail.extend(&buffer[bytes.saturating_sub(FOOT)..bytes]);
+            tail.drain(..tail.len().saturating_sub(FOOT));
         }
-        tail.extend(&bytes[bytes.len().saturating_sub(FOOT)..]);
-        tail.drain(..tail.len().saturating_sub(FOOT));
     }
     match counted(&tail) {
-        Some(counted) => {
+        Some(counted) if pending.is_empty() => {
             eprintln!(
                 "{interface}: {} packets, {} of them lost",
                 counted.received, counted.dropped
             );
             Ok(())
         }
-        None => Err(Error::new(
+        _ if until.is_some() => Err(Error::new(
+            Code::TimedOut,
+            format!("the last of the capture of {interface} was not taken in time"),
+        )
+        .hint("Whoever reads it is too slow. What came until then is whole.")
+        .subject(interface)),
+        _ => Err(Error::new(
             Code::Unreachable,
             format!("the capture of {interface} broke off: netd has ended"),
         )
         .hint("What came until then is whole.")
         .subject(interface)),
     }
+}
+
+fn left(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Timespec {
+        tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    }
+}
+
+/// The file that `--output` names: over what was there, and for the user alone, who may now read
+/// what others said.
+fn open(path: &Path) -> Result<File> {
+    let opened = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    opened
+        .and_then(|file| {
+            // A device or a pipe keeps its mode.
+            if file.metadata()?.is_file() {
+                file.set_permissions(Permissions::from_mode(0o600))?;
+            }
+            Ok(file)
+        })
+        .map_err(|e| {
+            let path = path.display().to_string();
+            Error::kernel(format!("write to {path}"), &e)
+                .hint("Name another file.")
+                .subject(path)
+        })
 }
 
 /// The signals that end a capture, as a descriptor (signalfd(2)).
@@ -147,6 +222,7 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
     let mut netd = None;
     let mut lab = None;
     let mut interface = None;
+    let mut output = None;
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let text = word
@@ -154,6 +230,9 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
             .ok_or_else(|| format!("{} is not UTF-8", word.display()))?;
         match text {
             "--netd" => netd = Some(PathBuf::from(rest.next().ok_or("--netd needs a value")?)),
+            "--output" => {
+                output = Some(PathBuf::from(rest.next().ok_or("--output needs a value")?));
+            }
             "--lab" => {
                 let value = rest.next().ok_or("--lab needs a value")?;
                 let value = value.to_str().ok_or("--lab is not UTF-8")?;
@@ -168,6 +247,7 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
         netd: netd.ok_or("--netd is missing")?,
         lab: lab.ok_or("--lab is missing")?,
         interface: interface.ok_or("INTERFACE is wanted")?,
+        output,
     })
 }
 

@@ -30,7 +30,7 @@ Usage:
   tapyard-tap plug --netd SOCKET --qmp SOCKET --lab LAB --guest GUEST
                    --nic NIC --network NETWORK --mac MAC --tap TAP [--shape RATE:DELAY:JITTER:LOSS]
   tapyard-tap dial --netd SOCKET --lab LAB ADDRESS PORT
-  tapyard-tap capture --netd SOCKET --lab LAB INTERFACE
+  tapyard-tap capture --netd SOCKET --lab LAB [--output FILE] INTERFACE
   tapyard-tap forward --netd SOCKET --lab LAB --listen ADDRESS:PORT --to ADDRESS:PORT
                       [--watch SOCKET]
   tapyard-tap --help | --version
@@ -68,7 +68,7 @@ dial
   ssh -o ProxyCommand='tapyard-tap dial --netd SOCKET --lab LAB %h %p' root@ADDRESS
 
 capture
-  Writes the packets of INTERFACE to standard output in the pcapng format, until SIGINT, SIGTERM or
+  Writes the packets of INTERFACE to standard output, or over FILE, in the pcapng format, until SIGINT, SIGTERM or
   SIGHUP, the interface's end, or the reader's: a bridge of the lab's, a tap of a guest, or up0, the
   private scope's way out. How many came and how many were lost is said on standard error. For
   Wireshark: tapyard-tap capture ... | wireshark -k -i -

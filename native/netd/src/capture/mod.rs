@@ -3,7 +3,8 @@
 //!
 //! The socket is handed to nobody: whoever has one may bind it to any other interface of the
 //! namespace and send by it (packet(7)), which is what CAP_NET_RAW keeps people from. The child
-//! has no capability, two descriptors, and copies bytes that it does not look into.
+//! has no capability, the two descriptors and netd's log, lets nobody look into it, and copies
+//! bytes that it does not look into either.
 
 mod pcapng;
 
@@ -13,21 +14,35 @@ use pcapng::Direction;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, Signal};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid,
+};
 use std::io::{self, Write};
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Bytes of a packet that are kept. A guest's TCP sends 64 KiB at once, and the kernel may join
 /// more.
 const SNAP: usize = 256 << 10;
-/// What waits for the child, bytes; the kernel allows less where net.core.rmem_max does.
-const WAITING: libc::c_int = 16 << 20;
+/// What waits for the child, bytes, of which the kernel makes twice as many; it allows less where
+/// net.core.rmem_max does.
+const WAITING: libc::c_int = 2 << 20;
+/// How long a capture may take to end by itself, once its interface is gone.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// And when it was killed.
+const KILLED: Duration = Duration::from_secs(1);
 /// How often is looked whether an interface that is down is there still.
 const LOOK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000_000,
+};
+/// Without waiting.
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
 };
 /// Written at once, where more packets wait.
 const CHUNK: usize = 128 << 10;
@@ -49,21 +64,33 @@ impl Capture {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        let netd = rustix::process::getpid();
+        let netd = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
         // SAFETY: netd has one thread, so the child may do whatever its parent could.
         let child = match unsafe { libc::fork() } {
             -1 => return Err(io::Error::last_os_error()),
             0 => {
-                let _ = become_capture(socket, ours, netd, name);
+                // A panic must not go on with what netd is at.
+                let run = AssertUnwindSafe(|| become_capture(socket, ours, &netd, name));
+                match catch_unwind(run) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => eprintln!("capture of {name}: {error}"),
+                    Err(_) => eprintln!("capture of {name}: a defect"),
+                }
                 // SAFETY: _exit does not return and touches no memory.
                 unsafe { libc::_exit(0) }
             }
             pid => pid,
         };
-        let process = Pid::from_raw(child)
-            .and_then(Process::child)
-            .ok_or_else(|| io::Error::other("the capture ended at once"))?;
-        Ok((Capture { process }, theirs))
+        let child = Pid::from_raw(child).ok_or_else(|| io::Error::other("fork"))?;
+        match Process::child(child) {
+            Some(process) => Ok((Capture { process }, theirs)),
+            // Nobody would wait for it, and a process namespace does not end before that.
+            None => {
+                let _ = kill_process(child, Signal::KILL);
+                let _ = waitpid(Some(child), WaitOptions::empty());
+                Err(io::Error::other("the capture cannot be watched"))
+            }
+        }
     }
 
     /// Readable when it has ended.
@@ -73,7 +100,15 @@ impl Capture {
 
     /// Whether it has; takes its exit status away.
     pub fn ended(&self) -> bool {
-        self.process.ended_within(std::time::Duration::ZERO)
+        self.process.ended_within(Duration::ZERO)
+    }
+
+    /// Ends it. One whose interface has gone writes its last block first.
+    pub fn end(&self) {
+        if !self.process.ended_within(PATIENCE) {
+            self.process.signal(Signal::KILL);
+            self.process.ended_within(KILLED);
+        }
     }
 }
 
@@ -115,15 +150,33 @@ fn open(ifindex: u32) -> io::Result<OwnedFd> {
     }
 }
 
-fn set(socket: &OwnedFd, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: all options that are used here take an int.
+/// Lets nothing more in; what waits can be read. By a filter that keeps no byte of any packet:
+/// a socket that is bound to nothing would hear everything.
+fn deafen(socket: &OwnedFd) -> io::Result<()> {
+    let mut keep_nothing = libc::sock_filter {
+        code: 0x06, // BPF_RET | BPF_K (linux/bpf_common.h)
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut keep_nothing,
+    };
+    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)
+}
+
+/// setsockopt(2); `T` is what the option takes.
+fn set<T>(socket: &OwnedFd, level: i32, option: i32, value: T) -> io::Result<()> {
+    // SAFETY: the kernel reads a `T`, which lives here, and nothing behind it but what a filter's
+    // own length says.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             option,
             (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            size_of::<T>() as libc::socklen_t,
         )
     };
     match done {
@@ -133,28 +186,26 @@ fn set(socket: &OwnedFd, level: i32, option: i32, value: libc::c_int) -> io::Res
 }
 
 /// What the child is from here on. Returns at the capture's end.
-fn become_capture(socket: OwnedFd, client: OwnedFd, netd: Pid, name: &str) -> io::Result<()> {
-    let null = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
+fn become_capture(socket: OwnedFd, client: OwnedFd, netd: &OwnedFd, name: &str) -> io::Result<()> {
+    // With the user's uid and no capability it would be the user's to look into, and the socket
+    // his to take (pidfd_getfd(2)).
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    confine::keep_capabilities(confine::NONE).map_err(io::Error::other)?;
+    let _ = rustix::thread::set_name(c"netd-capture");
+    // netd's end is the capture's as well.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let now = std::time::Instant::now();
+    if crate::wait::readable(netd, Some(now))? {
+        return Ok(());
+    }
     rustix::stdio::dup2_stdin(&socket)?;
     rustix::stdio::dup2_stdout(&client)?;
-    rustix::stdio::dup2_stderr(&null)?;
     // SAFETY: what netd had above is not used any more: this process goes on with the standard
     // three, and ends by _exit, which drops nothing.
     if unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    std::mem::forget((socket, client, null));
-    confine::keep_capabilities(confine::NONE).map_err(io::Error::other)?;
-    let _ = rustix::thread::set_name(c"netd-capture");
-    // netd's end is the capture's as well.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // None: netd is outside the lab's process namespace. Another: it has ended before that.
-    if rustix::process::getppid().is_some_and(|parent| parent != netd) {
-        return Ok(());
-    }
+    std::mem::forget((socket, client));
     // SAFETY: both were opened above and belong to this process alone.
     let (socket, mut client) = unsafe { (OwnedFd::from_raw_fd(0), UnixStream::from_raw_fd(1)) };
     stream(&socket, &mut client, name)
@@ -164,10 +215,11 @@ fn become_capture(socket: OwnedFd, client: OwnedFd, netd: Pid, name: &str) -> io
 fn stream(socket: &OwnedFd, client: &mut UnixStream, name: &str) -> io::Result<()> {
     let mut buffer = vec![0; SNAP];
     let mut out = Vec::with_capacity(2 * CHUNK);
-    let mut dropped = 0;
+    let mut written = 0;
     let mut received = 0;
     let mut last = 0;
     let mut down = false;
+    let mut ends = false;
     pcapng::head(&mut out, name, SNAP as u32);
     loop {
         client.write_all(&out)?;
@@ -176,33 +228,44 @@ fn stream(socket: &OwnedFd, client: &mut UnixStream, name: &str) -> io::Result<(
             PollFd::new(socket, PollFlags::IN),
             PollFd::new(client, PollFlags::IN),
         ];
-        match poll(&mut fds, down.then_some(&LOOK)) {
+        let timeout = match (ends, down) {
+            (true, _) => Some(&NOW),
+            (false, true) => Some(&LOOK),
+            (false, false) => None,
+        };
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         // The client says nothing; that it can be read is its end.
-        let enough = !fds[1].revents().is_empty();
+        if !ends && !fds[1].revents().is_empty() {
+            deafen(socket)?;
+            ends = true;
+        }
+        let mut empty = false;
         while out.len() <= CHUNK {
             match receive(socket.as_fd(), &mut buffer)? {
                 Received::Packet(packet) => {
-                    down = false;
                     last = packet.time;
+                    written += 1;
                     packet.write(&buffer, &mut out);
                 }
                 Received::Down => down = true,
-                Received::Nothing => break,
+                Received::Nothing => {
+                    empty = true;
+                    break;
+                }
             }
         }
         let gone = down && !is_bound(socket.as_fd())?;
         // Reading the counters sets them back.
-        let counted = statistics(socket)?;
-        received += u64::from(counted.tp_packets);
-        dropped += u64::from(counted.tp_drops);
-        if gone || enough {
+        received += u64::from(statistics(socket)?.tp_packets);
+        // What waits still is the reader's as well.
+        if empty && (gone || ends) {
             break;
         }
     }
-    pcapng::foot(&mut out, last, received, dropped);
+    pcapng::foot(&mut out, last, received, received.saturating_sub(written));
     client.write_all(&out)
 }
 

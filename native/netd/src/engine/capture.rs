@@ -57,11 +57,19 @@ impl Engine {
         }
         label::parse(identity.label_uid, &link.alias).is_some_and(|owner| {
             owner.lab == *lab
+                && self.settled(lab, &owner.network).is_ok()
                 && match owner.guest {
                     Some(_) => link.kind == "tun",
                     None => link.kind == "bridge" && link.name == *owner.network,
                 }
         })
+    }
+
+    /// Ends all. In the private scope the lab's process namespace cannot end before they do.
+    pub(super) fn end_captures(&mut self) {
+        for capture in self.captures.drain(..) {
+            capture.end();
+        }
     }
 
     /// Forgets those that have ended.

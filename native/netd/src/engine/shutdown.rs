@@ -24,6 +24,7 @@ impl Engine {
             self.close_all(&mut rest);
             merge(rest);
         }
+        self.end_captures();
         merge(self.uplink.shutdown());
         out.failed.extend(self.config.directory.clear());
         out
