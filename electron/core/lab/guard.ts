@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { subnetOf } from '../net/ipv4.ts';
 import { isOwn, type ResolvedGuest, type ResolvedNetwork, type ResolvedNic } from './resolve.ts';
 
 /**
@@ -14,12 +15,27 @@ export function guardTable(uid: number, networks: readonly ResolvedNetwork[]): s
   const lines = [
     `table bridge tapyard_${uid} {`,
     ...sets,
+    networkMap('source', networks),
+    networkMap('target', networks),
     ...[...guarded.values()].flatMap(networkSets),
     ...baseChains,
     ...[...guarded.keys()].flatMap(networkChains),
     '}',
   ];
   return lines.join('\n');
+}
+
+/**
+ * The group of interfaces that a network's taps are in: the first address of its subnet without its last two
+ * bits, which are zero (ip takes no number of 32 bits), or a hash of the name of an administrator's bridge
+ * (FNV-1a, above all of those); null without a guard.
+ */
+export function guardGroup(network: ResolvedNetwork): number | null {
+  if (!network.antispoof) return null;
+  if (isOwn(network)) return subnetOf(network.subnet).network / 4;
+  const bytes = new TextEncoder().encode(network.uplink);
+  const hash = bytes.reduce((sum, byte) => Math.imul(sum ^ byte, 0x01_00_01_93), 0x81_1c_9d_c5);
+  return 2 ** 30 + (hash >>> 2);
 }
 
 /** The commands that let a tap send as its NIC. */
@@ -40,8 +56,6 @@ export function guardTap(
     add('macs', `"${tap}" . ${mac}`),
     add('chaddrs', `"${tap}" . 0x${mac.replaceAll(':', '')}`),
     ...(isOwn(network) ? [whose] : [add('bridged', `"${tap}"`)]),
-    add('source', `"${tap}" : jump source_${bridgeName(network)}`),
-    add('target', `"${tap}" : jump target_${bridgeName(network)}`),
     add('guarded', `"${tap}"`),
   ];
 }
@@ -60,9 +74,15 @@ const sets = [
   `\tset sources { type iface_index . ipv6_addr; ${firstCome} }`,
   `\tset targets { typeof iif . @th,64,128; ${firstCome} }`,
   '\tset newcomers { type iface_index; size 65535; flags dynamic; }',
-  '\tmap source { type iface_index : verdict; }',
-  '\tmap target { type iface_index : verdict; }',
 ];
+
+/** From each group of ports to the chain of their bridge. */
+function networkMap(map: string, networks: readonly ResolvedNetwork[]): string {
+  const chains = new Map(networks.map((network) => [guardGroup(network), bridgeName(network)]));
+  chains.delete(null);
+  const elements = [...chains].map(([group, bridge]) => `${group} : jump ${map}_${bridge}`);
+  return `\tmap ${map} { type devgroup : verdict; elements = { ${elements.join(', ')} } }`;
+}
 
 /** Where a network's IPv6 addresses lie, the link-local ones besides; a bridged one may have any. */
 const prefixes = (network: ResolvedNetwork): string => {
@@ -118,12 +138,12 @@ const baseChains = [
   '\t\ticmpv6 type nd-redirect counter drop',
   '\t\tudp sport 547 counter drop',
   '\t\ticmpv6 type nd-neighbor-advert jump guest_advert',
-  '\t\tip6 saddr :: icmpv6 type nd-neighbor-solicit iif vmap @target',
+  '\t\tip6 saddr :: icmpv6 type nd-neighbor-solicit iifgroup vmap @target',
   '\t\tjump guest_whole',
   '\t\tgoto guest_source',
   '\t}',
   '\tchain guest_advert {',
-  '\t\tiif vmap @target',
+  '\t\tiifgroup vmap @target',
   '\t\tiif . @th,64,128 @targets return',
   '\t\tcounter drop',
   '\t}',
@@ -137,7 +157,7 @@ const baseChains = [
   '\t\tip6 saddr :: meta l4proto ipv6-icmp accept',
   '\t\tmeta l4proto != ipv6-icmp iif . ip6 saddr @sources accept',
   '\t\ticmpv6 type != nd-neighbor-solicit icmpv6 type != nd-neighbor-advert iif . ip6 saddr @sources accept',
-  '\t\tiif vmap @source',
+  '\t\tiifgroup vmap @source',
   '\t\tiif . ip6 saddr @sources accept',
   '\t\tcounter drop',
   '\t}',

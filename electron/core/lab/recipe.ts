@@ -7,7 +7,7 @@ import type { HeldTap } from '../guest/spec.ts';
 import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable, heldGroup } from './filter.ts';
-import { guardTable, guardTap } from './guard.ts';
+import { guardGroup, guardTable, guardTap } from './guard.ts';
 import { forwards, ipv6AddressOf, isOwn, reachesOut } from './resolve.ts';
 import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
@@ -363,6 +363,8 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
   const network = lab.networks.find(({ name }) => name === nic.network);
   const mtu = network?.mtu ?? 1500;
   const bridgeOf = network?.uplink ?? nic.network;
+  const group = network === undefined ? null : guardGroup(network);
+  const grouped = group === null ? '' : ` group ${group}`;
   // In a user namespace its owner is root; on the host the tap is for the user who runs QEMU.
   const owner = scope === 'host' && uid !== 0 ? ` user ${uid}` : '';
   const mac = `fe:${nic.mac.slice(3)}`;
@@ -381,7 +383,7 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
       title: `${nic.tap}, the cable of ${guest.name}`,
       command: [
         `ip tuntap add dev ${nic.tap} mode tap vnet_hdr${owner}`,
-        `ip link set ${nic.tap} address ${mac} mtu ${mtu} addrgenmode none`,
+        `ip link set ${nic.tap} address ${mac} mtu ${mtu}${grouped} addrgenmode none`,
         `ip link set ${nic.tap} alias ${shellWord(alias)}`,
         ...(network === undefined ? [] : guardTap(uid, network, guest, nic)),
       ].join('\n'),

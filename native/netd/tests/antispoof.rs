@@ -412,6 +412,36 @@ fn a_tap_that_takes_a_name_takes_nothing_else() {
 }
 
 #[test]
+fn a_tap_stays_in_the_group_of_its_network() {
+    if !inside("a_tap_stays_in_the_group_of_its_network") {
+        return;
+    }
+    let mut lab = Lab::start("group");
+    lab.network("br0", 1, true, &RESERVED);
+    let witness = lab.tap("br0", "g4", ROAMER, "tap9");
+    let victim = lab.tap("br0", "g2", VICTIM, "tap0");
+    let hello = ipv6(VICTIM, link_local(2), UDP, &udp(1, 2, b"x"));
+    settle(&victim);
+    assert!(witness.hears(&victim, &hello));
+    let group = || sh("ip -o link show tap0 | grep -o ' group [0-9]*'");
+    let own = group();
+
+    // Outside it a guest has no IPv6: what is whose in another network is none of its business.
+    lab.pause_netd();
+    sh("ip link set tap0 group 7");
+    assert!(!witness.hears(
+        &victim,
+        &ipv6(VICTIM, link_local(0x22), UDP, &udp(1, 2, b"x"))
+    ));
+    // The next netd puts it back, as it does what an older one made.
+    lab.restart_netd();
+    until("it is in its group again", || group() == own);
+    sh("ip link set tap0 group 7");
+    until("netd has seen it go, too", || group() == own);
+    assert!(witness.hears(&victim, &hello));
+}
+
+#[test]
 fn guests_that_tell_the_truth_notice_nothing() {
     if !inside("guests_that_tell_the_truth_notice_nothing") {
         return;

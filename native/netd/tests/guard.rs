@@ -46,7 +46,7 @@ fn documented_bridged() -> String {
     let lines = lines.lines().map(|line| {
         let instead = otherwise
             .lines()
-            .find(|other| line.starts_with("\tset") && begin(other) == begin(line));
+            .find(|other| !line.starts_with("\t\t") && begin(other) == begin(line));
         instead.unwrap_or(line).to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -55,6 +55,7 @@ fn documented_bridged() -> String {
 fn br0() -> GuardNetwork {
     GuardNetwork {
         bridge: "br0".into(),
+        group: 0xc0a8_3900 >> 2,
         prefixes: vec!["fe80::/64".parse().unwrap()],
     }
 }
@@ -125,6 +126,7 @@ fn the_documented_guard_of_a_bridged_network() {
     sh(TAPS);
     let network = GuardNetwork {
         bridge: "br-lan".into(),
+        group: 1_616_023_334,
         prefixes: ["2000::/3", "fc00::/7", "fe80::/64"]
             .map(|prefix| prefix.parse().unwrap())
             .to_vec(),
@@ -156,6 +158,7 @@ fn ports_and_networks_come_and_go() {
     second.bridge = "1.lan-b_".into();
     let other = GuardNetwork {
         bridge: "1.lan-b_".into(),
+        group: 0x0a00_0000,
         prefixes: vec![
             "fe80::/64".parse().unwrap(),
             "fd00:57::/64".parse().unwrap(),
@@ -204,6 +207,7 @@ fn ports_and_networks_come_and_go() {
     // One network in place of another.
     let third = GuardNetwork {
         bridge: "br3".into(),
+        group: 3,
         prefixes: vec!["fe80::/64".parse().unwrap()],
     };
     assert!(guard.hold(&[br0(), third.clone()], &[]).unwrap());

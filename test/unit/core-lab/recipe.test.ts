@@ -146,13 +146,13 @@ guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }, 
     expect(command.get('seed/lan/filter')).toMatch(
       /^nft -f - <<'END'\ntable bridge tapyard_1000 \{[^]*chain target_br-lan \{[^]*\nEND$/,
     );
+    expect(command.get('seed/lan/filter')).toContain('elements = { 1616023334 : jump source_br-lan }');
+    expect(command.get('seed/g/0/tap')?.split('\n')[1]).toContain(' group 1616023334 ');
     expect(command.get('seed/g/0/tap')?.split('\n').slice(3)).toEqual(
       [
         `macs '{ "tap0" . 52:54:00:00:00:02 }'`,
         `chaddrs '{ "tap0" . 0x525400000002 }'`,
         `bridged '{ "tap0" }'`,
-        `source '{ "tap0" : jump source_br-lan }'`,
-        `target '{ "tap0" : jump target_br-lan }'`,
         `guarded '{ "tap0" }'`,
       ].map((element) => `nft add element bridge tapyard_1000 ${element}`),
     );

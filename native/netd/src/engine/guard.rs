@@ -6,8 +6,9 @@ use super::{Engine, label};
 use crate::acts::deed;
 use crate::dnsmasq::read_leases;
 use crate::nft::{GuardNetwork, GuardPort};
-use crate::rtnl::{Counters, LinkInfo};
+use crate::rtnl::{Counters, LinkChange, LinkInfo};
 use ipnet::Ipv6Net;
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use tapyard_protocol::{Mac, Mode, NetworkName, NetworkSpec, RecipeStep, Result, Subnet6};
@@ -36,6 +37,24 @@ pub(super) fn is_guarded(spec: &NetworkSpec) -> bool {
     spec.antispoof && (spec.dhcp.is_some() || spec.mode == Mode::Bridged)
 }
 
+/// The group of interfaces that a guarded network's taps are in, by which the guard knows whose
+/// ports they are: the first address of its subnet, which no other network has, without its last two
+/// bits, which are zero (ip(8) takes no number of 32 bits). An administrator's bridge may be in
+/// any subnet, so it has a hash of its name, above all of those.
+pub(super) fn group_of(spec: &NetworkSpec) -> u32 {
+    match spec.subnet {
+        Some(subnet) => subnet.net().network().to_bits() >> 2,
+        None => 1 << 30 | fnv1a(bridge_name(spec)) >> 2,
+    }
+}
+
+/// FNV-1a of 32 bits.
+fn fnv1a(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
 impl Engine {
     /// Makes the guard say what the journal, the taps and the leases do. True when it did not.
     pub(super) fn hold_guard(&mut self) -> Result<bool> {
@@ -51,10 +70,15 @@ impl Engine {
             return self.delete_guard();
         }
         let links = self.rtnl.links(Counters::Skip)?;
-        self.guarded = links
-            .iter()
-            .filter_map(|link| self.as_guarded(link))
-            .collect();
+        let mut guarded = Vec::new();
+        for link in &links {
+            let Some(tap) = self.as_guarded(link) else {
+                continue;
+            };
+            self.hold_group(link, &tap.network)?;
+            guarded.push(tap);
+        }
+        self.guarded = guarded;
         let ports = self.guard_ports();
         let held = self.guard.hold(&networks, &ports);
         if matches!(held, Ok(false)) {
@@ -62,6 +86,29 @@ impl Engine {
         }
         let deed = deed("set up the guard against spoofing").recipe(RecipeStep::Filter);
         Ok(deed.told(held)?)
+    }
+
+    /// A tap is in its network's group from its start, but for one that an older netd made, or that
+    /// somebody put elsewhere; and a network may get another subnet.
+    fn hold_group(&mut self, link: &LinkInfo, network: &NetworkName) -> Result<()> {
+        let recorded = self.journal.state().networks.get(network);
+        let group = recorded.map(|recorded| group_of(&recorded.spec));
+        let Some(group) = group.filter(|group| *group != link.group) else {
+            return Ok(());
+        };
+        let name = &link.name;
+        let change = LinkChange {
+            group: Some(group),
+            ..LinkChange::default()
+        };
+        let put = self.rtnl.change_link(link.ifindex, name, &change);
+        if matches!(&put, Err(error) if error.errno == Errno::NODEV) {
+            return Ok(());
+        }
+        deed(format!("put {name} into the group of {network}"))
+            .command(format!("ip link set {name} group {group}"))
+            .told(put)?;
+        Ok(())
     }
 
     /// True when there was one.
@@ -187,6 +234,7 @@ fn guard_network(spec: &NetworkSpec) -> GuardNetwork {
     let known = known.flat_map(|(address, length)| Ipv6Net::new(*address, *length));
     GuardNetwork {
         bridge: bridge_name(spec).to_owned(),
+        group: group_of(spec),
         prefixes: (spec.ipv6.map(Subnet6::net).into_iter())
             .chain(known)
             .collect(),
@@ -205,9 +253,6 @@ fn guard_command(table: &str, tap: &str, mac: Mac, port: &GuardPort) -> String {
     ];
     let addresses = port.addresses.iter();
     lines.extend(addresses.map(|address| add("addresses", format!(" . {mac} . {address}"))));
-    for map in ["source", "target"] {
-        lines.push(add(map, format!(" : jump {map}_{}", port.bridge)));
-    }
     if port.bridged {
         lines.push(add("bridged", String::new()));
     }
@@ -237,5 +282,24 @@ fn guard_port(tap: &GuardedTap, spec: &NetworkSpec, leases: &[(String, Ipv4Addr)
             .chain(leased)
             .filter(|address| Some(*address) != spec.address)
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the protocol page and the recipe have them.
+    #[test]
+    fn groups_are_told_apart() {
+        let mut spec: NetworkSpec = serde_json::from_value(serde_json::json!({
+            "name": "br0", "subnet": "192.168.57.0/24", "address": "192.168.57.1", "mtu": 1500,
+            "mac": "52:54:00:00:00:01", "nat": true, "domain": "lab", "dhcp": null,
+        }))
+        .unwrap();
+        assert_eq!(group_of(&spec), 808_062_528);
+        spec.subnet = None;
+        spec.uplink = Some("br-lan".to_owned().try_into().unwrap());
+        assert_eq!(group_of(&spec), 1_616_023_334);
     }
 }

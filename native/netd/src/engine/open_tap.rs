@@ -2,7 +2,7 @@
 //! `open_tap`: a tap for one NIC, handed over as a file descriptor.
 
 use super::bridged::bridge_name;
-use super::guard::is_guarded;
+use super::guard::{group_of, is_guarded};
 use super::shaper::Port;
 use super::{Engine, Stopwatch, label};
 use crate::acts::{self, deed};
@@ -77,10 +77,13 @@ impl Engine {
             mac: Some(args.mac.tap_side()),
             mtu: Some(bridge.mtu),
             alias: Some(&alias),
+            group: is_guarded(&spec).then(|| group_of(&spec)),
             no_link_local: true,
             ..LinkChange::default()
         };
         let made = self.rtnl.change_link(ifindex, &name, &change);
+        let group = change.group.map(|group| format!(" group {group}"));
+        let group = group.unwrap_or_default();
         let mac = args
             .mac
             .tap_side()
@@ -92,7 +95,7 @@ impl Engine {
         ))
         .command(format!(
             "ip tuntap add dev {name} mode tap vnet_hdr\n\
-                 ip link set {name} address {mac} mtu {} addrgenmode none\n\
+                 ip link set {name} address {mac} mtu {}{group} addrgenmode none\n\
                  ip link set {name} alias {}",
             bridge.mtu,
             acts::shell([&alias])

@@ -22,6 +22,7 @@ pub(crate) const META_IIFNAME: u32 = 6;
 pub(crate) const META_OIFNAME: u32 = 7;
 pub(crate) const META_NFPROTO: u32 = 15;
 pub(crate) const META_L4PROTO: u32 = 16;
+pub(crate) const META_IIFGROUP: u32 = 21;
 pub(crate) const META_OIFGROUP: u32 = 22;
 pub(crate) const PAYLOAD_LINK: u32 = 0;
 pub(crate) const PAYLOAD_NETWORK: u32 = 1;

@@ -31,6 +31,8 @@ const TRIES: usize = 3;
 pub struct GuardNetwork {
     /// The bridge's interface name.
     pub bridge: String,
+    /// The group of interfaces that its ports are in, and no other network's.
+    pub group: u32,
     /// What its guests' IPv6 addresses lie in, the link-local prefix included.
     pub prefixes: Vec<Ipv6Net>,
 }
@@ -59,6 +61,8 @@ struct Held {
     /// The table is there.
     made: bool,
     networks: Vec<GuardNetwork>,
+    /// The bridge of each port.
+    ports: BTreeMap<u32, String>,
     elements: Elements,
 }
 
@@ -117,14 +121,11 @@ impl Guard {
             .flat_map(|(set, keys)| self.changes(set, true, keys))
             .collect();
         self.socket.commit(&plan)?;
-        for (set, keys) in elements_of(std::slice::from_ref(port)) {
-            let held = self.held.as_mut();
-            held.into_iter().for_each(|held| {
-                held.elements
-                    .entry(set)
-                    .or_default()
-                    .extend_from_slice(&keys)
-            });
+        if let Some(held) = &mut self.held {
+            held.ports.insert(port.ifindex, port.bridge.clone());
+            for (set, keys) in elements_of(std::slice::from_ref(port)) {
+                held.elements.entry(set).or_default().extend(keys);
+            }
         }
         Ok(())
     }
@@ -210,13 +211,14 @@ impl Guard {
             plan.extend(self.plan_elements(&set, &there, &prefix_keys(&network.prefixes)));
         }
         let mut elements = elements_of(ports);
+        elements.extend(groups_of(networks));
         self.plan_forgetting(held, networks, ports, &mut plan)?;
         for set in [GUARDED, BRIDGED, MACS, CHADDRS, ADDRESSES, SOURCE, TARGET] {
             let there = self.elements(held, set)?;
             let wanted = elements.entry(set).or_default();
             plan.extend(self.plan_elements(set, &there, wanted));
         }
-        // Networks that are no more: their ports' elements went just now.
+        // Networks that are no more: their groups' elements went just now.
         let bridges: BTreeSet<&str> = networks.iter().map(|n| n.bridge.as_str()).collect();
         let gone = chains
             .iter()
@@ -234,6 +236,9 @@ impl Guard {
         self.held = Some(Held {
             made: true,
             networks: networks.to_vec(),
+            ports: (ports.iter())
+                .map(|port| (port.ifindex, port.bridge.clone()))
+                .collect(),
             elements,
         });
         Ok(!plan.is_empty())
@@ -280,7 +285,7 @@ impl Guard {
         }
         let networks = networks.iter().filter(|n| {
             lost.as_ref()
-                .is_none_or(|lost| lost.contains(&source_chain(&n.bridge)))
+                .is_none_or(|lost| lost.contains(n.bridge.as_str()))
         });
         // A packet writes its network's set first: read in that order, no owner is missed.
         let mut taken = Vec::new();
@@ -377,11 +382,11 @@ impl Held {
         network.map_or_else(Vec::new, |network| prefix_keys(&network.prefixes))
     }
 
-    /// The chains for IPv6 sources of those ports that are not among these.
-    fn lost(&self, ports: &BTreeMap<u32, &str>) -> BTreeSet<String> {
-        let held = self.elements.get(SOURCE).into_iter().flatten();
-        held.filter(|(key, ..)| port_of(key).is_none_or(|port| !ports.contains_key(&port)))
-            .filter_map(|(.., chain)| chain.clone())
+    /// The bridges of those ports that are not among these.
+    fn lost(&self, ports: &BTreeMap<u32, &str>) -> BTreeSet<&str> {
+        let held = self.ports.iter();
+        held.filter(|(port, _)| !ports.contains_key(port))
+            .map(|(_, bridge)| bridge.as_str())
             .collect()
     }
 }
@@ -397,22 +402,32 @@ fn elements_of(ports: &[GuardPort]) -> Elements {
     for port in ports {
         let number = port.ifindex.to_ne_bytes();
         let with_mac = [number.as_slice(), &port.mac, &[0, 0]].concat();
-        let mut put = |set, key, chain| elements.entry(set).or_default().push((key, false, chain));
-        put(GUARDED, number.to_vec(), None);
+        let mut put = |set, key| elements.entry(set).or_default().push((key, false, None));
+        put(GUARDED, number.to_vec());
         if port.bridged {
-            put(BRIDGED, number.to_vec(), None);
+            put(BRIDGED, number.to_vec());
         }
-        put(MACS, with_mac.clone(), None);
-        put(CHADDRS, with_mac.clone(), None);
+        put(MACS, with_mac.clone());
+        put(CHADDRS, with_mac.clone());
         let addresses: BTreeSet<&Ipv4Addr> = port.addresses.iter().collect();
         for address in addresses {
             let key = [with_mac.as_slice(), &address.octets()].concat();
-            put(ADDRESSES, key, None);
+            put(ADDRESSES, key);
         }
-        put(SOURCE, number.to_vec(), Some(source_chain(&port.bridge)));
-        put(TARGET, number.to_vec(), Some(target_chain(&port.bridge)));
     }
     elements
+}
+
+/// What these networks are in the maps.
+fn groups_of(networks: &[GuardNetwork]) -> Elements {
+    let map = |chain: fn(&str) -> String| {
+        let elements = networks.iter().map(|network| {
+            let group = network.group.to_ne_bytes().to_vec();
+            (group, false, Some(chain(&network.bridge)))
+        });
+        elements.collect()
+    };
+    Elements::from([(SOURCE, map(source_chain)), (TARGET, map(target_chain))])
 }
 
 /// Each prefix from its start to what comes after its end.

@@ -6,8 +6,8 @@
 //! somewhere where a later one would accept.
 
 use super::expr::{
-    Expr, META_IIF, META_L4PROTO, META_PROTOCOL, PAYLOAD_LINK, PAYLOAD_NETWORK, PAYLOAD_TRANSPORT,
-    REG_AFTER_4, REG_AFTER_12, Verdict,
+    Expr, META_IIF, META_IIFGROUP, META_L4PROTO, META_PROTOCOL, PAYLOAD_LINK, PAYLOAD_NETWORK,
+    PAYLOAD_TRANSPORT, REG_AFTER_4, REG_AFTER_12, Verdict,
 };
 use super::layout::{
     BIG_ENDIAN, HOST_ENDIAN, Layout, NFT_TYPE_IPV4_ADDR, SET_INTERVAL, SET_MAP,
@@ -32,9 +32,9 @@ pub(crate) const SOURCES: &str = "sources";
 pub(crate) const TARGETS: &str = "targets";
 /// How fast each port takes new ones.
 pub(crate) const NEWCOMERS: &str = "newcomers";
-/// From a port to its network's chain for IPv6 sources.
+/// From a network's group of ports to its chain for IPv6 sources.
 pub(crate) const SOURCE: &str = "source";
-/// From a port to its network's chain for IPv6 targets.
+/// From a network's group of ports to its chain for IPv6 targets.
 pub(crate) const TARGET: &str = "target";
 
 // nft's numbers of its datatypes, and of a concatenation: six bits for each part.
@@ -42,6 +42,7 @@ const TYPE_INTEGER: u32 = 4;
 const TYPE_IPV6_ADDR: u32 = 8;
 const TYPE_ETHER_ADDR: u32 = 9;
 const TYPE_IFACE_INDEX: u32 = 20;
+const TYPE_DEVGROUP: u32 = 35;
 const fn concat(first: u32, second: u32) -> u32 {
     first << 6 | second
 }
@@ -93,6 +94,7 @@ pub(crate) fn sets() -> [(&'static str, Layout); 10] {
     };
     let verdicts = || {
         let mut layout = ports();
+        layout.key_type = TYPE_DEVGROUP;
         layout.flags = SET_MAP;
         layout.values = Some(VERDICTS);
         layout.userdata.extend(udata_of_verdicts());
@@ -349,7 +351,7 @@ fn guest_ipv6() -> Vec<Vec<Expr>> {
         rule([udp_port(0, 547), drop()]),
         rule([icmpv6(NEIGHBOUR_ADVERT), jump("guest_advert")]),
         // A guest asks whether an address is free: from then on it is this port's.
-        rule([probe, vec![iif(), Expr::VerdictOf(TARGET.into())]]),
+        rule([probe, verdict_of(TARGET)]),
         jump("guest_whole"),
         go("guest_source"),
     ]
@@ -390,8 +392,9 @@ fn guest_whole() -> Vec<Vec<Expr>> {
 
 /// Neighbour discovery keeps an address a port's; other packets only take new ones.
 ///
-/// Each time a port comes the kernel walks every way through the table, and at a map all of its
-/// elements again: so only one way leads here, and only one rule looks into the map.
+/// Each time a map gets an element that jumps, the kernel walks every way through the table, and at
+/// a map all of its elements again. So the maps have networks' groups and not their ports, only one
+/// way leads here, and only one rule looks into the map.
 fn guest_source() -> Vec<Vec<Expr>> {
     let own = || rule([ipv6(), port_with(IPV6_SADDR), vec![in_(SOURCES)], accept()]);
     let icmp = Expr::Equal(vec![libc::IPPROTO_ICMPV6 as u8]);
@@ -524,7 +527,7 @@ fn not_in(set: &str) -> Expr {
 }
 
 fn verdict_of(map: &str) -> Vec<Expr> {
-    vec![iif(), Expr::VerdictOf(map.to_owned())]
+    vec![Expr::Meta(META_IIFGROUP), Expr::VerdictOf(map.to_owned())]
 }
 
 fn ether_type(kind: [u8; 2]) -> Vec<Expr> {
