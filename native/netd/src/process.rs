@@ -2,9 +2,11 @@
 //! A process that may outlive netd: known by its number and start time, held by a pidfd.
 
 use crate::wait;
+use rustix::event::epoll;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -94,6 +96,32 @@ impl Process {
     }
 }
 
+/// Readable when one of many processes has ended: whoever waits for 200 of them and for something
+/// else need not show the kernel all 200 each time.
+#[derive(Debug)]
+pub struct Ends {
+    epoll: OwnedFd,
+}
+
+impl Ends {
+    /// Watches none yet.
+    pub fn watch() -> io::Result<Ends> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Ends { epoll })
+    }
+
+    /// Watches one, by what its [`Process::fd`] is, until that is closed.
+    pub fn add(&self, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(0); // which one, whoever asks looks himself
+        Ok(epoll::add(&self.epoll, pidfd, data, epoll::EventFlags::IN)?)
+    }
+
+    /// What to poll.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
 fn ended_within(pidfd: BorrowedFd<'_>, patience: Duration) -> bool {
     let ended = wait::readable(pidfd, Some(Instant::now() + patience)).unwrap_or(false);
     if ended {
@@ -136,8 +164,19 @@ mod tests {
         };
         assert!(Process::hold(other).is_none());
         let process = Process::hold(identity).unwrap();
-        assert!(!process.ended_within(Duration::ZERO));
+        let ends = Ends::watch().unwrap();
+        ends.add(process.fd()).unwrap();
+        let is_told = || wait::readable(ends.fd(), Some(Instant::now())).unwrap();
+        assert!(!process.ended_within(Duration::ZERO) && !is_told());
         assert!(process.end(Duration::from_secs(5)));
+        assert!(is_told());
+        drop(process);
+        // A child that another test starts has the descriptor, too, until it is another program.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while is_told() {
+            assert!(Instant::now() < deadline, "it is not watched any more");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         assert!(Process::hold(identity).is_none());
     }
 

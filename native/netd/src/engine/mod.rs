@@ -37,6 +37,7 @@ use crate::directory::Directory;
 use crate::doors::Doors;
 use crate::journal::{Journal, Recorded};
 use crate::nft::{self, Filter, Guard};
+use crate::process::Ends;
 use crate::resolved::Resolved;
 use crate::rtnl::{Monitor, Rtnl};
 use crate::uplink::Uplink;
@@ -47,7 +48,7 @@ use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
-use supervise::Service;
+use supervise::{RELOAD_DELAY, Service};
 use taps::Taps;
 use tapyard_protocol::{
     Code, Error, HelloReply, LabName, NetworkName, NetworkSpec, PROTOCOL, Result, Scope, Step,
@@ -116,8 +117,12 @@ pub struct Engine {
     leases: LeaseWatch,
     journal: Journal,
     dns: BTreeMap<NetworkName, Service>,
+    /// Tells when one of them has ended.
+    dns_ends: Ends,
     /// Those whose files were written since they last read them.
     reload: BTreeSet<NetworkName>,
+    /// When they are to be told.
+    reload_at: Option<Instant>,
     resolved: Resolved,
     /// Those whose names on the host may have to be set.
     nameless: BTreeSet<NetworkName>,
@@ -155,8 +160,8 @@ pub enum Source {
     Names,
     /// The way out.
     Uplink,
-    /// A network's dnsmasq.
-    Dns(NetworkName),
+    /// A dnsmasq that ended.
+    Dns,
     /// A capture.
     Capture,
 }
@@ -171,7 +176,7 @@ impl Source {
             Source::Doors => "another firewall changed",
             Source::Names => "systemd-resolved answered",
             Source::Uplink => "the way out changed",
-            Source::Dns(_) => "dnsmasq ended",
+            Source::Dns => "dnsmasq ended",
             Source::Capture => "a capture ended",
         }
     }
@@ -208,7 +213,9 @@ impl Engine {
                 directory,
             },
             dns: BTreeMap::new(),
+            dns_ends: Ends::watch().map_err(|e| Error::kernel("watch for ends of dnsmasq", &e))?,
             reload: BTreeSet::new(),
+            reload_at: None,
             resolved: Resolved::default(),
             nameless: BTreeSet::new(),
             taps: Taps::new(),
@@ -247,16 +254,10 @@ impl Engine {
         }
     }
 
-    /// Does what need not be waited for: makes dnsmasq read what was written for it, which costs
-    /// it and the machine more than all that the request itself did.
+    /// Does what need not be waited for.
     pub fn after_reply(&mut self) {
-        for name in std::mem::take(&mut self.reload) {
-            if let Some(dnsmasq) = self.dns.get(&name).and_then(Service::dnsmasq) {
-                dnsmasq.reload();
-                deed(format!("told dnsmasq of {name} to read its files again"))
-                    .command(format!("kill -HUP {}", dnsmasq.pid()))
-                    .done();
-            }
+        if !self.reload.is_empty() && self.reload_at.is_none() {
+            self.reload_at = Some(Instant::now() + RELOAD_DELAY);
         }
         self.hold_names();
     }
@@ -273,8 +274,7 @@ impl Engine {
         sources.extend(self.uplink.fd().map(|fd| (Source::Uplink, fd)));
         let captures = self.captures.iter().map(Capture::fd);
         sources.extend(captures.map(|fd| (Source::Capture, fd)));
-        let dns = self.dns_fds();
-        sources.extend(dns.map(|(name, fd)| (Source::Dns(name.clone()), fd)));
+        sources.push((Source::Dns, self.dns_ends.fd()));
         sources
     }
 
@@ -337,8 +337,8 @@ impl Engine {
                 }
             }
             Source::Capture => self.reap_captures(),
-            Source::Dns(name) => {
-                self.dns_ended(name);
+            Source::Dns => {
+                self.dns_ended();
                 self.dirty = true;
             }
         }
@@ -361,12 +361,15 @@ impl Engine {
     pub fn deadline(&self) -> Option<Instant> {
         let retries = self.dns_retry().into_iter().chain(self.repair_at);
         let others = self.doors.deadline().into_iter();
-        let others = others.chain(self.resolved.deadline());
+        let others = others.chain(self.resolved.deadline()).chain(self.reload_at);
         retries.chain(others).min()
     }
 
     /// Does what is due.
     pub fn on_deadline(&mut self, now: Instant) {
+        if self.reload_at.is_some_and(|at| at <= now) {
+            self.reload_dns();
+        }
         let _by = acts::by_itself("it tries again");
         self.dirty |= self.restart_dns(now);
         self.dirty |= self.resolved.on_deadline(now);

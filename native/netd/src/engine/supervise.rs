@@ -7,7 +7,6 @@ use crate::acts::{self, deed};
 use crate::dnsmasq::{Dnsmasq, Starting, Wanted, forget_leases, read_leases};
 use crate::rtnl::Counters;
 use std::collections::BTreeSet;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tapyard_protocol::{Dhcp, Error, Lease, NetworkName, NetworkSpec, Result};
@@ -21,6 +20,10 @@ const BACKOFF: [Duration; 4] = [
 ];
 /// One that ran for so long is not failing in a loop.
 const STEADY: Duration = Duration::from_secs(60);
+
+/// dnsmasq is told of what was written for it after so long. Reading it costs it and the machine
+/// more than all that a request does, and whoever switches NAT off and on again wants it once.
+pub(super) const RELOAD_DELAY: Duration = Duration::from_millis(20);
 
 /// A network's dnsmasq, or when to start it again.
 #[derive(Debug)]
@@ -161,11 +164,19 @@ impl Engine {
             Pending::Settled(changed) => Ok(changed),
             Pending::Starting(starting) => {
                 let deed = deed(format!("started dnsmasq for {name}")).command(starting.command());
-                let service = Service::new(deed.told(starting.ready())?, 0);
-                self.dns.insert(name.clone(), service);
+                let dnsmasq = deed.told(starting.ready())?;
+                self.watch_dns(name, dnsmasq)?;
                 Ok(true)
             }
         }
+    }
+
+    fn watch_dns(&mut self, name: &NetworkName, dnsmasq: Dnsmasq) -> Result<()> {
+        let watched = self.dns_ends.add(dnsmasq.fd());
+        self.dns.insert(name.clone(), Service::new(dnsmasq, 0));
+        watched.map_err(|e| {
+            Error::kernel(format!("watch {name}'s dnsmasq"), &e).subject(name.as_str())
+        })
     }
 
     /// Ends a network's dnsmasq. True when there was one.
@@ -198,7 +209,7 @@ impl Engine {
         if let Some(dnsmasq) = Dnsmasq::running(&directory) {
             let pid = dnsmasq.pid();
             deed(format!("took over dnsmasq for {name}, process {pid}")).done();
-            self.dns.insert(name.clone(), Service::new(dnsmasq, 0));
+            self.watch_dns(name, dnsmasq)?;
         }
         Ok(())
     }
@@ -231,37 +242,44 @@ impl Engine {
         }
     }
 
-    /// The processes that are watched, with their networks.
-    pub(super) fn dns_fds(&self) -> impl Iterator<Item = (&NetworkName, BorrowedFd<'_>)> {
-        self.dns
-            .iter()
-            .filter_map(|(name, service)| Some((name, service.dnsmasq()?.fd())))
+    /// Makes dnsmasq read what was written for it.
+    pub(super) fn reload_dns(&mut self) {
+        self.reload_at = None;
+        let _by = acts::by_itself("its files changed");
+        for name in std::mem::take(&mut self.reload) {
+            if let Some(dnsmasq) = self.dns.get(&name).and_then(Service::dnsmasq) {
+                dnsmasq.reload();
+                deed(format!("told dnsmasq of {name} to read its files again"))
+                    .command(format!("kill -HUP {}", dnsmasq.pid()))
+                    .done();
+            }
+        }
     }
 
-    /// A network's dnsmasq may have ended.
-    pub(super) fn dns_ended(&mut self, name: &NetworkName) {
-        let Some(service) = self.dns.get_mut(name) else {
-            return;
-        };
-        if let Service::Running {
-            dnsmasq,
-            since,
-            failures,
-        } = service
-            && dnsmasq.ended()
-        {
-            eprintln!("dnsmasq for {name} ended");
-            deed(format!(
-                "dnsmasq for {name} ended by itself, process {}",
-                dnsmasq.pid()
-            ))
-            .done();
-            let failures = if since.elapsed() > STEADY {
-                0
-            } else {
-                *failures
-            };
-            *service = Service::down(failures);
+    /// One of them has ended.
+    pub(super) fn dns_ended(&mut self) {
+        for (name, service) in &mut self.dns {
+            if let Service::Running {
+                dnsmasq,
+                since,
+                failures,
+            } = service
+                && dnsmasq.ended()
+            {
+                eprintln!("dnsmasq for {name} ended");
+                deed(format!(
+                    "dnsmasq for {name} ended by itself, process {}",
+                    dnsmasq.pid()
+                ))
+                .done();
+                let failures = if since.elapsed() > STEADY {
+                    0
+                } else {
+                    *failures
+                };
+                // Closes what held it, so that it is watched no more.
+                *service = Service::down(failures);
+            }
         }
     }
 
