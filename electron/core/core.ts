@@ -157,13 +157,15 @@ class LocalCore implements Core {
     return lab;
   }
 
-  #store(): void {
+  /** Never rejects: what went wrong is told to the next who asks. */
+  #store(): Promise<void> {
     const labs = [...this.#labs.values()].map(({ name, file, scope }) => ({ name, file, scope }));
     this.#storing = this.#storing
       .then(() => writeStore(labs))
       .catch((thrown: unknown) => {
         this.#storeError = TapyardError.from(thrown);
       });
+    return this.#storing;
   }
 
   /** Throws NO_SUCH_LAB. */
@@ -200,7 +202,8 @@ class LocalCore implements Core {
         this.#labs.delete(lab.name);
       }
     await this.#openKnown({ name, file, scope: known?.scope ?? 'private' }, loaded);
-    this.#store();
+    // Before anything is made for it: whoever comes after a core that was killed has to know of the lab.
+    await this.#store();
     return { lab: name };
   }
 
@@ -213,7 +216,7 @@ class LocalCore implements Core {
       });
     this.#labs.delete(name);
     await lab.close();
-    this.#store();
+    await this.#store();
   }
 
   #one<Result>(work: () => Promise<Result>): Promise<Result> {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { kernelState } from '../world/kernel.ts';
-import { until, World } from '../world/world.ts';
+import { until, World, type Who } from '../world/world.ts';
 
-/* kill -9 of the core in the middle of `up`, after each line of netd's journal; then `down` leaves nothing. */
+/*
+ * kill -9 of the core in the middle of a command, after each line that netd's journal gets meanwhile; the command
+ * done again does what it does, and `down` leaves nothing.
+ */
 
 let world: World;
 let before: Awaited<ReturnType<typeof kernelState>>;
@@ -14,38 +17,142 @@ beforeAll(async () => {
 });
 afterAll(() => world?.close());
 
-const user = { as: 'user' } as const;
+const lab =
+  'name: seed\nnetworks:\n  br0: { subnet: 192.168.57.0/24 }\n  br1: { subnet: 192.168.58.0/24, ipv6: true }\n';
 
-test('at each step of the journal', { timeout: 240_000 }, async () => {
-  const file = world.file(
-    'tapyard.yaml',
-    'name: seed\nnetworks:\n  br0: { subnet: 192.168.57.0/24 }\n  br1: { subnet: 192.168.58.0/24 }\n',
-  );
-  const journal = `${world.runtimeDir('user')}/tapyard/labs/seed/netd/journal`;
-  const lines = (): number => {
+/** Lines of the journals of `who`'s netds, by file; a journal that is written anew or goes is another. */
+function journals(who: Who): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const place of ['labs/seed/netd', 'netd-host']) {
+    const file = `${world.runtimeDir(who)}/tapyard/${place}/journal`;
     try {
-      return readFileSync(journal, 'utf8').split('\n').length - 1;
+      found.set(file, readFileSync(file, 'utf8').split('\n').length - 1);
     } catch {
-      return 0;
+      // Not there, or not any more.
     }
-  };
-  let points = 0;
-  for (let wanted = 1, whole = false; !whole; wanted++) {
-    const up = world.start(world.tapyardCommand(['up', file]), user);
-    let ended = false;
-    up.once('close', () => (ended = true));
-    await until('the journal grows, or up is done', 30_000, () => ended || lines() >= wanted);
-    whole = ended;
-    for (const { pid, command } of world.processes())
-      if (command.includes('tapyard.mjs')) process.kill(pid, 'SIGKILL');
-    await until('the core is gone', 10_000, () => ended);
-    points += whole ? 0 : 1;
-    const down = await world.tapyard(['down', '--lab', 'seed'], user);
-    expect(down, down.stderr).toMatchObject({ code: 0 });
-    await until('nothing runs', 10_000, () => world.processes().length === 0);
-    expect(await kernelState(world)).toEqual(before);
-    expect(world.leftFiles().filter((left) => !/\/tapyard(\/core\.lock)?$/.test(left))).toEqual([]);
   }
-  console.log(`kill -9 of the core: ${points} points`);
-  expect(points).toBeGreaterThan(2);
+  return found;
+}
+
+/** A command that is killed with its core once the journals have so many lines more than before it. */
+async function killedAfter(wanted: number, args: readonly string[], who: Who): Promise<'killed' | 'done'> {
+  const start = journals(who);
+  const grown = (): number => {
+    const more = [...journals(who)].map(([file, lines]) => Math.max(0, lines - (start.get(file) ?? 0)));
+    return more.reduce((sum, lines) => sum + lines, 0);
+  };
+  const command = world.start(world.tapyardCommand(args), { as: who });
+  let ended = false;
+  command.stdout?.resume();
+  command.stderr?.resume();
+  command.once('close', () => (ended = true));
+  // A line is followed by the next within a millisecond: no timer is that quick.
+  const deadline = Date.now() + 60_000;
+  while (!ended && grown() < wanted) {
+    if (Date.now() > deadline) throw new Error(`${args.join(' ')} does nothing`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  if (ended) return 'done';
+  for (const { pid, command: line } of world.processes())
+    if (line.includes('tapyard.mjs')) process.kill(pid, 'SIGKILL');
+  await until('the core is gone', 20_000, () => ended);
+  return 'killed';
+}
+
+/** Kills the core in `args` at one step after the other, until there are no more; how many there were. */
+async function everyStep(
+  what: string,
+  args: readonly string[],
+  who: Who,
+  prepare: () => Promise<void>,
+  after: () => Promise<void>,
+): Promise<number> {
+  for (let wanted = 1; ; wanted++) {
+    await prepare();
+    const end = await killedAfter(wanted, args, who);
+    await after();
+    await leaves(who);
+    if (end === 'done') {
+      console.log(`kill -9 of the core in ${what}: ${wanted - 1} points`);
+      return wanted - 1;
+    }
+  }
+}
+
+async function tapyard(args: readonly string[], who: Who): Promise<string> {
+  const done = await world.tapyard(args, { as: who, timeout: 60_000 });
+  expect(done, `${args.join(' ')}: ${done.stderr}`).toMatchObject({ code: 0 });
+  return done.stdout;
+}
+
+/** `down` at any time leaves nothing. */
+async function leaves(who: Who): Promise<void> {
+  await tapyard(['down', '--lab', 'seed'], who);
+  await until('nothing runs', 20_000, () => world.processes().length === 0).catch(() => {
+    expect(world.processes()).toEqual([]);
+  });
+  expect(await kernelState(world)).toEqual(before);
+  expect(world.leftFiles(who).filter((left) => !/\/tapyard(\/core\.lock)?$/.test(left))).toEqual([]);
+}
+
+describe('the core is killed at each step of the journal', () => {
+  const minutes = 300_000;
+  const nothing = async (): Promise<void> => undefined;
+  let file: string;
+
+  afterEach(async () => {
+    // A step that failed leaves no lab for the next test.
+    await world.tapyard(['down', '--lab', 'seed', '--force'], { as: 'user' });
+    await world.tapyard(['down', '--lab', 'seed', '--force'], { as: 'root' });
+  });
+
+  const raise =
+    (scope: 'private' | 'host', who: Who): (() => Promise<void>) =>
+    async () =>
+      void (await tapyard(['up', file, '--scope', scope], who));
+
+  for (const [scope, who] of [
+    ['private', 'user'],
+    ['host', 'root'],
+  ] as const)
+    test(`of up, in the ${scope} scope`, { timeout: minutes }, async () => {
+      file = world.file('tapyard.yaml', lab, who);
+      const up = ['up', file, '--scope', scope];
+      expect(await everyStep('up', up, who, nothing, nothing)).toBeGreaterThan(2);
+    });
+
+  test('of down', { timeout: minutes }, async () => {
+    file = world.file('tapyard.yaml', lab, 'root');
+    const down = ['down', '--lab', 'seed'];
+    expect(await everyStep('down', down, 'root', raise('host', 'root'), nothing)).toBeGreaterThan(0);
+  });
+
+  test('of nat', { timeout: minutes }, async () => {
+    file = world.file('tapyard.yaml', lab, 'root');
+    const off = ['nat', 'br0', 'off'];
+    const again = async (): Promise<void> => {
+      await tapyard(off, 'root');
+      const set = await world.must(['nft', 'list', 'set', 'inet', 'tapyard_0', 'nat_off'], { as: 'root' });
+      expect(set).toContain('"br0"');
+    };
+    expect(await everyStep('nat', off, 'root', raise('host', 'root'), again)).toBeGreaterThan(0);
+  });
+
+  test('of the move into the host scope and back', { timeout: minutes }, async () => {
+    file = world.file('tapyard.yaml', lab, 'root');
+    for (const [from, to] of [
+      ['private', 'host'],
+      ['host', 'private'],
+    ] as const) {
+      const again = async (): Promise<void> => {
+        await tapyard(['scope', to], 'root');
+        const bridges = await world.must(['ip', '-br', 'link', 'show', 'type', 'bridge'], { as: 'root' });
+        if (to === 'private') expect(bridges).toBe('');
+      };
+      const move = ['scope', to];
+      expect(await everyStep(`the move to ${to}`, move, 'root', raise(from, 'root'), again)).toBeGreaterThan(
+        2,
+      );
+    }
+  });
 });

@@ -48,7 +48,7 @@ export interface LabOptions {
   /** Makes the engine for a scope. */
   readonly engine: (scope: Scope, acts: ActLog) => Engine;
   /** The scope was chosen anew and should be remembered. */
-  readonly scopeChanged: () => void;
+  readonly scopeChanged: () => Promise<void>;
 }
 
 /** One lab that the user has opened: its file, its engine, its guests, and the rows that tell of them. */
@@ -202,7 +202,7 @@ export class Lab {
         },
       );
     this.#formerScope = this.scope;
-    this.#changeScope(scope);
+    await this.#changeScope(scope);
   }
 
   /** As {@link beforeUp}, and throws MODE_NEEDS_HOST_SCOPE. */
@@ -211,14 +211,17 @@ export class Lab {
     checkModes(this.name, this.#resolved.networks, scope);
   }
 
-  /** The lab is down. Told at once: a core that is killed on the way leaves a lab to be found in that scope. */
-  #changeScope(scope: Scope): void {
+  /**
+   * The lab is down. Told before anything is made there: a core that is killed on the way leaves a lab to be
+   * found in that scope.
+   */
+  async #changeScope(scope: Scope): Promise<void> {
     this.#engineSubscription.close();
     this.#engine.close();
     this.#engine = this.#options.engine(scope, this.#acts);
     this.#engineSubscription = this.#engine.onChange(() => this.#changed());
     this.#settleGuests();
-    this.#options.scopeChanged();
+    await this.#options.scopeChanged();
   }
 
   #refuseBusy(): void {
@@ -255,7 +258,7 @@ export class Lab {
         await bringUp(this.#ground(), job, waitReachable);
       } catch (thrown) {
         // Nor the scope that was asked for: the next up would be refused for what this one could not have.
-        if (former !== undefined && !this.#running()) this.#changeScope(former);
+        if (former !== undefined && !this.#running()) await this.#changeScope(former);
         throw thrown;
       }
       writeStepTimes(this.name, this.#records.times(this.#statuses()));
@@ -284,7 +287,7 @@ export class Lab {
     this.#refuseBusy();
     if (scope === this.scope) return;
     if (!this.#running()) {
-      this.#changeScope(scope);
+      await this.#changeScope(scope);
       this.publish();
       return;
     }

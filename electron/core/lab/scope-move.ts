@@ -15,7 +15,7 @@ export interface MoveGround {
   readonly down: (job: Job) => Promise<void>;
   readonly up: (job: Job) => Promise<void>;
   /** Of the lab that is down. */
-  readonly changeScope: (scope: Scope) => void;
+  readonly changeScope: (scope: Scope) => Promise<void>;
   /** Ends what serves the lab's networks in the scope that it is in by now. */
   readonly release: () => Promise<void>;
 }
@@ -57,12 +57,12 @@ export async function moveScope(ground: MoveGround, job: Job, scope: Scope): Pro
     next.close();
     next.tidy();
   }
-  ground.changeScope(scope);
+  await ground.changeScope(scope);
   try {
     await ground.up(job);
   } catch (thrown) {
     await ground.release().catch(() => undefined);
-    ground.changeScope(former);
+    await ground.changeScope(former);
     // Back where it was, cancelled or not. The reason is what went wrong there; how it is here its row tells.
     const back: Job = {
       id: job.id,

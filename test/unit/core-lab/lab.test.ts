@@ -87,7 +87,7 @@ describe('a lab that is down', () => {
       scope: 'private',
       tables,
       engine: (scope, acts) => new (scope === 'host' ? DeniedEngine : LocalEngine)('seed', scope, acts),
-      scopeChanged: () => scopes.push(lab.scope),
+      scopeChanged: async () => void scopes.push(lab.scope),
     });
   });
   afterEach(async () => {
