@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from '../../electron/contract/zod.ts';
 import { kernelState } from '../world/kernel.ts';
-import { checkout, until, World } from '../world/world.ts';
+
+import { checkout, ended, until, World } from '../world/world.ts';
 
 /*
  * The recipe's script, run by sh, leaves what netd leaves, and starts the guests, whether the lab was up or down when
@@ -78,6 +80,20 @@ function comparable(state: Record<string, Json>): Record<string, Json> {
 const sorted = (list: Json = []): Json =>
   Array.isArray(list) ? list.toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b))) : list;
 
+/** The same of a private lab: pasta gives its interface a MAC address at random. */
+function privately(state: Record<string, Json>): Record<string, Json> {
+  const links = Array.isArray(state['links']) ? state['links'] : [];
+  const isUplink = (link: Json): link is { [key: string]: Json } =>
+    typeof link === 'object' && link !== null && !Array.isArray(link) && link['ifname'] === 'up0';
+  const without = links.map((link) => (isUplink(link) ? { ...link, address: null } : link));
+  const addresses = Array.isArray(state['addresses']) ? state['addresses'] : [];
+  return comparable({
+    ...state,
+    links: without,
+    addresses: addresses.map((link) => (isUplink(link) ? { ...link, address: null } : link)),
+  });
+}
+
 let world: World;
 beforeAll(() => {
   world = World.create();
@@ -95,6 +111,12 @@ networks:
   out: { subnet: 10.20.3.0/24, dhcp: false, ipv6: true }
   wire: { mode: bridged, uplink: br-lan }
 `,
+  own: `name: own
+networks:
+  net: { subnet: 10.20.4.0/24, ipv6: fd12:3456:789a:4::/64 }
+  box: { subnet: 10.20.5.0/24, mode: isolated, ipv6: true }
+  off: { subnet: 10.20.6.0/24, nat: false, dhcp: false }
+`,
 };
 
 test('the script of a private lab says what it wants before it makes anything', async () => {
@@ -111,6 +133,55 @@ test('the script of a private lab says what it wants before it makes anything', 
   expect(stdout).toMatch(/^exit 1\n/);
   expect(stdout).not.toContain('br0');
   expect(stderr).toMatch(/There is no up0 here.*nothing was made[^]*pasta --config-net .* [0-9]+\n/);
+});
+
+/** The network namespace of a process, for {@link kernelState}. */
+const within = (pid: number): string[] => ['nsenter', `--target=${pid}`, '--net', '--'];
+
+test('the script of a private lab, run to its end by an ordinary user, leaves the namespace as netd does', async () => {
+  const file = world.file('own.yaml', labs.own);
+  expect(await world.tapyard(['up', file])).toMatchObject({ code: 0 });
+  const record = `${world.runtimeDir('user')}/tapyard/labs/own/netd/anchor.json`;
+  const { keeper } = z
+    .object({ keeper: z.object({ pid: z.number().int().positive() }) })
+    .parse(JSON.parse(readFileSync(record, 'utf8')));
+  const byNetd = privately(await kernelState(world, within(keeper.pid)));
+  const recipe = await world.tapyard(['recipe', '--shell', '--lab', 'own']);
+  expect(recipe, recipe.stderr).toMatchObject({ code: 0 });
+  expect(await world.tapyard(['down', '--lab', 'own'])).toMatchObject({ code: 0 });
+  await until('the lab is gone', 10_000, () => world.processes().length === 0);
+
+  // As the script says: a shell in a namespace of its own, and pasta for it from outside.
+  const script = world.file('own.sh', recipe.stdout);
+  const steps = `echo $$; read go; sh ${script}; echo "made $?"; read go; sh ${script} undo; echo "undone $?"; read go`;
+  const shell = world.start(['unshare', '--user', '--map-root-user', '--net', 'sh', '-c', steps]);
+  let [said, complained] = ['', ''];
+  shell.stdout?.setEncoding('utf8').on('data', (text: string) => (said += text));
+  shell.stderr?.setEncoding('utf8').on('data', (text: string) => (complained += text));
+  const words = async (pattern: RegExp): Promise<string> =>
+    until(`it says ${pattern.source} (${complained})`, 30_000, () => pattern.exec(said)?.[1]);
+  const pid = Number(await words(/^(\d+)\n/));
+  const pasta = /^# *(pasta --config-net .*) PID$/m.exec(recipe.stdout)?.[1] ?? '';
+  const started = await world.run([...pasta.split(' '), String(pid)]);
+  expect(started, started.stderr).toMatchObject({ code: 0 });
+  const before = privately(await kernelState(world, within(pid)));
+
+  shell.stdin?.write('go\n');
+  expect(await words(/^made (\d+)$/m), complained).toBe('0');
+  const byHand = privately(await kernelState(world, within(pid)));
+  expect(byHand).toEqual(byNetd);
+  expect(JSON.stringify(byHand)).toContain('10.20.4.1');
+  expect(JSON.stringify(byHand)).toContain('masquerade');
+
+  shell.stdin?.write('go\n');
+  expect(await words(/^undone (\d+)$/m), complained).toBe('0');
+  expect(privately(await kernelState(world, within(pid)))).toEqual(before);
+  shell.stdin?.write('go\n');
+  await ended(shell, 'the shell');
+  // pasta stays when its namespace is gone (pasta(1)), until whoever started it ends it.
+  for (const { pid: left, command } of world.processes())
+    if (command.startsWith('pasta ')) process.kill(left, 'SIGTERM');
+  await until('pasta and dnsmasq are gone', 10_000, () => world.processes().length === 0);
 });
 
 test.each([

@@ -66,18 +66,25 @@ function withoutLearned(set: Json | undefined): void {
   if (Array.isArray(flags) && flags.includes('dynamic')) delete set['elem'];
 }
 
-/** The rules of nf_tables in host1, the tables of iptables-nft among them. */
-export async function nftRules(world: World): Promise<Json> {
-  const text = await world.must(['nft', '-j', 'list', 'ruleset'], { as: 'root' });
+/** The rules of nf_tables in host1 (or where `enter` leads), the tables of iptables-nft among them. */
+export async function nftRules(world: World, enter: readonly string[] = []): Promise<Json> {
+  const text = await world.must([...enter, 'nft', '-j', 'list', 'ruleset'], { as: 'root' });
   return ruleset(normalised(Json.parse(JSON.parse(text))));
 }
 
-/** What the kernel holds in host1: links, addresses, routes, rules, forwarding sysctls. */
-export async function kernelState(world: World): Promise<Record<string, Json>> {
+/**
+ * What the kernel holds in host1: links, addresses, routes, rules, forwarding sysctls. `enter` is the command that
+ * leads into another network namespace.
+ */
+export async function kernelState(
+  world: World,
+  enter: readonly string[] = [],
+): Promise<Record<string, Json>> {
   const json = async (...command: string[]): Promise<Json> =>
-    normalised(Json.parse(JSON.parse((await world.must(command, { as: 'root' })) || '[]')));
+    normalised(Json.parse(JSON.parse((await world.must([...enter, ...command], { as: 'root' })) || '[]')));
   const sysctls = await world.must(
     [
+      ...enter,
       'sh',
       '-c',
       'cd /proc/sys/net && grep -rH . ipv4/ip_forward ipv4/conf/*/forwarding ipv6/conf/*/forwarding',
@@ -88,7 +95,7 @@ export async function kernelState(world: World): Promise<Record<string, Json>> {
     links: await json('ip', '-j', '-d', 'link'),
     addresses: await json('ip', '-j', 'addr'),
     routes: await json('ip', '-j', 'route', 'show', 'table', 'all'),
-    rules: await nftRules(world),
+    rules: await nftRules(world, enter),
     forwarding: sysctls.trim().split('\n').sort(),
   };
 }

@@ -2,7 +2,7 @@
 import { isShape } from '../../contract/shape.ts';
 import { ifbOf } from './recipe-shape.ts';
 import type { RecipeInput, RecipeStep } from './recipe.ts';
-import { pastaCommand, recipeDirectory, recipeOf, sendsIpv6 } from './recipe.ts';
+import { noRouter6, pastaCommand, recipeDirectory, recipeOf, sendsIpv6 } from './recipe.ts';
 import { forwards, isOwn } from './resolve.ts';
 import { shellComment } from './shell-quote.ts';
 
@@ -72,7 +72,8 @@ function wayOutCheck(input: RecipeInput): string[] {
   ];
 }
 
-function undo({ lab, uid, uplink, uplink6 }: RecipeInput): string {
+function undo(input: RecipeInput): string {
+  const { lab, scope, uid, uplink, uplink6 } = input;
   const lines = [
     `  run=${recipeDirectory(lab.name)}`,
     ...lab.networks
@@ -89,6 +90,7 @@ function undo({ lab, uid, uplink, uplink6 }: RecipeInput): string {
       ? [`  nft delete table bridge tapyard_${uid} || true`]
       : []),
     ...lab.networks.filter(isOwn).map((network) => `  ip link del ${network.name} || true`),
+    ...(scope === 'private' && sendsIpv6(input) ? [`  ${noRouter6}`] : []),
     '  rm -rf "$run"',
   ];
   return lines.join('\n');

@@ -250,7 +250,9 @@ export const sendsIpv6 = ({ lab }: RecipeInput): boolean =>
   lab.networks.some(({ mode, ipv6 }) => forwards(mode) && ipv6 !== null);
 
 /** A namespace of the lab's own may well be a router. */
-const router6 = 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding';
+const allForwarding6 = '/proc/sys/net/ipv6/conf/all/forwarding';
+const router6 = `echo 1 > ${allForwarding6}`;
+export const noRouter6 = `echo 0 > ${allForwarding6}`;
 
 /** Linux 6.17 has the switch; without it IPv6 stays within the lab. */
 const force = (device: string): string => `/proc/sys/net/ipv6/conf/${device}/force_forwarding`;
