@@ -126,6 +126,13 @@ impl Dnsmasq {
         })
     }
 
+    /// Whether it did not start because an interface, whosever, went while it listed them all: it
+    /// gives up then, and the next one does not meet that.
+    pub fn was_disturbed(error: &Error) -> bool {
+        error.code == Code::DnsmasqFailed
+            && error.message.contains("list of interfaces: No such device")
+    }
+
     /// Its process as netd sees it.
     pub fn pid(&self) -> u32 {
         self.process.pid()

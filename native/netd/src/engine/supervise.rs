@@ -9,7 +9,7 @@ use crate::rtnl::Counters;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Dhcp, Error, Lease, NetworkName, NetworkSpec, Result};
+use tapyard_protocol::{Code, Dhcp, Error, Lease, NetworkName, NetworkSpec, Result};
 
 /// The wait before the first, second … start after it ended by itself; the last one repeats.
 const BACKOFF: [Duration; 4] = [
@@ -20,6 +20,8 @@ const BACKOFF: [Duration; 4] = [
 ];
 /// One that ran for so long is not failing in a loop.
 const STEADY: Duration = Duration::from_secs(60);
+/// How often one that was disturbed while it started is started again at once.
+const DISTURBED: usize = 3;
 
 /// dnsmasq is told of what was written for it after so long. Reading it costs it and the machine
 /// more than all that a request does, and whoever switches NAT off and on again wants it once.
@@ -164,7 +166,14 @@ impl Engine {
             Pending::Settled(changed) => Ok(changed),
             Pending::Starting(starting) => {
                 let deed = deed(format!("started dnsmasq for {name}")).command(starting.command());
-                let dnsmasq = deed.told(starting.ready())?;
+                let mut ready = starting.ready();
+                for _ in 0..DISTURBED {
+                    if !ready.as_ref().is_err_and(Dnsmasq::was_disturbed) {
+                        break;
+                    }
+                    ready = self.start_dns(name);
+                }
+                let dnsmasq = deed.told(ready)?;
                 self.watch_dns(name, dnsmasq)?;
                 Ok(true)
             }
@@ -179,6 +188,26 @@ impl Engine {
         })
     }
 
+    /// Starts the dnsmasq of a network that is there, and waits for it.
+    fn start_dns(&mut self, name: &NetworkName) -> Result<Dnsmasq> {
+        let recorded = self.journal.state().networks.get(name);
+        let spec = recorded.map(|recorded| recorded.spec.clone());
+        let Some((spec, dhcp)) = spec.and_then(|spec| spec.dhcp.clone().map(|dhcp| (spec, dhcp)))
+        else {
+            return Err(Error::new(
+                Code::Internal,
+                format!("{name} has no DHCP to serve"),
+            ));
+        };
+        let upstream = self.uplink.dns_servers();
+        let wanted = Wanted {
+            network: &spec,
+            dhcp: &dhcp,
+            upstream: &upstream,
+        };
+        Dnsmasq::start(&self.dns_directory(name)?, &wanted)?.ready()
+    }
+
     /// Ends a network's dnsmasq. True when there was one.
     pub(super) fn end_dns(&mut self, name: &NetworkName) -> Result<bool> {
         match self.dns.remove(name) {
@@ -191,7 +220,7 @@ impl Engine {
                 }
                 self.dns.insert(name.clone(), Service::new(dnsmasq, 0));
                 deed.told(Err(Error::new(
-                    tapyard_protocol::Code::DnsmasqFailed,
+                    Code::DnsmasqFailed,
                     format!("dnsmasq for {name} (process {pid}) does not end"),
                 )
                 .hint(format!(
