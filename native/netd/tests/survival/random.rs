@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Any sequence of verbs, with arguments right and wrong, and then the removal of all: the kernel
-//! is as it was. A sequence that fails is made shorter before it is shown.
+//! Any sequence of verbs, with arguments right and wrong, and then the removal of all, by a shutdown
+//! or of one network after the other: the kernel is as it was. A sequence that fails is made shorter before it is shown.
 //!
 //! `TAPYARD_RANDOM_CASES=N` tries so many sequences, `TAPYARD_RANDOM_SEED=N` begins with that one.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
-use tapyard_protocol::Shutdown;
+use tapyard_protocol::{RemoveNetwork, Shutdown};
 
 use crate::script::START;
 use crate::world::{Lab, PATIENCE, Scope, inside};
-use crate::{kernel, world};
+use crate::{kernel, trace, world};
 
 const CASES: u64 = 40;
 const LENGTH: u64 = 14;
@@ -59,7 +60,7 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
             "$(id)",
         ],
     );
-    match dice.roll() % 11 {
+    match dice.roll() % 14 {
         0..=3 => (
             "apply_network",
             json!({"lab": lab, "network": network(dice, name)}),
@@ -90,7 +91,14 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
                 "shape": {"rate": rate, "delay": delay}});
             ("set_shape", args)
         }
+        10 | 11 => ("expose", exposure(dice, lab)),
+        12 => {
+            let (address, protocol, port) = published(dice);
+            let args = json!({"lab": lab, "address": address, "protocol": protocol, "port": port});
+            ("unexpose", args)
+        }
         _ => dice.of(&[
+            ("acts", json!({})),
             ("counters", json!({})),
             ("observe", json!({})),
             (
@@ -104,7 +112,31 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
     }
 }
 
+/// A port of the host's.
+fn published(dice: &mut Dice) -> (&'static str, &'static str, i64) {
+    let address = dice.mostly(
+        &["0.0.0.0", "203.0.113.2"],
+        &["127.0.0.1", "8.8.8.8", "::", "x"],
+    );
+    let protocol = dice.mostly(&["tcp", "udp"], &["icmp", ""]);
+    (address, protocol, dice.mostly(&[8022, 8023], &[0, 70_000]))
+}
+
+fn exposure(dice: &mut Dice, lab: &str) -> Value {
+    let (address, protocol, port) = published(dice);
+    let to = dice.mostly(
+        &["192.168.57.2", "192.168.58.2", "10.1.2.3"],
+        &["192.168.57.1", "203.0.113.1", "8.8.8.8", "x"],
+    );
+    let to_port = dice.mostly(&[22, 80], &[0, 65_536]);
+    json!({"lab": lab, "exposure": {"address": address, "protocol": protocol, "port": port,
+        "to": to, "to_port": to_port}})
+}
+
 fn network(dice: &mut Dice, name: &str) -> Value {
+    if dice.roll().is_multiple_of(6) {
+        return bridged(dice, name);
+    }
     let net = dice.mostly(
         &["192.168.57", "192.168.58", "10.1.2"],
         &["203.0.113", "10.99.0", "8.8.8"],
@@ -129,21 +161,95 @@ fn network(dice: &mut Dice, name: &str) -> Value {
         "nat": dice.of(&[true, true, false]), "dhcp": dhcp, "domain": "lab",
     });
     match dice.roll() % 6 {
-        0 => {
-            spec["mode"] = dice
-                .of(&["nat", "routed", "isolated", "bridged", "x"])
-                .into()
+        0 | 1 => {
+            let mode = dice.of(&["nat", "routed", "isolated", "bridged", "x"]);
+            spec["mode"] = mode.into();
+            if matches!(mode, "routed" | "isolated") {
+                spec["nat"] = false.into();
+            }
         }
-        1 => spec["more"] = 1.into(),
+        2 => spec["more"] = 1.into(),
         _ => {}
+    }
+    if dice.roll().is_multiple_of(3) {
+        let prefixes = ["fd12:3456:789a:1::/64", "fd12:3456:789a:2::/64"];
+        let wrong = ["2001:db8::/64", "fd12::/48", "fe80::/64", "::1"];
+        spec["ipv6"] = dice.mostly(&prefixes, &wrong).into();
+    }
+    if dice.roll().is_multiple_of(3) {
+        spec["antispoof"] = dice.of(&[true, false]).into();
     }
     spec
 }
 
-/// Does the sequence; why it is wrong, if it is.
-fn attempt(sequence: &[(&'static str, Value)], before: &Value) -> Result<(), String> {
+/// Guests on the administrator's bridge, or on what is none.
+fn bridged(dice: &mut Dice, name: &str) -> Value {
+    let uplink = dice.mostly(&["br-lan"], &["cable", "eth0", "nothing", "br0", "forged"]);
+    json!({
+        "name": name, "mode": "bridged", "uplink": uplink, "mac": "52:54:00:00:01:01",
+        "mtu": dice.mostly(&[1500], &[0]), "nat": dice.mostly(&[false], &[true]), "dhcp": null,
+        "domain": "lab", "antispoof": dice.of(&[true, false]),
+    })
+}
+
+/// How all is removed.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Shutdown,
+    /// `remove_network` of all that there are, and netd runs on until everything was looked at.
+    EachNetwork,
+}
+
+/// What netd is to have done at least once in all the sequences, lest they try nothing.
+const DONE: [&str; 10] = [
+    "apply_network",
+    "apply_network, bridged",
+    "apply_network, routed",
+    "apply_network, with IPv6",
+    "apply_network, without antispoof",
+    "remove_network",
+    "set_nat",
+    "open_tap",
+    "expose",
+    "unexpose",
+];
+
+/// As in [`DONE`].
+fn kinds(verb: &str, args: &Value) -> Vec<String> {
+    let network = &args["network"];
+    let mode = network["mode"].as_str().map(str::to_owned);
+    let ipv6 = network["ipv6"].is_string().then(|| "with IPv6".to_owned());
+    let unguarded = (network["antispoof"] == false).then(|| "without antispoof".to_owned());
+    let more = [mode, ipv6, unguarded].into_iter().flatten();
+    std::iter::once(verb.to_owned())
+        .chain(more.map(|what| format!("{verb}, {what}")))
+        .collect()
+}
+
+/// Does the sequence, and what of it was done; why it is wrong, if it is.
+fn attempt(
+    sequence: &[(&'static str, Value)],
+    end: End,
+    before: &Value,
+) -> Result<BTreeSet<String>, String> {
     let mut lab = Lab::new(Scope::Host);
-    (START.run)(&mut lab).map_err(|e| e.to_string())?;
+    let result = carry_out(&mut lab, sequence, end, before);
+    if result.is_err() {
+        // The next attempt begins without this one's netd.
+        trace::kill(lab.pid);
+        lab.wait_gone();
+    }
+    result
+}
+
+fn carry_out(
+    lab: &mut Lab,
+    sequence: &[(&'static str, Value)],
+    end: End,
+    before: &Value,
+) -> Result<BTreeSet<String>, String> {
+    let mut done = BTreeSet::new();
+    (START.run)(lab).map_err(|e| e.to_string())?;
     let mut socket = UnixStream::connect(lab.directory.join("netd.sock")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut replies = BufReader::new(socket.try_clone().unwrap());
@@ -165,28 +271,60 @@ fn attempt(sequence: &[(&'static str, Value)], before: &Value) -> Result<(), Str
             if reply["error"]["code"] == "INTERNAL" {
                 return Err(format!("{verb}: {reply}"));
             }
+            if reply.get("ok").is_some() {
+                done.extend(kinds(verb, args));
+            }
             break;
         }
     }
     drop((socket, replies));
+    if matches!(end, End::EachNetwork) {
+        remove_each(lab)?;
+        let mut running = before.clone();
+        running["processes"]["tapyard-netd"] = 1.into();
+        comes_to(lab, &running).map_err(|why| format!("netd runs on: {why}"))?;
+    }
     let (removed, _) = lab.call(&Shutdown {}).map_err(|e| e.to_string())?;
     lab.wait_gone();
     if !removed.failed.is_empty() {
         return Err(format!("shutdown: {:?}", removed.failed));
     }
-    // A guest that died with its connection takes its tap a moment later.
+    comes_to(lab, before)?;
+    match lab.files()[..] {
+        [] => Ok(done),
+        ref left => Err(format!("files: {left:?}")),
+    }
+}
+
+fn remove_each(lab: &mut Lab) -> Result<(), String> {
+    let networks = lab.snapshot().map_err(|e| e.to_string())?.networks;
+    for network in networks {
+        let args = RemoveNetwork {
+            lab: network.lab,
+            network: network.name,
+        };
+        let (removed, _) = lab.call(&args).map_err(|e| e.to_string())?;
+        if !removed.failed.is_empty() {
+            return Err(format!("remove_network: {:?}", removed.failed));
+        }
+    }
+    let left = lab.snapshot().map_err(|e| e.to_string())?.networks;
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(format!("networks are left: {left:?}")),
+    }
+}
+
+/// A guest that died with its connection takes its tap a moment later.
+fn comes_to(lab: &Lab, expected: &Value) -> Result<(), String> {
     let deadline = std::time::Instant::now() + world::SOON;
     loop {
         let found = lab.picture();
-        match kernel::difference(before, &found) {
-            _ if found == *before => break,
+        match kernel::difference(expected, &found) {
+            _ if found == *expected => return Ok(()),
             difference if std::time::Instant::now() > deadline => return Err(difference),
             _ => std::thread::sleep(std::time::Duration::from_millis(20)),
         }
-    }
-    match lab.files()[..] {
-        [] => Ok(()),
-        ref left => Err(format!("files: {left:?}")),
     }
 }
 
@@ -199,22 +337,33 @@ fn any_sequence_of_verbs_and_then_the_removal_of_all() {
     let first = number("TAPYARD_RANDOM_SEED").unwrap_or(1);
     let cases = number("TAPYARD_RANDOM_CASES").unwrap_or(CASES);
     let before = Lab::new(Scope::Host).picture();
+    let mut done = BTreeSet::new();
     for seed in first..first + cases {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut sequence: Vec<_> = (0..LENGTH).map(|_| request(&mut dice)).collect();
-        let Err(mut why) = attempt(&sequence, &before) else {
-            continue;
+        let end = match seed % 2 {
+            0 => End::Shutdown,
+            _ => End::EachNetwork,
+        };
+        let mut why = match attempt(&sequence, end, &before) {
+            Ok(what) => {
+                done.extend(what);
+                continue;
+            }
+            Err(why) => why,
         };
         let mut at = 0;
         while at < sequence.len() {
             let mut shorter = sequence.clone();
             shorter.remove(at);
-            match attempt(&shorter, &before) {
-                Ok(()) => at += 1,
+            match attempt(&shorter, end, &before) {
+                Ok(_) => at += 1,
                 Err(same) => (sequence, why) = (shorter, same),
             }
         }
-        panic!("seed {seed}: {why}\nafter {sequence:#?}");
+        panic!("seed {seed}: {why}\nafter {sequence:#?} and {end:?}");
     }
+    let never = DONE.iter().find(|what| !done.contains(**what));
+    assert!(cases < CASES || never.is_none(), "never done: {never:?}");
     println!("random verbs: {cases} sequences of {LENGTH}, seeds from {first}");
 }

@@ -11,7 +11,7 @@ use tapyard_protocol::{
 };
 
 use crate::guest::Guest;
-use crate::world::{GATEWAY_MAC, Lab, PATIENCE, sh};
+use crate::world::{GATEWAY_MAC, Lab, PATIENCE, Scope, sh};
 
 /// One step. It can be done again: after a kill in the middle it is.
 pub struct Act {
@@ -84,20 +84,35 @@ pub const SCRIPT: &[Act] = &[
         run: |lab| {
             let args = json!({"lab": "seed", "network": {
                 "name": "br1", "subnet": "192.168.58.0/24", "address": "192.168.58.1",
-                "mac": "52:54:00:00:01:01", "mtu": 1500, "mode": "isolated", "nat": false,
-                "domain": "lab", "dhcp": null }});
+                "ipv6": "fd12:3456:789a:1::/64", "mac": "52:54:00:00:01:01", "mtu": 1500,
+                "mode": "isolated", "nat": false, "domain": "lab", "dhcp": null }});
             lab.ask::<ApplyNetwork>(args).map(drop)
         },
     },
     Act {
-        name: "move that to another subnet",
+        name: "move that to other subnets and another mode, unguarded",
+        verb: Some("apply_network"),
+        run: |lab| {
+            let (mode, nat) = match lab.scope {
+                Scope::Host => ("routed", false),
+                Scope::Private => ("nat", true),
+            };
+            let args = json!({"lab": "seed", "network": {
+                "name": "br1", "subnet": "192.168.59.0/24", "address": "192.168.59.1",
+                "ipv6": "fd12:3456:789a:2::/64", "mode": mode, "antispoof": false,
+                "mac": "52:54:00:00:01:01", "mtu": 1500, "nat": nat, "domain": "lab",
+                "dhcp": {"from": "192.168.59.100", "to": "192.168.59.200", "reservations": []} }});
+            lab.ask::<ApplyNetwork>(args).map(drop)
+        },
+    },
+    Act {
+        name: "put guests on the administrator's bridge",
         verb: Some("apply_network"),
         run: |lab| {
             let args = json!({"lab": "seed", "network": {
-                "name": "br1", "subnet": "192.168.59.0/24", "address": "192.168.59.1",
-                "mac": "52:54:00:00:01:01", "mtu": 1500, "nat": true, "domain": "lab",
-                "dhcp": {"from": "192.168.59.100", "to": "192.168.59.200", "reservations": []} }});
-            lab.ask::<ApplyNetwork>(args).map(drop)
+                "name": "lan", "mode": "bridged", "uplink": "br-lan", "mac": "52:54:00:00:02:01",
+                "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null }});
+            needs_host_scope(lab.scope, lab.ask::<ApplyNetwork>(args).map(drop))
         },
     },
     Act {
@@ -149,7 +164,7 @@ pub const SCRIPT: &[Act] = &[
         name: "somebody takes the filter away",
         verb: None,
         run: |lab| {
-            if lab.scope == crate::world::Scope::Host {
+            if lab.scope == Scope::Host {
                 sh("nft delete table inet tapyard_0 2>/dev/null || true");
             }
             wait_for(lab, |snapshot| {
@@ -242,19 +257,18 @@ fn hold(lab: &mut Lab, rate: u64) -> Result<()> {
     lab.ask::<SetShape>(args).map(drop)
 }
 
-/// In the private scope the LAN has no way in by rule, and netd says so.
+/// What there is on the host alone is refused in the private scope, and netd says so.
+fn needs_host_scope(scope: Scope, answer: Result<()>) -> Result<()> {
+    match answer {
+        Err(error) if scope == Scope::Private && error.code == Code::ModeNeedsHostScope => Ok(()),
+        answer => answer,
+    }
+}
+
 fn expose(lab: &mut Lab, to_port: u16) -> Result<()> {
     let args = json!({"lab": "seed", "exposure": {"address": "0.0.0.0", "protocol": "tcp",
         "port": 8022, "to": "192.168.57.2", "to_port": to_port}});
-    match lab.ask::<Expose>(args) {
-        Err(error)
-            if lab.scope == crate::world::Scope::Private
-                && error.code == Code::ModeNeedsHostScope =>
-        {
-            Ok(())
-        }
-        answer => answer.map(drop),
-    }
+    needs_host_scope(lab.scope, lab.ask::<Expose>(args).map(drop))
 }
 
 fn leads_out_by(lab: &mut Lab, device: &str) -> Result<()> {

@@ -50,6 +50,15 @@ const HOST: &str = "
     ip addr add 203.0.113.2/24 dev eth0
     ip addr add 198.51.100.2/24 dev eth1
     ip route add default via 203.0.113.1
+    ip -n wan addr add 2001:db8::1/64 dev eth0 nodad
+    ip addr add 2001:db8::2/64 dev eth0 nodad
+    ip -6 route add default via 2001:db8::1
+    ip link add br-lan type bridge forward_delay 0
+    sysctl -qw net.ipv6.conf.br-lan.disable_ipv6=1
+    ip link add cable master br-lan type veth peer name cable netns wan
+    ip link set cable up; ip -n wan link set cable up
+    ip link set br-lan up
+    timeout 10 sh -c \"until ip -br link show br-lan | grep -q ' UP '; do sleep 0.02; done\"
     sysctl -qw net.ipv4.ip_forward=0
     ip link add br00 type bridge
     ip link add name br0x type bridge
