@@ -48,7 +48,8 @@ async function killedAfter(wanted: number, args: readonly string[], who: Who): P
   command.once('close', () => (ended = true));
   // A line is followed by the next within a millisecond: no timer is that quick.
   const deadline = Date.now() + 60_000;
-  while (!ended && grown() < wanted) {
+  const isOver = (): boolean => ended;
+  while (!isOver() && grown() < wanted) {
     if (Date.now() > deadline) throw new Error(`${args.join(' ')} does nothing`);
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -85,11 +85,11 @@ function privately(state: Record<string, Json>): Record<string, Json> {
   const links = Array.isArray(state['links']) ? state['links'] : [];
   const isUplink = (link: Json): link is { [key: string]: Json } =>
     typeof link === 'object' && link !== null && !Array.isArray(link) && link['ifname'] === 'up0';
-  const without = links.map((link) => (isUplink(link) ? { ...link, address: null } : link));
+  const known = links.map((link) => (isUplink(link) ? { ...link, address: null } : link));
   const addresses = Array.isArray(state['addresses']) ? state['addresses'] : [];
   return comparable({
     ...state,
-    links: without,
+    links: known,
     addresses: addresses.map((link) => (isUplink(link) ? { ...link, address: null } : link)),
   });
 }
