@@ -144,6 +144,8 @@ pub(crate) enum Expr {
     CtStatus,
     /// Count packets and bytes.
     Counter,
+    /// Let connection tracking pass the packet by.
+    Untracked,
     /// Source NAT to the leaving interface's address.
     Masquerade,
     /// A match of iptables, revision 0, with its own data.
@@ -305,6 +307,7 @@ impl Expr {
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
             Expr::CtStatus => ("ct", Box::new(|a| _ = a.be32(2, CT_STATUS).be32(1, REG_1))),
             Expr::Counter => ("counter", Box::new(|_| ())),
+            Expr::Untracked => ("notrack", Box::new(|_| ())),
             Expr::Masquerade => ("masq", Box::new(|_| ())),
             Expr::Match { name, info } => (
                 "match",
@@ -420,6 +423,7 @@ impl Expr {
                 ))
                 .then_some(Expr::Redirect),
             "counter" => Some(Expr::Counter),
+            "notrack" => Some(Expr::Untracked),
             "masq" => Some(Expr::Masquerade),
             "immediate" if number(1)? == REG_VERDICT => {
                 Verdict::decode(attr::find(data, 2)?).map(Expr::Verdict)
@@ -524,6 +528,7 @@ mod tests {
             Expr::Mask(vec![6, 0, 0, 0]),
             Expr::NotEqual(vec![0; 4]),
             Expr::Counter,
+            Expr::Untracked,
             Expr::Masquerade,
             Expr::Verdict(Verdict::Jump("to_host".into())),
             Expr::Verdict(Verdict::Drop),

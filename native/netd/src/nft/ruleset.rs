@@ -117,7 +117,7 @@ const fn filter_hook(number: u32) -> Option<Hook> {
 }
 
 /// The chains that are there before any network is.
-pub(crate) fn base_chains() -> [Chain; 7] {
+pub(crate) fn base_chains() -> [Chain; 8] {
     let drop_of = |meta, set: &str| {
         vec![
             Expr::Meta(meta),
@@ -186,6 +186,15 @@ pub(crate) fn base_chains() -> [Chain; 7] {
         accept_port(libc::IPPROTO_TCP, 53),
         drop_rest(),
     ];
+    // The bridge itself joins a group, and says so. That is no connection, and an entry for each
+    // bridge would be read through whenever a way out is shut.
+    let output = vec![
+        Expr::Meta(META_OIFNAME),
+        Expr::InSet(BRIDGES.into()),
+        Expr::Meta(META_L4PROTO),
+        Expr::Equal(vec![libc::IPPROTO_IGMP as u8]),
+        Expr::Untracked,
+    ];
     let masquerade = |uplinks: &str, source: Vec<Expr>, set: &str| {
         let mut rule = vec![Expr::Meta(META_OIFNAME), Expr::InSet(uplinks.into())];
         rule.extend(source);
@@ -221,6 +230,15 @@ pub(crate) fn base_chains() -> [Chain; 7] {
             name: "to_host".into(),
             hook: None,
             rules: to_host,
+        },
+        Chain {
+            name: "output".into(),
+            hook: Some(Hook {
+                kind: "filter",
+                number: libc::NF_INET_LOCAL_OUT as u32,
+                priority: libc::NF_IP_PRI_RAW,
+            }),
+            rules: vec![output],
         },
         Chain {
             name: "nat_prerouting".into(),
