@@ -71,6 +71,7 @@ export const errorCodes = [
   'WRONG_LAB',
   'NO_SUCH_NETWORK',
   'NIC_IN_USE',
+  'MAC_TAKEN',
   'NETEM_MISSING',
   'SHAPER_MISSING',
   'TUN_MISSING',

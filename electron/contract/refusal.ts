@@ -66,6 +66,10 @@ export const refusals: Partial<Readonly<Record<ErrorCode, Refusal>>> = {
     rule: 'A NIC’s tap belongs to the one QEMU that holds it.',
     fix: 'End the QEMU that has it: tapyard force-off GUEST',
   },
+  MAC_TAKEN: {
+    rule: 'On an administrator’s bridge a MAC address belongs to whoever had it first: this computer, or what is behind another port.',
+    fix: 'Give the NIC another one (mac in the lab file). Who has it: bridge fdb show br BRIDGE | grep MAC',
+  },
   WRONG_LAB: {
     rule: 'In the private scope each lab has a network helper of its own, in namespaces of its own.',
     fix: 'Which labs there are, and what runs of them: tapyard ls',

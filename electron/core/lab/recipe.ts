@@ -421,7 +421,7 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
 
 /** Frames that come to no rule (LLDP) teach somebody else's bridge no other address, and no other spanning tree. */
 const fixPort = ({ tap, mac }: ResolvedNic): string[] => [
-  `bridge fdb replace ${mac} dev ${tap} master static sticky`,
+  `bridge fdb add ${mac} dev ${tap} master static sticky`,
   `bridge link set dev ${tap} learning off guard on`,
 ];
 

@@ -28,6 +28,7 @@ pub enum Code {
     WifiCannotBridge,
     NoSuchBridge,
     NicInUse,
+    MacTaken,
     NoSuchNic,
     NoSuchInterface,
     NetemMissing,

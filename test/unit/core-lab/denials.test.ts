@@ -52,7 +52,7 @@ describe('a denial', () => {
 
 /** A file, a setting or a command: what somebody can look at or type. */
 const concrete =
-  /\/(etc|dev|usr|run)\/|tapyard (ls|up|check|scope|forward|force-off|topology|serve|console)|sudo |namei |ls -l|chmod |ip (-|route|link)|ss -|sysctl|net\.ipv4|mode: |mkdir /;
+  /\/(etc|dev|usr|run)\/|tapyard (ls|up|check|scope|forward|force-off|topology|serve|console)|sudo |namei |ls -l|chmod |ip (-|route|link)|bridge fdb |ss -|sysctl|net\.ipv4|mode: |mkdir /;
 
 /** Names of codes that sound like a refusal. */
 const sounds = /DENIED|ALLOWED|DISMISSED|UNSAFE|UNREADABLE|UNWRITABLE|CANNOT|NEEDS|TAKEN|IN_USE|OVERLAP|SHUT/;

@@ -158,7 +158,7 @@ guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }, 
     );
     expect(command.get('seed/g/0/tap_port')?.split('\n')).toEqual([
       'ip link set tap0 master br-lan up',
-      'bridge fdb replace 52:54:00:00:00:02 dev tap0 master static sticky',
+      'bridge fdb add 52:54:00:00:00:02 dev tap0 master static sticky',
       'bridge link set dev tap0 learning off guard on',
     ]);
     expect(command.get('seed/g/1/tap')).not.toContain('nft');

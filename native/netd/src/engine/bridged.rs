@@ -9,6 +9,7 @@ use crate::access;
 use crate::acts::deed;
 use crate::journal::Recorded;
 use crate::rtnl::{AddressFamily, LinkChange, LinkInfo};
+use rustix::io::Errno;
 use std::path::Path;
 use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result, Step};
 
@@ -114,7 +115,9 @@ impl Engine {
 
     /// A guarded tap of a bridged network has its NIC's address on the bridge, and never another:
     /// LLDP and what else goes to 01:80:c2:00:00:0x comes to no rule, and its sender would be learnt.
-    /// netd's own bridges do not learn from it; somebody else's is not changed.
+    /// netd's own bridges do not learn from it; somebody else's is not changed. `MAC_TAKEN` where the
+    /// address is another's: it would be taken from it for as long as the tap is there, and the
+    /// host's own for longer.
     pub(super) fn fix_port(
         &mut self,
         spec: &NetworkSpec,
@@ -128,7 +131,7 @@ impl Engine {
             true => (
                 format!("let {name} have no other address than its NIC's"),
                 format!(
-                    "bridge fdb replace {words} dev {name} master static sticky\n\
+                    "bridge fdb add {words} dev {name} master static sticky\n\
                      bridge link set dev {name} learning off guard on"
                 ),
             ),
@@ -141,7 +144,19 @@ impl Engine {
             ),
         };
         let done = self.rtnl.fix_port(ifindex, name, mac, fixed);
-        Ok(deed(what).command(command).told(done)?)
+        let bridge = bridge_name(spec);
+        deed(what).command(command).told(done.map_err(|e| match e.errno {
+            Errno::EXIST => Error::new(
+                Code::MacTaken,
+                format!("{name} cannot have {words}: on {bridge} it is the host's own, or behind another port"),
+            )
+            .hint(format!(
+                "Give the NIC another MAC address. Who has this one: bridge fdb show br {bridge} | grep {words} \
+                 (what has gone from there is forgotten in five minutes)"
+            ))
+            .subject(words),
+            _ => Error::from(e),
+        }))
     }
 
     /// Takes a bridged network's taps off the bridge; it stays as it is.

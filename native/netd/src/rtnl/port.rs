@@ -4,7 +4,7 @@
 
 use super::Result;
 use super::link::{IFLA_LINKINFO, RTM_NEWLINK, header};
-use super::socket::{Message, NLM_F_CREATE, NLM_F_REPLACE, Rtnl};
+use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl};
 use crate::nft::attr::{Attrs, find, string};
 use rustix::io::Errno;
 
@@ -25,7 +25,8 @@ const NUD_NOARP: u16 = 0x40;
 
 impl Rtnl {
     /// Whether a bridge's port has this address, which it keeps, and never gets another, nor a say in
-    /// the spanning tree; or learns as usual. `name` is for errors only.
+    /// the spanning tree; or learns as usual. `name` is for errors only. `Errno::EXIST` where the
+    /// bridge has the address elsewhere: the kernel would move it here, the host's own as well.
     pub fn fix_port(&mut self, ifindex: u32, name: &str, mac: [u8; 6], fixed: bool) -> Result<()> {
         let mut attrs = Attrs::new();
         attrs.nest(IFLA_LINKINFO, |info| {
@@ -41,24 +42,38 @@ impl Rtnl {
             flags: 0,
             body: [header(ifindex, 0, 0), attrs.into_bytes()].concat(),
         };
-        let mut attrs = Attrs::new();
-        attrs.raw(NDA_LLADDR, &mac);
-        let address = Message {
-            operation: format!("set the address of the port {name}"),
-            kind: if fixed { RTM_NEWNEIGH } else { RTM_DELNEIGH },
-            flags: if fixed {
-                NLM_F_CREATE | NLM_F_REPLACE
-            } else {
-                0
-            },
-            body: [neighbour(ifindex), attrs.into_bytes()].concat(),
-        };
+        // What the port itself has learnt makes room.
+        self.forget_address(ifindex, name, mac)?;
         // The address first: a port that is fixed has it, also where netd was killed in between.
-        match self.request(&[address]) {
-            Err(error) if !fixed && error.errno == Errno::NOENT => {}
-            result => result?,
+        if fixed && let Err(error) = self.add_address_of_port(ifindex, name, mac) {
+            // In one VLAN it may be there already, and in the next another's.
+            self.forget_address(ifindex, name, mac)?;
+            return Err(error);
         }
         self.request(&[port])
+    }
+
+    fn add_address_of_port(&mut self, ifindex: u32, name: &str, mac: [u8; 6]) -> Result<()> {
+        self.request(&[Message {
+            operation: format!("set the address of the port {name}"),
+            kind: RTM_NEWNEIGH,
+            flags: NLM_F_CREATE | NLM_F_EXCL,
+            body: neighbour(ifindex, mac),
+        }])
+    }
+
+    /// The bridge has the address on this port no more; elsewhere it stays.
+    fn forget_address(&mut self, ifindex: u32, name: &str, mac: [u8; 6]) -> Result<()> {
+        let forget = Message {
+            operation: format!("forget the address of the port {name}"),
+            kind: RTM_DELNEIGH,
+            flags: 0,
+            body: neighbour(ifindex, mac),
+        };
+        match self.request(&[forget]) {
+            Err(error) if error.errno == Errno::NOENT => Ok(()),
+            result => result,
+        }
     }
 }
 
@@ -70,11 +85,14 @@ pub(super) fn is_fixed(info: &[u8]) -> bool {
     of_bridge && learning == Some(&[0])
 }
 
-/// struct ndmsg.
-fn neighbour(ifindex: u32) -> Vec<u8> {
+/// struct ndmsg and the address.
+fn neighbour(ifindex: u32, mac: [u8; 6]) -> Vec<u8> {
+    let mut attrs = Attrs::new();
+    attrs.raw(NDA_LLADDR, &mac);
     let mut bytes = vec![libc::AF_BRIDGE as u8, 0, 0, 0];
     bytes.extend_from_slice(&ifindex.to_ne_bytes());
     bytes.extend_from_slice(&(NUD_NOARP | NUD_REACHABLE).to_ne_bytes());
     bytes.extend_from_slice(&[NTF_MASTER | NTF_STICKY, 0]);
+    bytes.extend(attrs.into_bytes());
     bytes
 }

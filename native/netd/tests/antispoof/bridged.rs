@@ -3,6 +3,7 @@
 //! another than himself, gives out addresses or routes.
 
 use super::*;
+use tapyard_protocol::Code;
 
 /// What is a lie only where netd knows whose an address is. In a tag it is one all the same.
 const NOT_NETDS_AFFAIR: [&str; 10] = [
@@ -99,6 +100,11 @@ fn bridged_guests_are_nobody_else() {
     assert!(!sh("nft list tables").contains("bridge"));
     card.send(&ether(BROADCAST, VICTIM, 0x88cc, &[0; 50]));
     assert_eq!(places()[1], ["card"]);
+    // It is not taken from whoever has it: the guest has to speak first.
+    let told = lab.ask_bridged("lan", "br-lan", true).unwrap_err();
+    assert_eq!(told.code, Code::MacTaken, "{told}");
+    victim.send(&ether(BROADCAST, VICTIM, 0x88cc, &[0; 50]));
+    assert_eq!(places()[1], ["tap0"]);
     lab.bridged("lan", "br-lan", true);
     settle(&victim);
     guarded();
@@ -156,4 +162,49 @@ fn a_bridged_guest_is_not_asked_about_the_spanning_tree() {
     until("the port takes part", || !is_disabled("tap1"));
     liar.send(&claim);
     until("the guest is the root", || !is_root());
+}
+
+/// A guest's MAC is its user's choice, and the kernel would move to its tap whoever had it.
+#[test]
+fn a_bridged_guest_takes_nobodys_address() {
+    if !inside("bridged::a_bridged_guest_takes_nobodys_address") {
+        return;
+    }
+    const HOST: Mac = [0x52, 0x54, 0, 0, 0, 9];
+    let mut lab = Lab::start("taken");
+    // As in a virtual machine, where the host's own address is one of QEMU's.
+    sh(&format!(
+        "ip link add br-lan address {} type bridge forward_delay 0 mcast_snooping 0; ip link set br-lan up",
+        words(HOST)
+    ));
+    let card = card();
+    lab.bridged("lan", "br-lan", true);
+    let victim = lab.tap("lan", "g2", VICTIM, "tap0");
+    until("the card is learnt", || {
+        card.send(&ether(BROADCAST, CARD, 0x88cc, &[0; 50]));
+        places(CARD) == ["card"]
+    });
+    let table = || sh("bridge fdb show br br-lan");
+    let before = table();
+    for taken in [HOST, CARD, VICTIM] {
+        let error = lab.ask_tap("lan", "g3", taken, "tap1").unwrap_err();
+        assert_eq!(error.code, Code::MacTaken, "{error}");
+        assert_eq!(error.subject, Some(words(taken)));
+        assert_eq!(table(), before);
+    }
+    drop(victim);
+
+    // What is learnt of a guest while nobody guards it is its own.
+    lab.bridged("lan", "br-lan", false);
+    let liar = lab.tap("lan", "g3", LIAR, "tap1");
+    until("the guest is learnt", || {
+        liar.send(&ether(BROADCAST, LIAR, 0x88cc, &[0; 50]));
+        places(LIAR) == ["tap1"]
+    });
+    lab.bridged("lan", "br-lan", true);
+    let after = table();
+    let own = after.lines().filter(|line| line.starts_with(&words(LIAR)));
+    let fixed = own.filter(|line| line.contains("dev tap1") && line.contains("sticky"));
+    assert_eq!(fixed.count(), places(LIAR).len(), "{after}");
+    assert!(!places(LIAR).is_empty());
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tapyard_protocol::{
-    ApplyNetwork, ApplyNetworkReply, Client, ClientKind, OpenTap, Scope, Shutdown,
+    ApplyNetwork, ApplyNetworkReply, Client, ClientKind, OpenTap, Result, Scope, Shutdown,
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,14 +79,24 @@ impl Lab {
 
     /// The guests are on this bridge, which is not netd's.
     pub fn bridged(&mut self, name: &str, uplink: &str, antispoof: bool) {
-        let reply = self.apply(
-            "seed",
-            json!({
-                "name": name, "mode": "bridged", "uplink": uplink, "mac": words(host_mac(1)),
-                "mtu": 1500, "nat": false, "antispoof": antispoof, "domain": "lab", "dhcp": null,
-            }),
-        );
+        let reply = self.ask_bridged(name, uplink, antispoof).unwrap();
         assert_eq!(reply.network.antispoof, antispoof);
+    }
+
+    /// For what may be refused.
+    pub fn ask_bridged(
+        &mut self,
+        name: &str,
+        uplink: &str,
+        antispoof: bool,
+    ) -> Result<ApplyNetworkReply> {
+        let network = json!({
+            "name": name, "mode": "bridged", "uplink": uplink, "mac": words(host_mac(1)),
+            "mtu": 1500, "nat": false, "antispoof": antispoof, "domain": "lab", "dhcp": null,
+        });
+        let args = json!({"lab": "seed", "network": network});
+        let args: ApplyNetwork = serde_json::from_value(args).unwrap();
+        self.client.call(&args, PATIENCE).map(|(reply, _)| reply)
     }
 
     pub fn apply(&mut self, lab: &str, network: Value) -> ApplyNetworkReply {
@@ -100,15 +110,25 @@ impl Lab {
     }
 
     pub fn tap_of(&mut self, lab: &str, network: &str, guest: &str, mac: Mac, tap: &str) -> Tap {
-        let args = json!({"lab": lab, "network": network, "guest": guest, "nic": 0,
-            "mac": words(mac), "tap": tap});
-        let args: OpenTap = serde_json::from_value(args).unwrap();
+        let args = tap_args(lab, network, guest, mac, tap);
         let (reply, mut fds) = self.client.call(&args, PATIENCE).unwrap();
         assert_eq!(reply.tap.as_str(), tap);
         let fd = fds.remove(0);
         fcntl_setfl(&fd, OFlags::NONBLOCK).unwrap();
         Tap { fd, mac }
     }
+
+    /// For what may be refused.
+    pub fn ask_tap(&mut self, network: &str, guest: &str, mac: Mac, tap: &str) -> Result<()> {
+        let args = tap_args("seed", network, guest, mac, tap);
+        self.client.call(&args, PATIENCE).map(drop)
+    }
+}
+
+fn tap_args(lab: &str, network: &str, guest: &str, mac: Mac, tap: &str) -> OpenTap {
+    let args = json!({"lab": lab, "network": network, "guest": guest, "nic": 0,
+        "mac": words(mac), "tap": tap});
+    serde_json::from_value(args).unwrap()
 }
 
 impl Drop for Lab {
