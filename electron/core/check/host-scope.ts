@@ -23,20 +23,21 @@ export function judge(
   installed: { readonly there: boolean; readonly answer: Answer; readonly noNewPrivileges: boolean },
 ): Finding {
   if (ground.root) return ok('You are root, who needs no leave.');
+  // Who runs the installed one with its privilege, wherever that is from, has it.
+  const runs = ground.isProgram(installedNetd) && installed.answer?.code === 'BAD_DIRECTORY';
+  if (installed.noNewPrivileges && !runs)
+    return warning(
+      'This session has no_new_privs, in which file capabilities, polkit’s pkexec and sudo count for nothing.',
+      { text: 'Start Tapyard outside of the container or sandbox that set it.' },
+    );
   const asked = hostScopeWays(ground).some(({ kind }) => kind === 'polkit');
   const beside = asked ? 'polkit asks for a password.' : `polkit cannot be asked: ${lacking(ground)}.`;
   if (ground.isProgram(installedNetd)) {
-    if (installed.answer?.code === 'BAD_DIRECTORY')
-      return ok(`You may run ${installedNetd}: nobody is asked.`);
+    if (runs) return ok(`You may run ${installedNetd}: nobody is asked.`);
     if (installed.answer?.code !== 'NO_PRIVILEGE')
       return warning(
         `${installedNetd} does not start: ${installed.answer?.message ?? 'it says nothing'}. Without it ${beside}`,
         { text: 'Install it anew:', command: groupCommands(ground) },
-      );
-    if (installed.noNewPrivileges)
-      return warning(
-        `This session has no_new_privs, in which file capabilities and sudo count for nothing. ${beside}`,
-        { text: 'Start Tapyard outside of the container or sandbox that set it.' },
       );
     return warning(
       `${installedNetd} has lost its file capabilities, as a file does that is copied or upgraded (or its file system is mounted nosuid). Without it ${beside}`,

@@ -30,11 +30,23 @@ describe('the check of the host scope', () => {
     expect(lost.fixes.map(({ command }) => command)).toEqual([
       `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installed}`,
     ]);
-    expect(judge(ground(), { ...says('NO_PRIVILEGE'), noNewPrivileges: true }).found).toContain(
-      'no_new_privs',
-    );
     expect(judge(ground(), says('UNSAFE_PATH')).found).toContain('because UNSAFE_PATH');
     expect(judge(ground(), { ...says(''), answer: undefined }).found).toContain('says nothing');
+  });
+
+  it('offers no way that no_new_privs closes', () => {
+    const outside = ground({ isProgram: (path) => path !== installed });
+    for (const found of [
+      judge(ground(), { ...says('NO_PRIVILEGE'), noNewPrivileges: true }),
+      judge(outside, { there: false, answer: undefined, noNewPrivileges: true }),
+    ]) {
+      expect(found).toMatchObject({ state: 'warning', found: expect.stringContaining('no_new_privs') });
+      expect(found.found).not.toContain('polkit asks');
+      expect(found.fixes.map(({ command }) => command)).toEqual([undefined]);
+    }
+    expect(judge(ground(), { ...says('BAD_DIRECTORY'), noNewPrivileges: true })).toMatchObject({
+      state: 'ok',
+    });
   });
 
   it('names the way that is open, and of those that are not what opens them', () => {
