@@ -6,7 +6,7 @@
 //! nobody through for sure.
 
 use super::rule::{Decision, Rule, Test};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Chains call each other at most so deep (`NFT_JUMP_STACK_SIZE`).
 const DEPTH: usize = 16;
@@ -45,7 +45,7 @@ pub(super) fn dropped_in(
     policy_drops: bool,
     packet: Packet<'_>,
 ) -> Option<String> {
-    match walk(rules, base, packet, 0, &mut BTreeSet::new()) {
+    match walk(rules, base, packet, 0, &mut BTreeMap::new()) {
         Some(Fate::Accepted) => None,
         Some(Fate::Dropped(chain)) => Some(chain),
         None => policy_drops.then(|| base.to_owned()),
@@ -58,17 +58,20 @@ enum Fate {
 }
 
 /// None where the chain's end is reached undecided. A chain that was left undecided decides nothing
-/// the next time either: each is walked once, however many ways lead to it.
+/// the next time either, unless it is nearer now and less of what it calls is too deep: each is walked
+/// at most once at each depth, however many ways lead to it.
 fn walk<'a>(
     rules: &'a Rules,
     chain: &'a str,
     packet: Packet<'_>,
     depth: usize,
-    walked: &mut BTreeSet<&'a str>,
+    walked: &mut BTreeMap<&'a str, usize>,
 ) -> Option<Fate> {
-    if depth > DEPTH || !walked.insert(chain) {
+    let before = walked.get(chain);
+    if depth > DEPTH || before.is_some_and(|before| *before <= depth) {
         return None;
     }
+    walked.insert(chain, depth);
     for rule in rules.get(chain)? {
         // Unknown counts as no; see the head of this page.
         if !rule
@@ -218,6 +221,28 @@ mod tests {
         assert_eq!(dropped_in(&goto, "f", true, PACKET).as_deref(), Some("f"));
         let circle = table(&[("f", &[rule(&[], Decision::Jump("f".into()))])]);
         assert_eq!(dropped_in(&circle, "f", false, PACKET), None);
+    }
+
+    #[test]
+    fn a_chain_that_was_too_deep_is_walked_where_it_is_nearer() {
+        let chains = (0..DEPTH).map(|n| {
+            let jump = rule(&[], Decision::Jump(format!("c{}", n + 1)));
+            (format!("c{n}"), vec![jump])
+        });
+        let mut rules: Rules = chains.collect();
+        // At the limit, so that what it calls is beyond it.
+        rules.insert(
+            format!("c{DEPTH}"),
+            vec![rule(&[], Decision::Jump("drops".into()))],
+        );
+        rules.insert("drops".into(), vec![rule(&[], Decision::Drop)]);
+        assert_eq!(dropped_in(&rules, "c0", false, PACKET), None);
+        let near = rule(&[], Decision::Jump(format!("c{DEPTH}")));
+        rules.entry("c0".into()).or_default().push(near);
+        assert_eq!(
+            dropped_in(&rules, "c0", false, PACKET).as_deref(),
+            Some("drops")
+        );
     }
 
     /// A chain that is jumped to ten times, each time to one that is: 10^16 ways through them.
