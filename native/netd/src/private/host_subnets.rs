@@ -9,8 +9,9 @@ use crate::rtnl::{Address, AddressFamily, Counters, Result, Route, Rtnl};
 
 /// RTN_UNICAST (linux/rtnetlink.h).
 const UNICAST: u8 = 1;
-/// More than any desktop has; a router's table is of no use to anybody here.
-const AT_MOST: usize = 1000;
+/// So many bytes of it as JSON, of which the message that carries them has 64 KiB: more than any
+/// desktop has; a router's table is of no use to anybody here.
+const AT_MOST: usize = 48 * 1024;
 
 /// Of the calling thread's namespace.
 pub(super) fn host_subnets(rtnl: &mut Rtnl) -> Result<Vec<HostSubnet>> {
@@ -49,8 +50,20 @@ fn used(
         .collect();
     used.sort();
     used.dedup();
-    used.truncate(AT_MOST);
+    used.truncate(fitting(&used));
     used
+}
+
+/// How many of the first ones have room.
+fn fitting(used: &[HostSubnet]) -> usize {
+    let sizes = used
+        .iter()
+        .map(|one| serde_json::to_vec(one).map_or(AT_MOST, |json| json.len() + 1));
+    let ends = sizes.scan(0, |end, size| {
+        *end += size;
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= AT_MOST).count()
 }
 
 /// Whether a lab's network can have an address in it: never of the loopback or of one link.
@@ -66,6 +79,26 @@ fn may_be_a_labs(net: &IpNet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As many long ones as were allowed when they were counted did not fit the message.
+    #[test]
+    fn any_number_of_routes_fits_a_message() {
+        let long = |n: u32| HostSubnet {
+            net: format!(
+                "fd00:1111:2222:3333:4444:5555:{:x}:{:x}/128",
+                0x1000 + (n >> 12),
+                0x1000 + (n & 0xfff)
+            )
+            .parse()
+            .unwrap(),
+            device: "enp0s31f6.4000x".into(),
+        };
+        let mut used: Vec<HostSubnet> = (0..2000).map(long).collect();
+        used.truncate(fitting(&used));
+        let size = serde_json::to_vec(&used).unwrap().len();
+        assert!((AT_MOST - 200..=AT_MOST + 2).contains(&size), "{size}");
+        assert_eq!(fitting(&used[..10]), 10);
+    }
 
     #[test]
     fn addresses_and_routes_but_no_way_to_the_internet() {
