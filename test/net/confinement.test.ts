@@ -24,6 +24,7 @@ import {
 
 /** CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW. */
 const network = '0000000000003400';
+const withoutRaw = '0000000000001400';
 const none = '0000000000000000';
 
 const Said = z.union([
@@ -73,6 +74,38 @@ const children = (pid: number): number[] =>
 
 const confined = { NoNewPrivs: '1', Seccomp: '2', CapInh: none, CapAmb: none };
 
+const holding = (capabilities: string): Record<string, string> => ({
+  NoNewPrivs: '1',
+  Seccomp: '2',
+  CapInh: capabilities,
+  CapPrm: capabilities,
+  CapEff: capabilities,
+  CapAmb: capabilities,
+});
+
+/**
+ * Applies br0 without IPv6, with it and without again. Its dnsmasq, a child of this netd, has a raw socket's
+ * capability while it advertises a router. Answers the last one.
+ */
+async function applyInTurn(client: NetdClient, netd: number): Promise<number> {
+  const ipv6 = 'fd12:3456:789a:1::/64';
+  const turns = [
+    [br0, withoutRaw],
+    [{ ...br0, ipv6 }, network],
+    [br0, withoutRaw],
+  ] as const;
+  let last = 0;
+  for (const [spec, capabilities] of turns) {
+    const { network: made } = await client.request('apply_network', { lab: 'seed', network: spec });
+    expect(made).toMatchObject({ nat: true, filter: true, forwarding: true });
+    const [dnsmasq] = children(netd).filter((pid) => status(pid)['Name'] === 'dnsmasq');
+    if (dnsmasq === undefined) throw new Error('no dnsmasq');
+    expect(status(dnsmasq)).toMatchObject(holding(capabilities));
+    last = dnsmasq;
+  }
+  return last;
+}
+
 /** A copy of netd in a directory that root made with this mode, with file capabilities if asked. */
 async function copy(name: string, mode: number, capabilities: boolean): Promise<string> {
   const dir = path.join(world.dir, name);
@@ -106,11 +139,7 @@ test('root: three capabilities, no more to gain, and a hostile environment chang
 
   const client = await NetdClient.connect(socket);
   try {
-    const { network: made } = await client.request('apply_network', { lab: 'seed', network: br0 });
-    expect(made).toMatchObject({ nat: true, filter: true, forwarding: true });
-    const [dnsmasq] = children(pid);
-    if (dnsmasq === undefined) throw new Error('no dnsmasq');
-    expect(status(dnsmasq)).toMatchObject({ ...confined, CapBnd: network, CapEff: network });
+    const dnsmasq = await applyInTurn(client, pid);
     expect(readFileSync(`/proc/${dnsmasq}/environ`, 'utf8')).toBe('');
     for (const file of ['journal', 'dns/br0/hosts', 'dns/br0/servers'])
       expect(statSync(path.join(path.dirname(socket), file)).mode & 0o777, file).toBe(0o600);
@@ -122,17 +151,32 @@ test('root: three capabilities, no more to gain, and a hostile environment chang
   expect(await kernelState(world)).toEqual(before);
 });
 
-test('the private scope: its outer half can do nothing, its inner half three things in its own namespaces', async () => {
-  const { pid } = await ready(netdInside, ['--scope', 'private', '--lab', 'seed'], { as: 'user' });
-  expect(status(pid)).toMatchObject({ ...confined, CapPrm: none, CapEff: none });
-  // Of its children one is the anchor, made before the inner half gave up namespaces and mounts: by that second
-  // filter on top of the first it is known (pasta's is pasta's own).
-  expect(status(pid)['Seccomp_filters']).toBe('1');
-  const inner = children(pid)
-    .map(status)
-    .filter((child) => child['Name'] === 'tapyard-netd' && child['Seccomp_filters'] === '2');
-  expect(inner).toMatchObject([{ ...confined, CapBnd: network, CapPrm: network, CapEff: network }]);
-});
+test.each(['user', 'root'] as const)(
+  'the private scope of %s: its outer half can do nothing, its inner half three things in its own namespaces',
+  async (as) => {
+    const { pid, socket } = await ready(netdInside, ['--scope', 'private', '--lab', 'seed'], { as });
+    expect(status(pid)).toMatchObject({ ...confined, CapPrm: none, CapEff: none });
+    // Of its children one is the anchor, made before the inner half gave up namespaces and mounts: by that second
+    // filter on top of the first it is known (pasta's is pasta's own).
+    expect(status(pid)['Seccomp_filters']).toBe('1');
+    const inner = children(pid).filter((child) => {
+      const { Name, Seccomp_filters: filters } = status(child);
+      return Name === 'tapyard-netd' && filters === '2';
+    });
+    expect(inner.map(status)).toMatchObject([
+      { ...confined, CapBnd: network, CapPrm: network, CapEff: network },
+    ]);
+    // A user's netd serves that user alone, and this process is root.
+    if (as === 'user') return;
+    const client = await NetdClient.connect(socket);
+    try {
+      await applyInTurn(client, inner[0] ?? 0);
+      await client.request('shutdown', {});
+    } finally {
+      client.close();
+    }
+  },
+);
 
 test('an ordinary user brings the host scope up with a netd that has file capabilities', async () => {
   const program = await copy('installed', 0o755, true);
@@ -142,17 +186,8 @@ test('an ordinary user brings the host scope up with a netd that has file capabi
   const client = await NetdClient.connect(socket);
   try {
     expect(client.hello).toMatchObject({ scope: 'host', uid: world.uid });
-    const { network: made } = await client.request('apply_network', { lab: 'seed', network: br0 });
-    expect(made).toMatchObject({ nat: true, filter: true, forwarding: true });
+    await applyInTurn(client, pid);
     expect(await world.must(['ip', '-br', 'addr', 'show', 'br0'])).toContain('192.168.57.1/24');
-    const [dnsmasq] = children(pid);
-    if (dnsmasq === undefined) throw new Error('no dnsmasq');
-    expect(status(dnsmasq)).toMatchObject({
-      NoNewPrivs: '1',
-      Seccomp: '2',
-      CapPrm: network,
-      CapEff: network,
-    });
     await client.request('shutdown', {});
   } finally {
     client.close();

@@ -16,11 +16,14 @@ use std::io;
 use tapyard_protocol::{Error, Result};
 
 // linux/capability.h
-const CAP_NET_BIND_SERVICE: u32 = 10;
-const CAP_NET_ADMIN: u32 = 12;
-const CAP_NET_RAW: u32 = 13;
-/// All that the work needs: links, filter and taps; raw DHCP answers; ports 53 and 67.
-const NETWORK: u64 = 1 << CAP_NET_BIND_SERVICE | 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW;
+/// Ports below 1024: dnsmasq's 53 and 67.
+pub(crate) const NET_BIND_SERVICE: u64 = 1 << 10;
+/// Links, filter and taps.
+pub(crate) const NET_ADMIN: u64 = 1 << 12;
+/// Raw and packet sockets: captures, router advertisements, the old iptables.
+pub(crate) const NET_RAW: u64 = 1 << 13;
+/// All that the work needs.
+const NETWORK: u64 = NET_BIND_SERVICE | NET_ADMIN | NET_RAW;
 /// No capability.
 pub const NONE: u64 = 0;
 const LAST_CAP: u32 = 63;
@@ -70,8 +73,12 @@ fn open_many_files() {
 }
 
 /// Keeps the capabilities that the work needs, gives up namespaces and mounts: for the half of
-/// netd that is where it works, before it listens.
+/// netd that is where it works, before it listens. What it executes from here on has what
+/// [`hand_on`] gives it, root's as well.
 pub fn settle() -> Result<()> {
+    // EPERM: it takes CAP_SETPCAP, which only root has here, for whom alone it changes anything.
+    let no_root = libc::SECBIT_NOROOT | libc::SECBIT_NOROOT_LOCKED;
+    let _ = prctl(libc::PR_SET_SECUREBITS, no_root as libc::c_ulong, 0);
     keep_capabilities(NETWORK)?;
     forbid_namespaces().map_err(|e| Error::kernel("confine netd", &e))
 }
@@ -124,27 +131,25 @@ fn bound(kept: u64) {
     }
 }
 
-/// Hands what [`NETWORK`] this process has on to the program that it is about to execute: root
-/// keeps its bounding set's, anybody else needs the ambient set (capabilities(7)).
+/// Hands `wanted`, as far as this process has it, on to the program that it is about to execute,
+/// and nothing else: by the ambient set (capabilities(7)).
 ///
 /// Async-signal-safe: only system calls, so it may run between fork and exec.
-pub(crate) fn hand_on_network() -> io::Result<()> {
+pub(crate) fn hand_on(wanted: u64) -> io::Result<()> {
     no_new_privileges()?;
-    // SAFETY: geteuid cannot fail.
-    if unsafe { libc::geteuid() } == 0 {
-        return Ok(());
-    }
+    let wanted = wanted & NETWORK;
     let mut data = capabilities()?;
-    data[0].inheritable |= data[0].permitted & NETWORK as u32; // all three are below 32
+    data[0].permitted &= wanted as u32; // all three are below 32
+    data[0].effective = data[0].permitted;
+    data[0].inheritable = data[0].permitted;
+    data[1] = CapData::default();
     set_capabilities(&data)?;
-    for cap in [CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW] {
-        if data[0].permitted & (1 << cap) != 0 {
-            prctl(
-                libc::PR_CAP_AMBIENT,
-                libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong,
-                cap.into(),
-            )?;
-        }
+    for cap in (0..u32::BITS).filter(|cap| data[0].permitted & (1 << cap) != 0) {
+        prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong,
+            cap.into(),
+        )?;
     }
     Ok(())
 }

@@ -100,11 +100,13 @@ impl Dnsmasq {
         let command = acts::shell(["dnsmasq".into()].into_iter().chain(words));
         let program = Program::new(&program, "dnsmasq", arguments).map_err(failed)?;
         let program = program.prepare();
+        let capabilities = capabilities(wanted.network);
         // SAFETY: the child makes system calls only, on what lives here, until it is dnsmasq.
         let child = match unsafe { libc::fork() } {
             -1 => return Err(failed(io::Error::last_os_error())),
             0 => {
-                become_dnsmasq(&program, stdin.as_fd(), said.as_fd(), record.as_fd());
+                let (stdin, said, record) = (stdin.as_fd(), said.as_fd(), record.as_fd());
+                become_dnsmasq(&program, capabilities, stdin, said, record);
                 // SAFETY: _exit does not return and touches no memory.
                 unsafe { libc::_exit(127) }
             }
@@ -305,9 +307,20 @@ fn replace(directory: &Path, name: &str, text: &str) -> io::Result<bool> {
     Ok(true)
 }
 
+/// What it needs for this network: its ports and neighbour entries, and a raw socket where it
+/// advertises itself as an IPv6 router.
+fn capabilities(network: &NetworkSpec) -> u64 {
+    let always = confine::NET_BIND_SERVICE | confine::NET_ADMIN;
+    match network.ipv6 {
+        Some(_) => always | confine::NET_RAW,
+        None => always,
+    }
+}
+
 /// Returns only when that failed. Async-signal-safe.
 fn become_dnsmasq(
     program: &Become<'_>,
+    capabilities: u64,
     stdin: BorrowedFd<'_>,
     words: BorrowedFd<'_>,
     record: BorrowedFd<'_>,
@@ -324,7 +337,7 @@ fn become_dnsmasq(
         rustix::stdio::dup2_stdout(&null)?;
         rustix::stdio::dup2_stderr(words)?;
         write_own_stat(record)?;
-        confine::hand_on_network()
+        confine::hand_on(capabilities)
     };
     if prepare().is_ok() {
         program.execute();

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running the distribution's program, which ends in time or is ended.
 
+use crate::confine::{NET_ADMIN, NET_RAW, hand_on};
 use crate::wait;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,8 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Thousands of rules are a few hundred kilobytes.
 const MAX_OUTPUT: usize = 16 << 20;
 
-/// Runs a program to its end, within [`PATIENCE`].
+/// Runs a program to its end, within [`PATIENCE`], with the capabilities to read and change the
+/// old tables, which it does by a raw socket.
 pub(super) fn run(mut command: Command) -> io::Result<String> {
+    // SAFETY: `hand_on` makes system calls only.
+    unsafe { command.pre_exec(|| hand_on(NET_ADMIN | NET_RAW)) };
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
