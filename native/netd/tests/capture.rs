@@ -224,6 +224,7 @@ fn only_the_labs_own_interfaces_are_captured() {
     assert!(counted(&rest).is_some(), "{} bytes", rest.len());
 
     // No more than so many at once.
+    wait_for("the captures end", || children(netd.0.id()).is_empty());
     let held: Vec<OwnedFd> = (0..16).map(|_| begin("br0")).collect();
     let refused = client.call(&capture("seed", "br0"), SOON).unwrap_err();
     assert_eq!(refused.code, Code::Busy);

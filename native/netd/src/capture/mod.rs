@@ -73,6 +73,8 @@ impl Capture {
                 let run = AssertUnwindSafe(|| become_capture(socket, ours, &netd, name));
                 match catch_unwind(run) {
                     Ok(Ok(())) => {}
+                    // The reader went without a word.
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
                     Ok(Err(error)) => eprintln!("capture of {name}: {error}"),
                     Err(_) => eprintln!("capture of {name}: a defect"),
                 }

@@ -27,6 +27,7 @@ impl Engine {
                 .hint("Its bridges, and the taps of guests that run: tapyard topology")
                 .subject(name.as_str())
             })?;
+        self.reap_captures();
         if self.captures.len() >= AT_MOST {
             return Err(
                 Error::new(Code::Busy, format!("{AT_MOST} captures run already"))

@@ -61,6 +61,11 @@ enum Victim {
 }
 
 impl Victim {
+    /// Whether it is one of netd's two halves (or what is about to be their child).
+    fn is_netd(self) -> bool {
+        matches!(self, Victim::Actor | Victim::Leader)
+    }
+
     /// Words of its command line.
     fn words(self) -> Option<&'static str> {
         match self {
@@ -177,7 +182,7 @@ fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> O
         match result {
             Ok(()) if act.is_last() => break,
             Ok(()) => {
-                if let Err(error) = lab.snapshot() {
+                if let Err(error) = still_serves(&mut lab, victim) {
                     revive(&mut lab, &error, act);
                 }
             }
@@ -200,6 +205,19 @@ fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> O
     }
     assert_left(&lab, &reference.before);
     done
+}
+
+/// Whether netd serves still. Where a half of it was killed, the other may answer once more before
+/// it hears of that.
+fn still_serves(lab: &mut Lab, victim: Victim) -> tapyard_protocol::Result<()> {
+    let until = Instant::now() + Duration::from_millis(500);
+    loop {
+        lab.snapshot()?;
+        if !victim.is_netd() || Instant::now() > until {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// After an error: where netd has ended, or is about to, a new one starts.
