@@ -104,7 +104,9 @@ fn copy(stream: &OwnedFd, out: BorrowedFd<'_>, interface: &str) -> Result<()> {
         if pending.is_empty() {
             fds.push(PollFd::new(stream, PollFlags::IN));
         }
-        match poll(&mut fds, until.map(left).as_ref()) {
+        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => break,
             Ok(_) => {}
             Err(Errno::INTR) => continue,
@@ -163,14 +165,6 @@ fn copy(stream: &OwnedFd, out: BorrowedFd<'_>, interface: &str) -> Result<()> {
         )
         .hint("What came until then is whole.")
         .subject(interface)),
-    }
-}
-
-fn left(deadline: Instant) -> Timespec {
-    let left = deadline.saturating_duration_since(Instant::now());
-    Timespec {
-        tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
     }
 }
 
