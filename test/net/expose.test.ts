@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { NetdExposure } from '../../electron/core/net/netd-protocol.ts';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
@@ -75,6 +76,52 @@ test('UDP', async () => {
   expect(await askUdp(hostAddress, 8080)).toBe(`you are ${wanAddress}`);
   await unexpose(echo);
   expect(await askUdp(hostAddress, 8080)).toBe('');
+});
+
+test('UDP that goes on while its port comes, goes and comes again; other flows do not notice', async () => {
+  const echo: NetdExposure = { ...web, protocol: 'udp', port: 8085 };
+  const other = '203.0.113.3';
+  await lab.host(`ip addr add ${other}/24 dev eth0`);
+  const services = `const listen = (port, address, then) => require('node:dgram').createSocket('udp4').bind(port, address, then);
+    listen(8086, '${hostAddress}', () => listen(8085, '${other}', () => console.log('up')));`;
+  const service = world.start([process.execPath, '-e', services], { as: 'root' });
+  await firstWords(service, 'the host’s own services');
+  const flow = (to: string, port: number, from: Place): ChildProcess => {
+    const sender = `const s = require('node:dgram').createSocket('udp4').on('message', (told) => console.log(String(told)));
+      setInterval(() => s.send('hello', ${port}, '${to}', () => {}), 50);`;
+    return world.start([process.execPath, '-e', sender], { as: 'root', in: from });
+  };
+  const sender = flow(hostAddress, 8085, 'wan1');
+  const others = [
+    [hostAddress, 8086, 'wan1'],
+    [other, 8085, 'wan1'],
+    [wanAddress, 8085, 'host1'],
+  ] as const;
+  const bystanders = others.map(([to, port, from]) => flow(to, port, from));
+  const tracked = (to: string, port: number) =>
+    lab.host(`conntrack -L -p udp --orig-dst ${to} --orig-port-dst ${port} -o id 2>/dev/null || :`);
+  const ids = async () =>
+    Promise.all(others.map(async ([to, port]) => /id=[0-9]+/.exec(await tracked(to, port))?.[0]));
+  await until('all flows are tracked', 20_000, async () => {
+    return (await tracked(hostAddress, 8085)) !== '' && (await ids()).every((id) => id !== undefined);
+  });
+  const known = await ids();
+
+  const told = firstWords(sender, 'the sender', 20_000);
+  await expose(echo);
+  expect(await told).toBe(`you are ${wanAddress}\n\n`);
+  await unexpose(echo);
+  expect(await tracked(hostAddress, 8085)).not.toContain(guestAddress);
+  expect(await askUdp(hostAddress, 8085)).toBe('');
+  await expose(echo);
+  await until('the sender gets through again', 20_000, async () => {
+    return (await tracked(hostAddress, 8085)).includes(`src=${guestAddress}`);
+  });
+  expect(await ids()).toEqual(known);
+
+  await unexpose(echo);
+  for (const process of [service, sender, ...bystanders]) process.kill('SIGKILL');
+  await lab.host(`ip addr del ${other}/24 dev eth0`);
 });
 
 test('from the host itself at the same address, and from no guest', async () => {

@@ -110,12 +110,21 @@ impl Conntrack {
 
     /// Removes the connections that came to this port of the host's and were sent to the guest's.
     pub fn clear_exposed(&mut self, exposure: &Exposure) -> Result<usize> {
-        let listed = self.list(ANY)?;
+        let listed = self.list(&format!("dport={} ", exposure.port))?;
         if !listed.iter().any(|entry| is_sent(entry, exposure)) {
             return Ok(0);
         }
         self.clear_each(libc::AF_INET as u8, |entry| {
             is_sent(&parse_entry(entry), exposure) && has_ports(entry, exposure)
+        })
+    }
+
+    /// Removes the connections that came to this port of the host's and were sent nowhere else.
+    pub fn clear_unexposed(&mut self, exposure: &Exposure) -> Result<usize> {
+        self.clear_exposed(&Exposure {
+            to: exposure.address,
+            to_port: exposure.port,
+            ..*exposure
         })
     }
 

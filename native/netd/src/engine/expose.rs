@@ -250,29 +250,22 @@ impl Engine {
         exposed
     }
 
-    /// Makes the filter's map that; connections by what goes from it end.
+    /// Makes the filter's map that; connections by what goes from it end. So do flows of UDP that
+    /// went to the host before: one that does not pause would never come to the guest, since a
+    /// connection keeps the way that it began with. One of TCP begins anew by itself.
     pub(super) fn set_exposed(&mut self, found: &FilterState, exposed: &[Exposure]) -> Result<()> {
         self.filter.set_exposed(exposed)?;
-        for gone in found.exposed() {
-            if !exposed.contains(&gone) {
-                self.clear_exposed(&gone)?;
-            }
+        let found = found.exposed();
+        for gone in found.iter().filter(|gone| !exposed.contains(gone)) {
+            let cleared = self.conntrack.clear_exposed(gone);
+            tell_cleared(&format!("that came by {gone}"), gone, cleared)?;
+        }
+        let udp = exposed.iter().filter(|e| e.protocol == Transport::Udp);
+        for new in udp.filter(|new| !found.contains(new)) {
+            let cleared = self.conntrack.clear_unexposed(new);
+            tell_cleared(&format!("to {new} from before"), new, cleared)?;
         }
         Ok(())
-    }
-
-    fn clear_exposed(&mut self, gone: &Exposure) -> Result<()> {
-        let cleared = self.conntrack.clear_exposed(gone);
-        if !matches!(cleared, Ok(0)) {
-            let (protocol, address, port) = (gone.protocol, gone.address, gone.port);
-            deed(format!("removed the connections that came by {gone}"))
-                .command(format!(
-                    "conntrack -D -p {protocol} --orig-dst {address} --orig-port-dst {port}"
-                ))
-                .told(cleared.as_ref().map_err(Told::told))
-                .ok();
-        }
-        Ok(cleared.map(drop)?)
     }
 
     /// Takes out of the filter's map what is not wanted any more, and adds nothing.
@@ -384,6 +377,24 @@ impl Engine {
         }
         Ok(spec.name)
     }
+}
+
+/// Tells of connections that were removed.
+fn tell_cleared(
+    which: &str,
+    exposure: &Exposure,
+    cleared: crate::nft::Result<usize>,
+) -> Result<()> {
+    if !matches!(cleared, Ok(0)) {
+        let (protocol, address, port) = (exposure.protocol, exposure.address, exposure.port);
+        deed(format!("removed the connections {which}"))
+            .command(format!(
+                "conntrack -D -p {protocol} --orig-dst {address} --orig-port-dst {port}"
+            ))
+            .told(cleared.as_ref().map_err(Told::told))
+            .ok();
+    }
+    Ok(cleared.map(drop)?)
 }
 
 /// Where an exposure is in the kernel.
