@@ -142,57 +142,42 @@ test('the old iptables, where its table is there already', async () => {
   expect(await firewalls.rules()).toEqual(rules);
 });
 
+const ipv6 = 'fd12:3456:789a:1::/64';
+
+test('the old iptables of IPv6, where its table is there already', async () => {
+  await start('legacy');
+  await lab.hasIpv6();
+  const strict =
+    'ip6tables -P FORWARD DROP; ip6tables -P INPUT DROP; ip6tables -A INPUT -i lo -j ACCEPT; ip6tables -A INPUT -i eth0 -j ACCEPT; ip6tables -A INPUT -m state --state ESTABLISHED -j ACCEPT';
+  await firewalls.sh(strict);
+  const rules = await firewalls.rules();
+  expect(rules.legacy).toContain('-P FORWARD DROP');
+  const doors = async (): Promise<string[]> =>
+    ((await lab.network())?.doors ?? []).map(({ chain, state }) => `${chain}: ${state}`);
+  await lab.up({ ipv6 });
+  const open = ['ip6tables-legacy filter FORWARD: open', 'ip6tables-legacy filter INPUT: open'];
+  expect(await doors()).toEqual(open);
+  // DHCPv6, too.
+  expect(await firewalls.sh('ip6tables -S INPUT')).toContain(
+    '-A INPUT -i br0 -p udp -m udp --dport 547 -m comment --comment "tapyard:0:seed:br0" -j ACCEPT',
+  );
+  guest = await lab.guest('192.168.57.50');
+  await guest.getsThroughByIpv6();
+  await firewalls.sh(`ip6tables -F; ${strict}`);
+  await guest.getsThroughByIpv6();
+  await firewalls.sh('ip6tables -I FORWARD -j REJECT; ip6tables -I INPUT -p icmpv6 -j DROP');
+  await guest.getsThroughByIpv6();
+  await firewalls.sh('ip6tables -D FORWARD -j REJECT; ip6tables -D INPUT -p icmpv6 -j DROP');
+  // Another netd on the same directory finds them in its journal.
+  await lab.restart();
+  await lab.down();
+  expect(await firewalls.rules()).toEqual(rules);
+});
+
 test('no table of the old iptables is made by looking for it', async () => {
   await start('legacy');
   await up();
+  await lab.up({ ipv6 });
   await lab.down();
   expect(await firewalls.rules()).toEqual({ nft: [[], {}], legacy: [] });
-});
-
-test('firewalld: reload, and restart', async () => {
-  await start();
-  await firewalls.bus();
-  let stop = await firewalls.firewalld();
-  const rules = await firewalls.rules();
-  const zones = await firewalls.sh('firewall-cmd --list-all-zones');
-  expect(await up()).toEqual(['firewalld: zone trusted']);
-  const zone = (): Promise<string> => firewalls.sh('firewall-cmd --zone=trusted --list-interfaces');
-  expect(await zone()).toBe('br0\n');
-  await firewalls.sh('firewall-cmd --reload');
-  await guest.getsThrough();
-  await isReached();
-  expect(await zone()).toBe('br0\n');
-  await stop();
-  await guest.getsThrough();
-  stop = await firewalls.firewalld();
-  await guest.getsThrough();
-  expect(await zone()).toBe('br0\n');
-  await lab.down();
-  expect(await firewalls.sh('firewall-cmd --list-all-zones')).toBe(zones);
-  // firewalld keeps the chains of a zone that nobody uses until it is loaded again.
-  await firewalls.sh('firewall-cmd --reload');
-  expect(await firewalls.rules()).toEqual(rules);
-  await stop();
-});
-
-test('firewalld, for a user whom polkit lets change nothing: by rules, which go, and nothing that was refused stays', async () => {
-  firewalls = await Firewalls.start(world);
-  await firewalls.bus();
-  const endPolkit = await firewalls.polkit('// nothing');
-  const stop = await firewalls.firewalld();
-  const rules = await firewalls.rules();
-  lab = await HostLab.start(world, firewalls.inside, 'user');
-  await lab.up();
-  guest = await lab.guest('192.168.57.50');
-  await guest.getsThrough();
-  const doors = (await lab.network())?.doors ?? [];
-  expect(doors.map(({ chain, state }) => `${chain}: ${state}`).sort()).toEqual([
-    'inet firewalld filter_FORWARD: open',
-    'inet firewalld filter_INPUT: open',
-  ]);
-  await lab.down();
-  expect(await lab.network()).toBe(undefined);
-  expect(await firewalls.rules()).toEqual(rules);
-  await stop();
-  await endPolkit();
 });

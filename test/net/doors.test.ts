@@ -116,8 +116,7 @@ test.each(['nat', 'isolated'] as const)('guests of a network of mode %s reach on
 });
 
 test.each(['ip6', 'inet'])('IPv6 past chains of the family %s', async (family) => {
-  await lab.host(`ip addr replace 2001:db8::2/64 dev eth0 nodad
-    ip -6 route replace default via 2001:db8::1 dev eth0`);
+  await lab.hasIpv6();
   await load(`table ${family} strict {
     chain forward { type filter hook forward priority 10; policy drop; ct state established,related accept; }
     chain input { type filter hook input priority 0; policy drop; iif lo accept; iifname "eth0" accept
@@ -130,17 +129,7 @@ test.each(['ip6', 'inet'])('IPv6 past chains of the family %s', async (family) =
     { chain: `${family} strict input`, state: 'open' },
   ]);
   await guest.plug();
-  await guest.run(`ip addr add fd12:3456:789a:1::50/64 dev eth0 nodad
-    ip -6 route replace default via fd12:3456:789a:1::1`);
-  // Neighbour discovery with the host, what is forwarded, and names.
-  for (const address of ['fd12:3456:789a:1::1', '2001:db8::1'])
-    await until(
-      `${address} is pinged`,
-      20_000,
-      async () => (await guest.run(`busybox ping -6 -c 1 -W 2 ${address}`)).code === 0,
-    );
-  const named = await guest.run('busybox timeout 3 busybox nslookup -type=a wan.test fd12:3456:789a:1::1');
-  expect(named.stdout).toContain(wanAddress);
+  await guest.getsThroughByIpv6();
   await lab.down();
   expect(await listing()).toBe(before);
 });

@@ -120,7 +120,8 @@ export class Firewalls {
   /** All rules of all back ends, without what counts packets, and which tables the old iptables has. */
   async rules(): Promise<{ nft: Json; legacy: string[] }> {
     const legacy = await this.sh(`cat /proc/net/ip_tables_names /proc/net/ip6_tables_names
-      [ -z "$(cat /proc/net/ip_tables_names)" ] || iptables-legacy -S`);
+      [ -z "$(cat /proc/net/ip_tables_names)" ] || iptables-legacy -S
+      [ -z "$(cat /proc/net/ip6_tables_names)" ] || ip6tables-legacy -S`);
     return { nft: await nftRules(this.#world), legacy: legacy.split('\n').filter(Boolean) };
   }
 

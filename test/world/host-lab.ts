@@ -98,6 +98,12 @@ export class HostLab {
     return PortGuest.start(this.#world, address, (command) => [...command], bridge);
   }
 
+  /** Gives the host an IPv6 default route, by wan1. */
+  hasIpv6(): Promise<string> {
+    return this.host(`ip addr replace 2001:db8::2/64 dev eth0 nodad
+      ip -6 route replace default via 2001:db8::1 dev eth0`);
+  }
+
   /** Runs a script on the host and throws when it fails. */
   host(script: string): Promise<string> {
     return this.#world.must(this.#onHost(['sh', '-ec', script]), { as: 'root' });
@@ -204,6 +210,23 @@ export class PortGuest {
       return Object.values({ ...out, ...host }).every(Boolean);
     }).catch((error: unknown) => {
       throw new Error(`${String(error)}: ${JSON.stringify(last)}`);
+    });
+  }
+
+  /** Waits until the host (`gateway`, of fd12:3456:789a:1::/64) and wan1 are pinged and names are told by IPv6. */
+  async getsThroughByIpv6(gateway = 'fd12:3456:789a:1::1'): Promise<void> {
+    await this.run(`ip addr replace fd12:3456:789a:1::50/64 dev eth0 nodad
+      ip -6 route replace default via ${gateway}`);
+    // Neighbour discovery with the host, what is forwarded, and names.
+    for (const address of [gateway, '2001:db8::1'])
+      await until(
+        `${address} is pinged`,
+        30_000,
+        async () => (await this.run(`busybox ping -6 -c 1 -W 2 ${address}`)).code === 0,
+      );
+    await until('names are told by IPv6', 30_000, async () => {
+      const named = await this.run(`busybox timeout 3 busybox nslookup -type=a wan.test ${gateway}`);
+      return named.stdout.includes(wanAddress);
     });
   }
 }

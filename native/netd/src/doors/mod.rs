@@ -6,6 +6,7 @@
 //! sees every packet as well; a door takes away no drop but the other firewall's own.
 
 mod firewalld;
+mod hold_legacy;
 mod judge;
 mod legacy;
 mod nft;
@@ -27,9 +28,7 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 use tables::{Base, Family, Hook, Table, Tables};
-use tapyard_protocol::{
-    Code, Door, DoorState, Error, Firewall, LabName, Mode, NetworkName, Result,
-};
+use tapyard_protocol::{Door, DoorState, Error, Firewall, LabName, Mode, NetworkName, Result};
 
 const DOCKER_USER: &str = "DOCKER-USER";
 
@@ -43,6 +42,8 @@ pub enum Place {
     Zone(String),
     /// Rules in a chain of the old iptables.
     Legacy(String),
+    /// Rules in a chain of the old iptables of IPv6.
+    Legacy6(String),
 }
 
 /// A network that is to get through.
@@ -154,7 +155,9 @@ impl Doors {
             };
             self.hold_tables(&mut tables, &mut look)?;
             let mut doors = open_doors(&tables, look.network);
-            doors.extend(self.hold_legacy(&mut look));
+            for old in legacy::ALL {
+                doors.extend(self.hold_legacy(old, &mut look));
+            }
             if let Some(zone) = zone(&look, &tables) {
                 self.firewalld.lets_through(&network.name);
                 doors.push(zone);
@@ -185,11 +188,8 @@ impl Doors {
                     Err(_) if self.firewalld.is_unmade(name, zone) => Ok(false),
                     removed => removed,
                 },
-                Place::Legacy(chain) => self.legacy.remove(chain, label).map_err(|why| {
-                    Error::new(Code::Kernel, format!("remove the doors of {name}: {why}"))
-                        .hint("Look for rules with its comment: iptables-legacy -S")
-                        .subject(name.as_str())
-                }),
+                Place::Legacy(chain) => self.remove_legacy(&legacy::IPV4, chain, name, label),
+                Place::Legacy6(chain) => self.remove_legacy(&legacy::IPV6, chain, name, label),
             };
             match removed {
                 Ok(there) => any |= there,
@@ -301,55 +301,6 @@ impl Doors {
         }
         Ok(!plan.is_empty())
     }
-
-    /// The old iptables; answers the doors that are there.
-    fn hold_legacy(&mut self, look: &mut Look<'_>) -> Vec<Door> {
-        let door = |chain: &str, state, command, reason| Door {
-            chain: format!("iptables-legacy filter {chain}"),
-            firewall: match chain {
-                DOCKER_USER => Firewall::Docker,
-                _ => Firewall::Iptables,
-            },
-            state,
-            command,
-            reason,
-        };
-        let label = &look.network.label;
-        let shut = |chain: &str, hook, reason| {
-            let command = legacy::command(chain, hook, look.network);
-            door(chain, DoorState::Shut, Some(command), Some(reason))
-        };
-        let mut table = match self.legacy.read() {
-            Ok(Some(table)) => table,
-            Ok(None) => return Vec::new(),
-            Err(reason) => return vec![shut("FORWARD", Hook::Forward, reason)],
-        };
-        for base in table.bases.clone() {
-            let docker = base.hook == Hook::Forward && table.rules.contains_key(DOCKER_USER);
-            let chains = docker.then_some(DOCKER_USER).into_iter();
-            for chain in chains.chain([base.name.as_str()]) {
-                if !packets::dropped(&table, legacy::FAMILY, &base, look.network) {
-                    break;
-                }
-                let opened = record(look, Place::Legacy(chain.to_owned())).and_then(|_| {
-                    self.legacy.open_door(chain, base.hook, look.network)?;
-                    Ok(self.legacy.read()?.unwrap_or_default())
-                });
-                match opened {
-                    Ok(read) => {
-                        look.changed = true;
-                        table = read;
-                    }
-                    Err(reason) => look.closed.push(shut(chain, base.hook, reason)),
-                }
-            }
-        }
-        let chains = table.rules.keys();
-        chains
-            .filter(|chain| labelled(&table, chain, label).next().is_some())
-            .map(|chain| door(chain, DoorState::Open, None, None))
-            .collect()
-    }
 }
 
 /// Journals a place before there is a door; whether that is new.
@@ -424,7 +375,7 @@ fn zone(look: &Look<'_>, tables: &Tables) -> Option<Door> {
     let recorded = look.journal.state().networks.get(&look.network.name)?;
     let zone = recorded.doors.iter().rev().find_map(|place| match place {
         Place::Zone(zone) => Some(zone),
-        Place::Nft(_) | Place::Legacy(_) => None,
+        Place::Nft(_) | Place::Legacy(_) | Place::Legacy6(_) => None,
     })?;
     let label = &look.network.label;
     let by_rules = |base: &Base| labelled(table, &base.name, label).next().is_some();

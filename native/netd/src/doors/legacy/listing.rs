@@ -121,6 +121,7 @@ fn protocol(name: &str) -> Option<u8> {
         "tcp" => Some(libc::IPPROTO_TCP as u8),
         "udp" => Some(libc::IPPROTO_UDP as u8),
         "icmp" => Some(libc::IPPROTO_ICMP as u8),
+        "ipv6-icmp" => Some(libc::IPPROTO_ICMPV6 as u8),
         _ => name.parse().ok(),
     }
 }

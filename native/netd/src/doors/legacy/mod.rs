@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A door of the old iptables, which nf_tables knows nothing of.
+//! Doors of the old iptables, IPv4's and IPv6's, which nf_tables knows nothing of.
 //!
 //! Only where its table is there already: whoever looks into one that is not makes it, for as long
 //! as the network namespace lives. The distribution's own program does it, which needs root for
 //! its lock; netd is told of changes by that lock's file.
 
 mod listing;
+mod old;
 mod run;
 
+pub(super) use old::{ALL, IPV4, IPV6, Old};
+
 use super::Wanted;
-use super::tables::{Family, Hook, Table};
+use super::tables::{Hook, Table};
 use crate::acts::{self, Told, deed};
 use crate::programs;
 use listing::{parse, specifications};
@@ -19,15 +22,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Command;
-use tapyard_protocol::Mode;
 
-const PROGRAM: &str = "iptables-legacy";
-/// Names the old tables of this network namespace; readable for its root only.
-const TABLES: &str = "/proc/net/ip_tables_names";
 const LOCK_FOLDER: &str = "/run";
 const LOCK: &str = "xtables.lock";
-/// The family of the tables that are read here.
-pub(super) const FAMILY: Family = Family::Ip;
 /// What the program says when another has the lock.
 const HELD: &str = "holding the xtables lock";
 /// How often rules are taken away that somebody else puts back.
@@ -39,7 +36,7 @@ pub(super) struct Legacy {
     watch: OwnedFd,
     /// The rules when somebody was last told of a change. What netd writes itself is told once too:
     /// the kernel makes one event of two that follow each other, so they say nothing of whose.
-    told: Option<String>,
+    told: Vec<Option<String>>,
     /// Somebody kept the lock from us, so that what the rules said could not be done.
     missed: bool,
 }
@@ -48,7 +45,7 @@ impl Legacy {
     pub(super) fn open() -> io::Result<Legacy> {
         let legacy = Legacy {
             watch: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
-            told: None,
+            told: Vec::new(),
             missed: false,
         };
         // Without the folder there is nobody to lock.
@@ -77,8 +74,10 @@ impl Legacy {
         if !self.drain() {
             return false;
         }
-        let text = match self.list() {
-            Ok(text) => text,
+        let listed: std::result::Result<Vec<_>, _> =
+            ALL.into_iter().map(|old| self.list(old)).collect();
+        let listed = match listed {
+            Ok(listed) => listed,
             // Who keeps the lock from us lets it go, and that is an event again.
             Err(_) => {
                 self.drain();
@@ -87,8 +86,8 @@ impl Legacy {
         };
         // Our own look.
         self.drain();
-        let changed = text != self.told;
-        self.told = text;
+        let changed = listed != self.told;
+        self.told = listed;
         changed | std::mem::take(&mut self.missed)
     }
 
@@ -114,13 +113,13 @@ impl Legacy {
     }
 
     /// Its filter table; none where there is none, or where that cannot be known.
-    pub(super) fn read(&mut self) -> std::result::Result<Option<Table>, String> {
-        Ok(self.list()?.as_deref().map(parse))
+    pub(super) fn read(&mut self, old: &Old) -> std::result::Result<Option<Table>, String> {
+        Ok(self.list(old)?.as_deref().map(parse))
     }
 
-    fn list(&mut self) -> std::result::Result<Option<String>, String> {
-        match is_there() {
-            true => self.run(&["-S"]).map(Some),
+    fn list(&mut self, old: &Old) -> std::result::Result<Option<String>, String> {
+        match old.is_there() {
+            true => self.run(old, &["-S"]).map(Some),
             false => Ok(None),
         }
     }
@@ -128,85 +127,54 @@ impl Legacy {
     /// Puts a network's accepts at the head of a chain.
     pub(super) fn open_door(
         &mut self,
+        old: &Old,
         chain: &str,
         hook: Hook,
         network: &Wanted,
     ) -> std::result::Result<(), String> {
-        self.remove(chain, &network.label)?;
-        for rule in rules(hook, network).iter().rev() {
+        self.remove(old, chain, &network.label)?;
+        for rule in old.rules(hook, network).iter().rev() {
             let mut args = vec!["-I", chain, "1"];
             args.extend(rule.iter().map(String::as_str));
-            self.run(&args)?;
+            self.run(old, &args)?;
         }
         Ok(())
     }
 
     /// Takes a network's accepts out of a chain. True when there was one.
-    pub(super) fn remove(&mut self, chain: &str, label: &str) -> std::result::Result<bool, String> {
-        if !is_there() {
+    pub(super) fn remove(
+        &mut self,
+        old: &Old,
+        chain: &str,
+        label: &str,
+    ) -> std::result::Result<bool, String> {
+        if !old.is_there() {
             return Ok(false);
         }
-        take_out(chain, label, |args| self.run(args))
+        take_out(chain, label, |args| self.run(old, args))
     }
 
-    fn run(&mut self, args: &[&str]) -> std::result::Result<String, String> {
-        let Some(program) = programs::find(PROGRAM) else {
-            return Err(format!("{PROGRAM} is not installed"));
+    fn run(&mut self, old: &Old, args: &[&str]) -> std::result::Result<String, String> {
+        let name = old.program;
+        let Some(program) = programs::find(name) else {
+            return Err(format!("{name} is not installed"));
         };
         let mut command = Command::new(program);
         command.args(["-w", "2"]).args(args).env_clear();
-        let done = run(command).map_err(|e| format!("{PROGRAM} {}: {e}", args.join(" ")));
+        let done = run(command).map_err(|e| format!("{name} {}: {e}", args.join(" ")));
         if args.first().is_some_and(|arg| *arg != "-S") {
             let what = match args.first() {
                 Some(&"-I") => "let a network through the old iptables",
                 _ => "took an accept out of the old iptables",
             };
             deed(what)
-                .command(acts::shell([PROGRAM].iter().chain(args)))
+                .command(acts::shell([name].iter().chain(args)))
                 .told(done.as_ref().map_err(Told::told))
                 .ok();
         }
         self.missed |= done.as_ref().is_err_and(|why| why.contains(HELD));
         done
     }
-}
-
-/// What a user would type to have the same.
-pub(super) fn command(chain: &str, hook: Hook, network: &Wanted) -> String {
-    let commands: Vec<String> = rules(hook, network)
-        .iter()
-        .map(|rule| format!("iptables-legacy -I {chain} {}", rule.join(" ")))
-        .collect();
-    commands.join("; ")
-}
-
-/// The accepts of one network, in the words of iptables.
-fn rules(hook: Hook, network: &Wanted) -> Vec<Vec<String>> {
-    let bridge = network.name.as_str();
-    let port = |protocol, port| vec!["-i", bridge, "-p", protocol, "--dport", port];
-    let matches = match hook {
-        // Between its own ports only.
-        Hook::Forward if network.mode == Mode::Isolated => vec![vec!["-i", bridge, "-o", bridge]],
-        Hook::Forward => vec![vec!["-i", bridge], vec!["-o", bridge]],
-        Hook::Input => vec![port("udp", "67"), port("udp", "53"), port("tcp", "53")],
-    };
-    let end = ["-m", "comment", "--comment", &network.label, "-j", "ACCEPT"];
-    let matches = matches.iter();
-    matches
-        .map(|words| {
-            words
-                .iter()
-                .chain(&end)
-                .map(|word| (*word).to_owned())
-                .collect()
-        })
-        .collect()
-}
-
-/// Whether this network namespace has an old filter table.
-fn is_there() -> bool {
-    let names = std::fs::read_to_string(TABLES).unwrap_or_default();
-    names.lines().any(|name| name == "filter")
 }
 
 /// Deletes the rules with this label, by their own words: a rule's number may be another rule's by
@@ -241,33 +209,8 @@ fn take_out(
 
 #[cfg(test)]
 mod tests {
-    use super::super::rule::{Decision, Test};
     use super::listing::words;
     use super::*;
-
-    #[test]
-    fn our_own_rules_come_back_by_their_label() {
-        let label = "tapyard:0:seed:br0";
-        let network = Wanted {
-            lab: "seed".parse().unwrap(),
-            name: "br0".parse().unwrap(),
-            label: label.to_owned(),
-            mode: Mode::Nat,
-            bridged: false,
-            ipv6: None,
-            uplink: None,
-            exposed: false,
-        };
-        for hook in [Hook::Forward, Hook::Input] {
-            for rule in rules(hook, &network) {
-                let table = parse(&format!("-P FORWARD DROP\n-A FORWARD {}\n", rule.join(" ")));
-                let rule = &table.rules["FORWARD"][0];
-                assert_eq!(rule.comment.as_deref(), Some(label));
-                assert_eq!(rule.decision, Some(Decision::Accept));
-                assert!(!rule.tests.contains(&Test::Unknown));
-            }
-        }
-    }
 
     #[test]
     fn rules_are_deleted_by_their_words_whatever_others_insert() {
@@ -328,7 +271,7 @@ mod tests {
     fn events_are_not_counted() {
         let mut legacy = Legacy {
             watch: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap(),
-            told: None,
+            told: Vec::new(),
             missed: false,
         };
         assert!(!legacy.drain());
