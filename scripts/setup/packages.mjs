@@ -130,6 +130,12 @@ export const NEEDS = [
     names: { fedora: 'conntrack-tools', arch: 'conntrack-tools', opensuse: 'conntrack-tools' },
   },
   {
+    debian: 'kmod',
+    why: 'loads the modules of the stock kernels that the tests boot',
+    program: 'modprobe',
+    for: ['test'],
+  },
+  {
     debian: 'xvfb',
     why: 'a display for the window under test',
     program: 'Xvfb',

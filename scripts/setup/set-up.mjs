@@ -7,6 +7,7 @@ import { firewallsStep } from './firewalls.mjs';
 import { libvirtStep } from './libvirt.mjs';
 import { oldElectronStep } from './old-electron.mjs';
 import { coreStep, microStep, npmStep, rendererStep, rustStep } from './steps.mjs';
+import { stockKernelsStep } from './stock-kernels.mjs';
 
 /** What a checkout can be made ready for. */
 export const PURPOSES = ['start', 'test', 'bench'];
@@ -30,7 +31,7 @@ export async function setUp({ purpose, dryRun = false, goOn = false }) {
   const builds = [rust, microStep(), coreStep(), rendererStep()];
   const extras = {
     start: [electronStep()],
-    test: [firewallsStep(), oldElectronStep()],
+    test: [firewallsStep(), stockKernelsStep(), oldElectronStep()],
     bench: [libvirtStep()],
   }[purpose];
   const began = performance.now();

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { StockKernel } from '../world/stock-kernel.ts';
+
+describe('on the kernel of Debian 12, with its modules', () => {
+  let kernel: StockKernel;
+  const inside = (check: string): Promise<string> =>
+    kernel.program('test/guest/stock-kernel-inside.ts', [check], { timeout: 120_000 });
+
+  beforeAll(async () => {
+    kernel = await StockKernel.boot('debian-12');
+  }, 150_000);
+  afterAll(() => kernel?.close());
+
+  test('programs of this machine run on it', async () => {
+    expect(await kernel.must('uname -r')).toBe(`${kernel.release}\n`);
+    expect(kernel.release).toMatch(/^6\.1\./);
+    expect(await kernel.run('echo one; echo two >&2; exit 3')).toEqual({
+      code: 3,
+      signal: null,
+      stdout: 'one\n',
+      stderr: 'two\n',
+    });
+  });
+
+  test('a network of the host scope is brought up', async () => {
+    await inside('host scope');
+  }, 150_000);
+});
