@@ -6,7 +6,7 @@
 import { createInterface } from 'node:readline';
 import { findProgram } from '../../electron/core/host/programs.ts';
 import { endNetd, type Holder, lab, type Netd, openTaps, startNetd, timeShell } from './netd-inside.ts';
-import type { Order, Answer } from './network-orders.ts';
+import { moreTaps, type Order, type Answer } from './network-orders.ts';
 
 const mac = '52:54:00:12:34:02';
 const network = {
@@ -51,6 +51,24 @@ const openSome = (netd: Netd, count: number): Promise<Holder> =>
     Array.from({ length: count }, (_, nic) => `${nic}:br0:52:54:00:12:34:${String(nic + 10)}:tap${nic}`),
   );
 
+/** What opening so many taps takes, with the start of the program that receives them, ms. */
+async function timeTaps(netd: Netd, count: number): Promise<number> {
+  const began = performance.now();
+  const holder = await openSome(netd, count);
+  const ms = performance.now() - began;
+  await holder.close();
+  return ms;
+}
+
+/**
+ * One tap from request to reply, ms. Only a program that receives descriptors can time a request for one: several
+ * requests of one such program less one request leave requests and replies alone.
+ */
+async function openedAlone(netd: Netd): Promise<number> {
+  const one = await timeTaps(netd, 1);
+  return ((await timeTaps(netd, 1 + moreTaps)) - one) / moreTaps;
+}
+
 /** Until the scope's way out can be used: of the private one, that pasta's up0 has its address and route. */
 async function uplinkReady({ client }: Netd): Promise<void> {
   const used = new Promise<void>((resolve, reject) => {
@@ -80,14 +98,17 @@ async function networkUp(scope: 'private' | 'host'): Promise<Answer> {
   if (scope === 'private') await uplinkReady(netd);
   const usable = performance.now();
   await tap.close();
+  const alone = await openedAlone(netd);
   await endNetd(netd);
   return {
     ms: usable - began,
+    requests: applied - ready + alone,
     parts: {
       'netd ready': ready - began,
       apply_network: applied - ready,
       'of it waiting for dnsmasq': steps.find(({ id }) => id === 'dns')?.ms ?? 0,
       'tap with tapyard-tap': tapped - applied,
+      'of it open_tap': alone,
       ...(scope === 'private' ? { uplink: usable - tapped } : {}),
     },
   };
@@ -121,13 +142,7 @@ const acts: Readonly<Record<Order['do'], (order: Order) => Promise<Answer>>> = {
     await uplinkReady(standing);
     return { ms: performance.now() - began };
   },
-  taps: async ({ count }) => {
-    const began = performance.now();
-    const holder = await openSome(stood(), count ?? 1);
-    const ms = performance.now() - began;
-    await holder.close();
-    return { ms };
-  },
+  taps: async ({ count }) => ({ ms: await timeTaps(stood(), count ?? 1) }),
   'toggle NAT': async ({ nat }) => {
     const began = performance.now();
     const done = await stood().client.request('set_nat', { lab, network: 'br0', nat: nat ?? true });
@@ -140,10 +155,8 @@ const acts: Readonly<Record<Order['do'], (order: Order) => Promise<Answer>>> = {
     await client.request('remove_network', { lab, network: network.name });
     const began = performance.now();
     await client.request('apply_network', { lab, network: { ...network, dhcp: null } });
-    const holder = await openSome(stood(), 1);
-    const ms = performance.now() - began;
-    await holder.close();
-    return { ms };
+    const applied = performance.now() - began;
+    return { ms: applied + (await openedAlone(stood())) };
   },
   fall: async () => {
     const began = performance.now();

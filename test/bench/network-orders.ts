@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/** How many taps more than one are opened to tell a request from the start of the program that asks. */
+export const moreTaps = 8;
+
 /** What network-bench.ts asks of network-inside.ts. */
 export interface Order {
   readonly do:
@@ -23,5 +26,7 @@ export interface Order {
 /** How long that took, and its parts. */
 export interface Answer {
   readonly ms: number;
+  /** The requests of it alone: apply_network and open_tap, to netd that runs. */
+  readonly requests?: number;
   readonly parts?: Readonly<Record<string, number>>;
 }

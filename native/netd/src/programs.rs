@@ -18,10 +18,13 @@ pub const PATH: [&str; 6] = [
 pub fn find(name: &str) -> Option<PathBuf> {
     PATH.iter()
         .map(|folder| Path::new(folder).join(name))
-        .find(|path| {
-            path.metadata()
-                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        })
+        .find(|path| is_program(path))
+}
+
+/// Whether this is an executable file.
+pub fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Whether this process may change networks here (CAP_NET_ADMIN in effect).

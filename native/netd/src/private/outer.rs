@@ -78,11 +78,15 @@ impl Outer {
         Ok(outer)
     }
 
+    /// Whether a network asks for IPv6. Before the inner half said so, what runs is taken for it.
+    fn asks_ipv6(&self) -> bool {
+        self.ipv6.unwrap_or_else(|| self.service.carries_ipv6())
+    }
+
     /// The host's side of the uplink, and the pasta that it asks for.
     fn look_outside(&mut self) -> Result<(Outside, Option<Wanted>)> {
         let route6 = self.rtnl.route_out6()?;
-        let asked = self.ipv6.unwrap_or_else(|| self.service.carries_ipv6());
-        let ipv6 = asked && route6.is_some();
+        let ipv6 = self.asks_ipv6() && route6.is_some();
         let (servers, forward_dns) = plan_dns(&system_nameservers(), ipv6);
         let mut outside = Outside {
             servers,
@@ -187,7 +191,7 @@ impl Outer {
             // ends from having ended.
             reap_ended();
             let [host, message, anchor, pasta] = self.wait(inner)?;
-            let before = self.ipv6;
+            let before = self.asks_ipv6();
             if message {
                 match inner.try_receive() {
                     Ok(Some(ToOuter::Ready)) => self.ready = true,
@@ -220,7 +224,7 @@ impl Outer {
                 .service
                 .deadline()
                 .is_some_and(|at| at <= Instant::now());
-            if host || pasta || due || self.ipv6 != before {
+            if host || pasta || due || self.asks_ipv6() != before {
                 self.follow(inner);
             }
         }

@@ -14,7 +14,6 @@ use super::pasta::{self, Wanted};
 use super::record::Recorded;
 use crate::acts::{self, deed};
 use crate::process::Process;
-use crate::programs;
 
 /// The wait before the first, second … start after it ended by itself; the last one repeats.
 const BACKOFF: [Duration; 4] = [
@@ -182,7 +181,7 @@ impl Service {
         record: impl FnOnce(Recorded) -> Result<()>,
     ) {
         let start = || -> Result<Running> {
-            let program = programs::find("pasta").ok_or_else(missing)?;
+            let program = pasta::program().ok_or_else(missing)?;
             let words = |e: std::io::Error| failed(&e.to_string());
             let unreleased = pasta::start(&program, wanted, namespaces).map_err(words)?;
             record(unreleased.identity)?;
