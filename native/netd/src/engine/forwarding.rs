@@ -129,13 +129,8 @@ impl Engine {
     /// default), and of the uplink where it is `opened`. True when something was otherwise. A
     /// bridge that is not there is no error; that is told elsewhere.
     pub(super) fn hold_forwarding(&mut self) -> Result<bool> {
-        let state = self.journal.state();
-        let networks = state.networks.values().filter(|n| !n.removing);
-        let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
-        let bridges = ours.map(|Recorded { spec, .. }| (&*spec.name, spec.mode.forwards()));
-        let opened = state.opened.iter().map(|device| (device.as_str(), true));
         let mut changed = self.hold_forwarding6()?;
-        for (device, wanted) in bridges.chain(opened) {
+        for (device, wanted) in self.forwards() {
             match sysctl::forwarding(device) {
                 Ok(on) if on == wanted => {}
                 Ok(_) => {
@@ -192,6 +187,35 @@ impl Engine {
             }
         }
         Ok(changed)
+    }
+
+    /// The interfaces whose IPv4 forwarding is as netd wants it, with what it wants.
+    fn forwards(&self) -> impl Iterator<Item = (&str, bool)> {
+        let state = self.journal.state();
+        let networks = state.networks.values().filter(|n| !n.removing);
+        let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
+        let bridges = ours.map(|Recorded { spec, .. }| (&*spec.name, spec.mode.forwards()));
+        let opened = state.opened.iter().map(|device| (device.as_str(), true));
+        bridges.chain(opened)
+    }
+
+    /// Holds everything after somebody switched IPv4 forwarding. Most often it was netd, or an interface
+    /// came: then what forwards is as it should be, and no table is read.
+    pub(super) fn hold_forwards(&mut self) -> Result<bool> {
+        let before = self.journal.state().opened.clone();
+        self.plan_uplink()?;
+        let as_planned = before == self.journal.state().opened;
+        let held = self
+            .forwards()
+            .all(|(device, wanted)| match sysctl::forwarding(device) {
+                Ok(on) => on == wanted,
+                // It went; that is told elsewhere.
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            });
+        if as_planned && held {
+            return Ok(false);
+        }
+        self.hold_all()
     }
 
     /// Holds everything after something changed it, the uplink or somebody else. True when

@@ -289,7 +289,7 @@ impl Engine {
                 self.shapes_doubtful |= changes.links || changes.disciplines;
                 // Somebody wrote ip_forward: that reset every interface.
                 if changes.netconf {
-                    self.repair(Engine::hold_all);
+                    self.repair(Engine::hold_forwards);
                 }
             }
             Source::Filter => self.hear_of_filters(),
