@@ -5,11 +5,11 @@ import { StockKernel } from '../world/stock-kernel.ts';
 describe('on the kernel of Debian 12, with its modules', () => {
   let kernel: StockKernel;
   const inside = (check: string): Promise<string> =>
-    kernel.program('test/guest/stock-kernel-inside.ts', [check], { timeout: 120_000 });
+    kernel.program('test/guest/stock-kernel-inside.ts', [check], { timeout: 300_000 });
 
   beforeAll(async () => {
     kernel = await StockKernel.boot('debian-12');
-  }, 150_000);
+  }, 330_000);
   afterAll(() => kernel?.close());
 
   test('programs of this machine run on it', async () => {
@@ -23,7 +23,7 @@ describe('on the kernel of Debian 12, with its modules', () => {
     });
   });
 
-  test('a network of the host scope is brought up', async () => {
+  test('a network of the host scope is brought up, cut off and taken away', async () => {
     await inside('host scope');
-  }, 150_000);
+  }, 330_000);
 });

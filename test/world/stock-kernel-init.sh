@@ -42,7 +42,7 @@ while read -r _ node number _; do
   case $number in c*) [ -e "/dev/$node" ] || mknod "/dev/$node" c "${numbers%:*}" "${numbers#*:}" ;; esac
 done < "/lib/modules/$(uname -r)/modules.devname"
 chmod 666 /dev/net/tun
-chgrp kvm /dev/vhost-net && chmod 660 /dev/vhost-net
+chmod 660 /dev/vhost-net
 # As systemd sets it.
 echo '0 2147483647' > /proc/sys/net/ipv4/ping_group_range
 hostname stock

@@ -207,7 +207,10 @@ const characterDevice = 0o020600;
 
 /** busybox, the first program and the modules, in the order in which they have to be loaded. */
 function initramfs(modules: string): Buffer {
-  const order = loadingOrder(readFileSync(path.join(modules, 'modules.dep'), 'utf8'), earlyModules);
+  const read = (file: string): string => readFileSync(path.join(modules, file), 'utf8');
+  const builtIn = read('modules.builtin');
+  const wanted = earlyModules.filter((module) => !builtIn.includes(`/${module}.ko`));
+  const order = loadingOrder(read('modules.dep'), wanted);
   const name = (module: string): string => path.basename(module).replace(/\.xz$/, '');
   const bytes = (module: string): Buffer =>
     module.endsWith('.xz')
