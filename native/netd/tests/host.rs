@@ -11,8 +11,10 @@ use kernel::{inside_of, sh, start_netd};
 use std::fs::{self, DirBuilder};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Code, OpenTap, SetNat, Shutdown};
@@ -135,7 +137,7 @@ fn the_filter_comes_back_when_whoever_flushes_it_rests() {
     let mut repairs = 0;
     while holds() {
         sh("nft flush ruleset");
-        std::thread::sleep(Duration::from_millis(150));
+        sleep(Duration::from_millis(150));
         repairs += 1;
         assert!(repairs < 20, "netd gives up for a while");
     }
@@ -145,7 +147,7 @@ fn the_filter_comes_back_when_whoever_flushes_it_rests() {
             begin.elapsed() < Duration::from_secs(13),
             "traffic goes unfiltered for ever"
         );
-        std::thread::sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(100));
     }
 }
 
@@ -191,4 +193,38 @@ fn the_1024th_port_has_an_error_of_its_own() {
     assert_eq!(reply.tap.as_str(), "tap1", "the lowest free name");
     drop((fds, taps));
     client.call(&Shutdown {}, PATIENCE).unwrap();
+}
+
+/// Whether a process sleeps most of the time, for half a second. One that spins runs or wants to.
+fn sleeps(process: &Child) -> bool {
+    let stat = format!("/proc/{}/stat", process.id());
+    let asleep = || fs::read_to_string(&stat).unwrap().contains(") S ");
+    let looks = (0..50).filter(|_| {
+        sleep(Duration::from_millis(10));
+        asleep()
+    });
+    looks.count() > 25
+}
+
+#[test]
+fn waits_for_descriptors() {
+    if !inside("waits_for_descriptors") {
+        return;
+    }
+    let host = Host::start("descriptors");
+    let limit = |below: u32| {
+        let pid = host.netd.id();
+        sh(&format!("prlimit --pid {pid} --nofile={below}:512"));
+    };
+    let taken =
+        |number: &u32| Path::new(&format!("/proc/{}/fd/{number}", host.netd.id())).is_symlink();
+    limit((0..).find(|number| !taken(number)).unwrap());
+    let socket = host.disk.join("netd/netd.sock");
+    let waiting = UnixStream::connect(&socket).unwrap();
+    assert!(sleeps(&host.netd));
+
+    limit(512);
+    drop(waiting);
+    let removed = host.client().call(&Shutdown {}, PATIENCE).unwrap().0;
+    assert!(removed.failed.is_empty());
 }

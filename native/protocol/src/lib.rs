@@ -17,6 +17,7 @@ mod fuzz;
 mod names;
 mod network_spec;
 mod owner;
+mod rest;
 mod shape;
 mod types;
 mod verbs;
@@ -31,6 +32,7 @@ pub use names::{
 };
 pub use network_spec::{Dhcp, Domain, NetworkSpec, Reservation};
 pub use owner::{Listeners, listener_of};
+pub use rest::Rest;
 pub use shape::Shape;
 pub use types::{
     Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, HostSubnet,

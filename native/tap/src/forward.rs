@@ -5,7 +5,7 @@ use crate::dial::connect;
 use crate::fail;
 use crate::flow::{Flow, reset};
 use crate::watchers::{Status, Watchers};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -14,8 +14,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use tapyard_protocol::{Code, Error, LabName, Port, Result, Transport, listener_of};
+use std::time::Instant;
+use tapyard_protocol::{Code, Error, LabName, Port, Rest, Result, Transport, listener_of};
 
 /// Connections at once: six descriptors each, under the usual limit of 1024.
 const FLOWS: usize = 128;
@@ -90,11 +92,15 @@ fn serve(args: &Args, listener: &TcpListener, mut watchers: Watchers) -> Result<
     wake.set_nonblocking(true).map_err(setup)?;
     woken.set_nonblocking(true).map_err(setup)?;
     let mut flows: Vec<Flow> = Vec::new();
+    let wake = Arc::new(wake);
     let mut status = Status::default();
     let mut dials = 0;
+    let mut resting = Rest::default();
     loop {
+        let (rest, watchers_rest) = (resting.over(), watchers.rest());
         let mut accepting = PollFlags::empty();
-        accepting.set(PollFlags::IN, dials < DIALS && flows.len() + dials < FLOWS);
+        let room = dials < DIALS && flows.len() + dials < FLOWS;
+        accepting.set(PollFlags::IN, room && rest.is_none());
         let mut fds = vec![
             PollFd::new(listener, accepting),
             PollFd::new(&woken, PollFlags::IN),
@@ -110,10 +116,13 @@ fn serve(args: &Args, listener: &TcpListener, mut watchers: Watchers) -> Result<
         let flows_end = fds.len();
         fds.extend(
             watchers
-                .fds()
-                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+                .fds(watchers_rest)
+                .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)),
         );
-        match poll(&mut fds, None) {
+        let until = rest.into_iter().chain(watchers_rest).min();
+        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(Error::kernel("wait for connections", &e.into())),
         }
@@ -132,12 +141,11 @@ fn serve(args: &Args, listener: &TcpListener, mut watchers: Watchers) -> Result<
         if ready[1] {
             dials -= joined(&woken, &receiver, &mut flows, &mut status);
         }
-        // A client that went between poll and accept is no failure.
         if ready[0]
-            && let Ok((client, _)) = listener.accept()
+            && let Some((client, _)) = resting.after(listener.accept())
         {
             dials += 1;
-            dial(args, client, &sender, &wake)?;
+            dial(args, client, &sender, &wake);
         }
         status.flows = flows.len();
         watchers.tell(&ready[flows_end..], &status);
@@ -145,19 +153,15 @@ fn serve(args: &Args, listener: &TcpListener, mut watchers: Watchers) -> Result<
 }
 
 /// Asks netd in a thread of its own: a guest that does not answer takes seconds.
-fn dial(args: &Args, client: TcpStream, done: &Sender<Dialled>, wake: &UnixStream) -> Result<()> {
+fn dial(args: &Args, client: TcpStream, done: &Sender<Dialled>, wake: &Arc<UnixStream>) {
     let (netd, lab, address, port) = (args.netd.clone(), args.lab.clone(), args.address, args.port);
-    let done = done.clone();
-    let mut wake = wake
-        .try_clone()
-        .map_err(|e| Error::kernel("copy a descriptor", &e))?;
+    let (done, wake) = (done.clone(), Arc::clone(wake));
     std::thread::spawn(move || {
         let guest = connect(&netd, &lab, address, port);
         // The loop lives as long as this process.
         let _ = done.send((client, guest));
-        let _ = std::io::Write::write(&mut wake, b"x");
+        let _ = std::io::Write::write(&mut &*wake, b"x");
     });
-    Ok(())
 }
 
 /// Joins those whose guest has answered. Returns how many have got an answer of any kind.

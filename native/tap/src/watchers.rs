@@ -2,6 +2,7 @@
 //! Who wants to know of a forward: a unix socket on which each client is told how it stands, now and
 //! at every change, and learns by the end of the stream that it is over.
 
+use rustix::event::PollFlags;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use serde::Serialize;
@@ -9,7 +10,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use tapyard_protocol::{Error, Result};
+use std::time::Instant;
+use tapyard_protocol::{Error, Rest, Result};
 
 /// Cores come and go one at a time; more is somebody's mistake.
 const MOST: usize = 8;
@@ -27,6 +29,7 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Watchers {
     listener: Option<UnixListener>,
+    rest: Rest,
     clients: Vec<UnixStream>,
     told: String,
 }
@@ -50,15 +53,26 @@ impl Watchers {
         });
         Ok(Watchers {
             listener: listener.transpose()?,
+            rest: Rest::default(),
             clients: Vec::new(),
             told: String::new(),
         })
     }
 
-    /// What to poll for reading: the listener, where there is one, then each client.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// When the listener's rest is over, while it has one.
+    pub fn rest(&self) -> Option<Instant> {
+        self.rest.over()
+    }
+
+    /// What to poll, and for what: the listener, where there is one, then each client.
+    pub fn fds(&self, rest: Option<Instant>) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let mut accepting = PollFlags::empty();
+        accepting.set(PollFlags::IN, rest.is_none());
         let listener = self.listener.iter().map(AsFd::as_fd);
-        listener.chain(self.clients.iter().map(AsFd::as_fd))
+        let clients = self.clients.iter().map(AsFd::as_fd);
+        listener
+            .map(move |fd| (fd, accepting))
+            .chain(clients.map(|fd| (fd, PollFlags::IN)))
     }
 
     /// Takes what `poll` said of [`Watchers::fds`], and tells everybody of a change.
@@ -72,7 +86,7 @@ impl Watchers {
             .retain_mut(|client| !heard.next().is_some_and(|ready| *ready) || lives(client));
         let known = self.clients.len();
         if ready.first() == Some(&true)
-            && let Ok((client, _)) = listener.accept()
+            && let Some((client, _)) = self.rest.after(listener.accept())
             && client.set_nonblocking(true).is_ok()
             && known < MOST
         {

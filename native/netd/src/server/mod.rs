@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Asker, Code, Error, Event, Result, Snapshot, to_line};
+use tapyard_protocol::{Asker, Code, Error, Event, Rest, Result, Snapshot, to_line};
 
 /// At most so many clients.
 const CONNECTIONS: usize = 32;
@@ -36,6 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub fn run(listener: UnixListener, engine: Engine) -> Result<()> {
     let mut server = Server {
         engine,
+        rest: Rest::default(),
         connections: BTreeMap::new(),
         dials: BTreeMap::new(),
         next: 0,
@@ -53,6 +54,8 @@ pub fn run(listener: UnixListener, engine: Engine) -> Result<()> {
 
 struct Server {
     engine: Engine,
+    /// The listener's.
+    rest: Rest,
     connections: BTreeMap<u64, Connection>,
     /// Connections to guests on their way, by the client that waits: one each, as its requests
     /// are answered in order. With the request's number.
@@ -129,7 +132,10 @@ impl Server {
 
     fn wait(&self, listener: &UnixListener) -> Result<Vec<Ready>> {
         let mut ready = vec![Ready::Listener];
-        let mut fds = vec![PollFd::new(listener, PollFlags::IN)];
+        let rest = self.rest.over();
+        let mut accepting = PollFlags::empty();
+        accepting.set(PollFlags::IN, rest.is_none());
+        let mut fds = vec![PollFd::new(listener, accepting)];
         let sources = self.engine.sources();
         for (source, fd) in &sources {
             ready.push(Ready::Source(source.clone()));
@@ -148,7 +154,7 @@ impl Server {
         }
         let dials = self.dials.values().map(|(_, dialling)| dialling.deadline());
         let closing = self.connections.values().filter_map(Connection::deadline);
-        let deadline = [self.tell_at, self.engine.deadline()]
+        let deadline = [self.tell_at, self.engine.deadline(), rest]
             .into_iter()
             .flatten()
             .chain(closing)
@@ -171,7 +177,7 @@ impl Server {
     }
 
     fn accept(&mut self, listener: &UnixListener) {
-        while let Ok((socket, _)) = listener.accept() {
+        while let Some((socket, _)) = self.rest.after(listener.accept()) {
             let open = self.connections.values().filter(|c| c.deadline().is_none());
             let peer = self.peer(&socket);
             let refusal = match &peer {
