@@ -88,7 +88,6 @@ export const errorCodes = [
   'PASTA_FAILED',
   'NO_DEFAULT_ROUTE',
   'NO_IPV6_ROUTE',
-  'NO_IPV6_FORWARDING',
   'NETD_MISSING',
   'NETD_FAILED',
   'NETD_RUNNING',

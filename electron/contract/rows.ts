@@ -16,6 +16,8 @@ export const Uplink6 = z.strictObject({
   device: z.string().nullable(),
   hostDevice: z.string().nullable(),
   gateway: z.string().nullable(),
+  /** All of the computer was made an IPv6 router for it, and the filter drops what is not a lab's: Linux before 6.17. */
+  router: z.boolean(),
   reason: ErrorData.nullable(),
 });
 export type Uplink6 = z.infer<typeof Uplink6>;

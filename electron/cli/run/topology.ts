@@ -46,7 +46,8 @@ function uplink6Text({ lab, networks }: Topology): string {
   if (ipv6.reason !== null) return `${safeLine(`uplink of IPv6: none (${ipv6.reason.message})`)}\n`;
   if (ipv6.device === null) return '';
   const gateway = ipv6.gateway === null ? '' : `, gateway ${ipv6.gateway}`;
-  return `${safeLine(`uplink of IPv6 ${ipv6.hostDevice ?? ipv6.device}${gateway}`)}\n`;
+  const router = ipv6.router ? '; this computer forwards IPv6, for labs alone' : '';
+  return `${safeLine(`uplink of IPv6 ${ipv6.hostDevice ?? ipv6.device}${gateway}${router}`)}\n`;
 }
 
 function guestText(guest: GuestRow, network: string): string {

@@ -40,6 +40,10 @@ export const undoneText = (lab: string, state: JobRow['state']): string =>
     ? `It was too late to cancel: ${lab} is up. To bring it down: tapyard down\n`
     : `Undone: nothing of this up of ${lab} is left.\n`;
 
+/** What a kernel before Linux 6.17 takes for IPv6 in the host scope. */
+const router6Text =
+  'While labs with ipv6 are up, this computer forwards IPv6 (net.ipv6.conf.all.forwarding), because this kernel cannot for one interface alone; what is not a lab’s is dropped. “tapyard down” switches it off.\n';
+
 /**
  * Brings the lab of `file` up.
  * @returns the exit status: 0, or 130 after Ctrl+C
@@ -103,6 +107,7 @@ export const run: Run = async (invocation) => {
       terminal.err(`tapyard: the lab has no uplink: ${safeLine(message)} [${safeLine(code)}]\n`);
       terminal.err(adviceText(uplink.reason, '  '));
     }
+    if (uplink?.ipv6?.router === true) terminal.err(router6Text);
     for (const { error } of await rowsOf(connection, tables.forwards).then((rows) =>
       rows.filter((row) => row.lab === lab && row.state === 'failed'),
     ))

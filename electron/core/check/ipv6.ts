@@ -9,7 +9,7 @@ export function ipv6Finding(device: string | null, forwardsOne: boolean): Findin
     return ok('no IPv6 default route on this computer: IPv6 of labs stays within them (NO_IPV6_ROUTE).');
   if (!forwardsOne)
     return ok(
-      `by ${device} in the private scope. In the host scope IPv6 stays within the lab: this kernel cannot forward it for one interface alone, which Linux 6.17 can (NO_IPV6_FORWARDING).`,
+      `by ${device}, in both scopes, for networks with ipv6. In the host scope all of this computer forwards IPv6 while such a lab is up, because this kernel cannot for one interface alone, which Linux 6.17 can; what is not a lab’s is dropped.`,
     );
   return ok(`by ${device}, in both scopes, for networks with ipv6.`);
 }
@@ -19,6 +19,6 @@ export const ipv6: Check = {
   id: 'ipv6',
   title: 'IPv6 out of labs',
   look() {
-    return ipv6Finding(ownDefaultDevice6(), existsSync('/proc/sys/net/ipv6/conf/lo/force_forwarding'));
+    return ipv6Finding(ownDefaultDevice6(), existsSync('/proc/sys/net/ipv6/conf/default/force_forwarding'));
   },
 };

@@ -31,6 +31,7 @@ export function filterTable(
     set('nat_off', 'ifname', off),
     set('opened', 'ifname', []),
     set('opened6', 'ifname', []),
+    set('router', 'nf_proto', []),
     set(
       'bridge_addresses',
       'ipv4_addr',
@@ -106,6 +107,7 @@ const baseChains = [
   `\t\toifgroup ${heldGroup} accept`,
   '\t\tmeta nfproto ipv4 iifname @opened counter drop',
   '\t\tmeta nfproto ipv6 iifname @opened6 counter drop',
+  `\t\tmeta nfproto @router iifgroup != ${heldGroup} ip6 daddr != ff00::/8 counter drop`,
   '\t}',
   '\tchain input {',
   '\t\ttype filter hook input priority filter; policy accept;',

@@ -84,6 +84,7 @@ function undo(input: RecipeInput): string {
       guest.nics.flatMap(({ tap, shape }) => (isShape(shape) ? [`  ip link del ${ifbOf(tap)} || true`] : [])),
     ),
     ...(uplink6 === null ? [] : [restoreUplink(uid, 'opened6', uplink6)]),
+    ...(uplink6 !== null && scope === 'host' && sendsIpv6(input) ? [noRouterForLabs(uid)] : []),
     ...(uplink === null ? [] : [restoreUplink(uid, 'opened', uplink)]),
     `  nft delete table inet tapyard_${uid} || true`,
     ...(lab.networks.some((network) => network.antispoof)
@@ -95,6 +96,10 @@ function undo(input: RecipeInput): string {
   ];
   return lines.join('\n');
 }
+
+/** The set `router` remembers that the script made it one. */
+const noRouterForLabs = (uid: number): string =>
+  `  ! nft get element inet tapyard_${uid} router '{ ipv6 }' > /dev/null 2>&1 || ${noRouter6}`;
 
 /** The sets `opened` and `opened6` remember whether the uplink forwarded before. */
 const restoreUplink = (uid: number, set: 'opened' | 'opened6', uplink: string): string => {

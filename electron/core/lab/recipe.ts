@@ -254,18 +254,41 @@ const allForwarding6 = '/proc/sys/net/ipv6/conf/all/forwarding';
 const router6 = `echo 1 > ${allForwarding6}`;
 export const noRouter6 = `echo 0 > ${allForwarding6}`;
 
-/** Linux 6.17 has the switch; without it IPv6 stays within the lab. */
+/** Linux 6.17 has the switch; without it all of the computer is made a router, for labs alone ({@link routerForLabs}). */
 const force = (device: string): string => `/proc/sys/net/ipv6/conf/${device}/force_forwarding`;
-const forwarding6 = (device: string): string => `[ ! -e ${force(device)} ] || echo 1 > ${force(device)}`;
+const forwardAlone6 = (device: string): string => `[ ! -e ${force(device)} ] || echo 1 > ${force(device)}`;
 const forwardUplink6 = (device: string): string =>
   [
     `opened6=""; [ ! -e ${force(device)} ] || [ "$(cat ${force(device)})" = 1 ] || opened6=${device}`,
-    forwarding6(device),
+    forwardAlone6(device),
+  ].join('\n');
+
+const conf6 = '/proc/sys/net/ipv6/conf';
+/** Where accept_ra is not 2, the kernel forgets the routes that it has from router advertisements. */
+const keepingRoutes6 = (write: string): string =>
+  [
+    `ra=$(grep -lx 1 ${conf6}/*/accept_ra) || true; for f in $ra; do echo 2 > $f; done`,
+    write,
+    'for f in $ra; do echo 1 > $f; done',
+  ].join('\n');
+/** Guests believe only a router that it is one. */
+const forwarding6 = (bridge: string): string =>
+  [forwardAlone6(bridge), keepingRoutes6(`echo 1 > ${conf6}/${bridge}/forwarding`)].join('\n');
+
+/** The drop is first, and no interface is a router's to its neighbours. Whoever else makes it a router writes 1. */
+const routerForLabs = (uid: number): string =>
+  [
+    `if [ ! -e ${force('default')} ] && [ "$(cat ${allForwarding6})" = 0 ]; then`,
+    `nft add element inet tapyard_${uid} router '{ ipv6 }'`,
+    `hosts=$(grep -lx 0 ${conf6}/*/forwarding | grep -v /all/) || true`,
+    keepingRoutes6(`echo 2 > ${allForwarding6}; for f in $hosts; do echo 0 > $f; done`),
+    'fi',
   ].join('\n');
 
 const nft = (tables: readonly string[]): string => `nft -f - <<'END'\n${tables.join('\n')}\nEND`;
 
-function filterCommand({ uid, lab, uplink, uplink6 }: RecipeInput): string {
+function filterCommand(input: RecipeInput): string {
+  const { uid, lab, scope, uplink, uplink6 } = input;
   const own = lab.networks.filter(isOwn);
   const tables = [filterTable(uid, own, uplink, uplink6), guardTable(uid, lab.networks)].filter(Boolean);
   const add = (set: string): string =>
@@ -274,6 +297,7 @@ function filterCommand({ uid, lab, uplink, uplink6 }: RecipeInput): string {
     nft(tables),
     ...(uplink === null ? [] : [add('opened')]),
     ...(uplink6 === null ? [] : [add('opened6')]),
+    ...(uplink6 !== null && scope === 'host' && sendsIpv6(input) ? [routerForLabs(uid)] : []),
   ].join('\n');
 }
 

@@ -123,6 +123,8 @@ export const NetdUplink6 = z.object({
   host_device: z.string().nullable(),
   gateway: z.string().nullable(),
   forwarding: z.boolean(),
+  /** netd made the machine an IPv6 router for that, and drops what is not a lab's: Linux before 6.17. */
+  router: z.boolean(),
   reason: ErrorData.nullable(),
 });
 export type NetdUplink6 = z.infer<typeof NetdUplink6>;

@@ -94,10 +94,11 @@ export function uplinkRow(uplink: NetdUplink): Uplink {
   };
 }
 
-const uplink6Row = ({ device, host_device: hostDevice, gateway, reason }: NetdUplink6): Uplink6 => ({
+const uplink6Row = ({ host_device: hostDevice, device, gateway, router, reason }: NetdUplink6): Uplink6 => ({
   device,
   hostDevice,
   gateway,
+  router,
   reason,
 });
 

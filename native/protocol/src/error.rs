@@ -45,7 +45,6 @@ pub enum Code {
     // The uplink.
     NoDefaultRoute,
     NoIpv6Route,
-    NoIpv6Forwarding,
     PastaMissing,
     PastaFailed,
     // Starting netd.

@@ -383,18 +383,22 @@ pub struct Uplink6 {
     pub gateway: Option<IpAddr>,
     /// Whether the kernel forwards IPv6 on `device`, read back.
     pub forwarding: bool,
+    /// Whether netd made the machine an IPv6 router for that, and the filter drops what is not a
+    /// lab's; before Linux 6.17.
+    pub router: bool,
     /// Why there is none.
     pub reason: Option<Error>,
 }
 
 impl Uplink6 {
-    /// No way out, and why: `NO_IPV6_ROUTE`, `NO_IPV6_FORWARDING`, or the reason of IPv4's.
+    /// No way out, and why: `NO_IPV6_ROUTE`, or the reason of IPv4's.
     pub fn none(reason: Error) -> Self {
         Uplink6 {
             device: None,
             host_device: None,
             gateway: None,
             forwarding: false,
+            router: false,
             reason: Some(reason),
         }
     }

@@ -44,6 +44,13 @@ function UplinkFacts({ lab, ipv6 }: { readonly lab: Row<'labs'>; readonly ipv6: 
           it, into a VPN too.
         </p>
       )}
+      {ipv6 && uplink.ipv6?.router ? (
+        <p>
+          All of this computer forwards IPv6 while labs with it are up, because this kernel (before Linux
+          6.17) cannot for one interface alone. What is not a lab’s is dropped, and it ends with the last of
+          them.
+        </p>
+      ) : null}
       {uplink.reason ? <ErrorNote error={uplink.reason} tone="warn" /> : null}
       {ipv6 && !uplink.reason && uplink.ipv6?.reason ? (
         <ErrorNote error={uplink.ipv6.reason} tone="warn" />

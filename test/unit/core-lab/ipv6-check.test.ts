@@ -19,8 +19,8 @@ it('finds the IPv6 default route of the lowest metric, and not the one that refu
   expect(defaultDevice6('')).toBeNull();
 });
 
-it('says what becomes of IPv6, with the code where it stays', () => {
+it('says what becomes of IPv6, and what it takes', () => {
   expect(ipv6Finding(null, true).found).toContain('NO_IPV6_ROUTE');
-  expect(ipv6Finding('eth0', false).found).toContain('NO_IPV6_FORWARDING');
-  expect(ipv6Finding('eth0', true).found).toContain('in both scopes');
+  expect(ipv6Finding('eth0', false).found).toContain('all of this computer forwards IPv6');
+  expect(ipv6Finding('eth0', true).found).not.toContain('all of this computer');
 });

@@ -16,6 +16,7 @@ impl Engine {
     pub(super) fn adopt(&mut self) {
         let _by = acts::by_itself("it takes over from a helper before it");
         self.forget_unproved();
+        self.settle_routing6();
         self.sweep_dns();
         // All are asked before any is made: whatever is made holds all that is recorded.
         for recorded in self.recorded() {
@@ -55,7 +56,7 @@ impl Engine {
         }
         self.after_reply();
         let state = self.journal.state();
-        let opened = !state.opened.is_empty() || !state.opened6.is_empty();
+        let opened = !state.opened.is_empty() || !state.opened6.is_empty() || state.router6;
         if state.networks.is_empty() && opened {
             let mut out = Removed::default();
             self.close_all(&mut out);

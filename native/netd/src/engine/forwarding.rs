@@ -10,6 +10,7 @@ use super::opened::{switch, switch6};
 use crate::acts::deed;
 use crate::journal::{Recorded, State, bridge_addresses};
 use crate::nft::{self, FilterState, NetworkRules};
+use crate::rtnl::{Counters, LinkInfo};
 use crate::sysctl;
 use std::io;
 use std::net::IpAddr;
@@ -73,6 +74,10 @@ impl Engine {
     /// Makes the filter say what the journal does. True when it did not. Networks in our table
     /// that the journal does not know are left alone.
     pub(super) fn hold_filter(&mut self) -> Result<bool> {
+        let foreign = match self.is_switched6_shown() {
+            true => bridges(&self.rtnl.links(Counters::Skip)?),
+            false => Vec::new(),
+        };
         let state = self.journal.state();
         let networks = state.networks.values().filter(|n| !n.removing);
         let networks: Vec<_> = networks.filter_map(|n| rules_of(&n.spec)).collect();
@@ -83,13 +88,14 @@ impl Engine {
         let uplinks6: Vec<String> = self.uplink6().device.into_iter().collect();
         let found = self.filter.read()?;
         let wrong: Vec<_> = networks
-            .into_iter()
+            .iter()
             .filter(|rules| !found.holds(rules) || found.nat(rules.bridge) == rules.is_off())
             .collect();
         let uplinks_right = found.uplinks() == uplinks;
         let uplinks6_right = found.uplinks6() == uplinks6;
         let opened_right = found.opened() == state.opened;
         let opened6_right = found.opened6() == state.opened6;
+        let router6_right = found.router6() == state.router6;
         let addresses = bridge_addresses_of(state);
         let addresses_right = found.bridge_addresses() == addresses;
         let exposed = self
@@ -97,6 +103,14 @@ impl Engine {
             .hold(&wanted_exposed(state, &self.uplink.state()));
         let exposed_right = found.exposed() == exposed;
         let sets_right = uplinks_right && uplinks6_right && opened_right && opened6_right;
+        let own = networks.iter().map(|rules| rules.bridge);
+        let mut switched: Vec<String> = (own.chain(found.bridges()).map(str::to_owned))
+            .chain(foreign)
+            .collect();
+        switched.sort();
+        switched.dedup();
+        let switched_right = found.switched() == switched;
+        let sets_right = sets_right && router6_right && switched_right;
         if wrong.is_empty() && sets_right && addresses_right && exposed_right {
             return Ok(false);
         }
@@ -117,7 +131,13 @@ impl Engine {
             self.filter.set_bridge_addresses(&addresses)?;
         }
         for rules in wrong {
-            self.filter.add_network(&rules)?;
+            self.filter.add_network(rules)?;
+        }
+        if !switched_right {
+            self.filter.set_switched(&switched)?;
+        }
+        if !router6_right {
+            self.filter.set_router6(state.router6)?;
         }
         if !exposed_right {
             self.set_exposed(&found, &exposed)?;
@@ -151,7 +171,7 @@ impl Engine {
         Ok(changed)
     }
 
-    fn hold_forwarding6(&self) -> Result<bool> {
+    fn hold_forwarding6(&mut self) -> Result<bool> {
         // The lab's own namespace, in which nobody else can be made a router, and of any kernel.
         if self.config.identity.scope == Scope::Private {
             let wanted = self.sends_ipv6();
@@ -168,6 +188,7 @@ impl Engine {
                 Ok(()) => Ok(true),
             };
         }
+        let mut changed = self.hold_router6()?;
         let state = self.journal.state();
         let networks = state.networks.values().filter(|n| !n.removing);
         let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
@@ -176,7 +197,6 @@ impl Engine {
             (&*spec.name, on)
         });
         let opened = state.opened6.iter().map(|device| (device.as_str(), true));
-        let mut changed = false;
         for (device, wanted) in bridges.chain(opened) {
             // An older kernel has no such file, a bridge may be gone: neither is told here.
             if sysctl::forwarding6(device).is_ok_and(|on| on != wanted) {
@@ -202,9 +222,10 @@ impl Engine {
     /// Holds everything after somebody switched IPv4 forwarding. Most often it was netd, or an interface
     /// came: then what forwards is as it should be, and no table is read.
     pub(super) fn hold_forwards(&mut self) -> Result<bool> {
-        let before = self.journal.state().opened.clone();
+        let plan = |state: &State| (state.opened.clone(), state.opened6.clone(), state.router6);
+        let before = plan(self.journal.state());
         self.plan_uplink()?;
-        let as_planned = before == self.journal.state().opened;
+        let as_planned = before == plan(self.journal.state());
         let held = self
             .forwards()
             .all(|(device, wanted)| match sysctl::forwarding(device) {
@@ -254,6 +275,12 @@ fn router6(on: bool) -> io::Result<()> {
         "echo {value} > /proc/sys/net/ipv6/conf/all/forwarding"
     ))
     .told(sysctl::set_router6(on))
+}
+
+/// The names of all bridges of the machine.
+fn bridges(links: &[LinkInfo]) -> Vec<String> {
+    let bridges = links.iter().filter(|link| link.kind == "bridge");
+    bridges.map(|link| link.name.clone()).collect()
 }
 
 /// The addresses of all bridges, sorted.

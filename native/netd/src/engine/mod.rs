@@ -19,6 +19,7 @@ mod observe;
 mod open_tap;
 mod opened;
 mod remove_network;
+mod router6;
 mod set_nat;
 mod shape;
 mod shaper;
@@ -287,10 +288,13 @@ impl Engine {
                 self.dirty |= changes.any();
                 self.taps_doubtful |= changes.links;
                 self.shapes_doubtful |= changes.links || changes.disciplines;
-                // Somebody wrote ip_forward: that reset every interface.
-                if changes.netconf {
+                // Somebody wrote ip_forward, which reset every interface, or all.forwarding of IPv6.
+                if changes.netconf6 && self.is_router6_doubtful() {
+                    self.repair(Engine::hold_all);
+                } else if changes.netconf {
                     self.repair(Engine::hold_forwards);
                 }
+                self.filter_doubtful |= changes.links && self.is_switched6_shown();
             }
             Source::Filter => self.hear_of_filters(),
             Source::Leases => {

@@ -7,9 +7,9 @@
 use super::Engine;
 use crate::acts::deed;
 use crate::journal::Entry;
-use crate::sysctl;
+use crate::sysctl::{self, Router6};
 use std::io;
-use tapyard_protocol::{Code, Error, Result, Scope, Uplink6};
+use tapyard_protocol::{Error, Result, Scope, Uplink6};
 
 impl Engine {
     /// The uplink's device, where there is a network that may use it.
@@ -58,35 +58,17 @@ impl Engine {
         }
     }
 
-    /// The way out of IPv6, where the kernel can forward it for single interfaces: without that
-    /// (before 6.17) the machine would become a router, so IPv6 stays within the lab. A lab's own
-    /// namespace may well become one.
+    /// The way out of IPv6.
     pub(super) fn uplink6(&self) -> Uplink6 {
         let ipv6 = self.uplink.state().ipv6;
-        let Some(device) = ipv6.device.clone() else {
+        let Some(device) = &ipv6.device else {
             return ipv6;
         };
-        let forwarding = sysctl::forwarding6(&device);
-        let missing = matches!(&forwarding, Err(e) if e.kind() == std::io::ErrorKind::NotFound);
-        if missing && !sysctl::is_router6() && self.config.identity.scope == Scope::Host {
-            let why = format!(
-                "this kernel cannot forward IPv6 for {device} alone (Linux 6.17 can), and would make all of \
-                 the machine a router, so IPv6 of guests stays within the lab"
-            );
-            let reason = Error::new(Code::NoIpv6Forwarding, why)
-                .hint(
-                    "Use a newer kernel, or bring the lab up in the private scope, where the kernel does not \
-                     matter.",
-                )
-                .subject(device);
-            return Uplink6 {
-                device: None,
-                reason: Some(reason),
-                ..ipv6
-            };
-        }
+        let router = sysctl::router6();
+        let alone = sysctl::forwarding6(device).unwrap_or(false);
         Uplink6 {
-            forwarding: sysctl::is_router6() || forwarding.unwrap_or(false),
+            forwarding: router != Router6::No || alone,
+            router: self.journal.state().router6 && router == Router6::ForLabs,
             ..ipv6
         }
     }
@@ -98,6 +80,9 @@ impl Engine {
             return Ok(()); // see hold_forwarding6
         }
         let wanted = sends.then(|| self.uplink6().device).flatten();
+        if !sysctl::forwards_single6() {
+            return self.plan_router6(wanted.is_some());
+        }
         let router = sysctl::is_router6();
         for device in self.journal.state().opened6.clone() {
             if router || Some(&device) != wanted.as_ref() {

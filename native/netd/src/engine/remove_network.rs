@@ -89,8 +89,12 @@ impl Engine {
             let what = format!("IPv6 forwarding of {device}");
             out.note(self.close6(device), Some(what));
         }
+        if self.journal.state().router6 {
+            let what = "IPv6 forwarding of this computer".to_owned();
+            out.note(self.end_router6(), Some(what));
+        }
         let state = self.journal.state();
-        if !(state.opened.is_empty() && state.opened6.is_empty()) {
+        if !(state.opened.is_empty() && state.opened6.is_empty()) || state.router6 {
             return;
         }
         let deleted = self.filter.delete();

@@ -3,6 +3,7 @@
 
 use crate::doors::Place;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use tapyard_protocol::{
     Exposure, GuestName, LabName, NetworkName, NetworkSpec, Nic, Port, Shape, Transport,
@@ -111,4 +112,21 @@ pub enum Entry {
         /// The interface.
         device: String,
     },
+    /// The machine is to be an IPv6 router for labs; it was none.
+    Router6,
+    /// It is none any more, or somebody else's.
+    NoRouter6,
+    /// IPv6 forwarding is to be written, which changes these besides.
+    Disturbed6(Disturbed6),
+    /// They are as they were.
+    Settled6,
+}
+
+/// What is to be put back once IPv6 forwarding is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disturbed6 {
+    /// `forwarding` of interfaces and `default`, where it is not 0.
+    pub forwarding: BTreeMap<String, i32>,
+    /// Interfaces whose `accept_ra` was 1, and is 2 meanwhile.
+    pub raised: Vec<String>,
 }

@@ -2,7 +2,7 @@
 //! What the journal's lines amount to: the networks that there are or may be, and whose
 //! forwarding was switched on.
 
-use super::{Entry, VERSION};
+use super::{Disturbed6, Entry, VERSION};
 use crate::doors::Place;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -55,6 +55,10 @@ pub struct State {
     pub opened: Vec<String>,
     /// Interfaces whose IPv6 forwarding netd switched on, sorted.
     pub opened6: Vec<String>,
+    /// netd made the machine an IPv6 router.
+    pub router6: bool,
+    /// What is to be put back after IPv6 forwarding was written.
+    pub disturbed6: Option<Disturbed6>,
 }
 
 impl State {
@@ -142,6 +146,10 @@ impl State {
             Entry::Closed { device } => self.opened.retain(|other| *other != device),
             Entry::Opened6 { device } => insert(&mut self.opened6, device),
             Entry::Closed6 { device } => self.opened6.retain(|other| *other != device),
+            Entry::Router6 => self.router6 = true,
+            Entry::NoRouter6 => self.router6 = false,
+            Entry::Disturbed6(disturbed) => self.disturbed6 = Some(disturbed),
+            Entry::Settled6 => self.disturbed6 = None,
         }
     }
 
@@ -163,6 +171,8 @@ impl State {
                 .cloned()
                 .map(|device| Entry::Opened6 { device }),
         );
+        entries.extend(self.router6.then_some(Entry::Router6));
+        entries.extend(self.disturbed6.clone().map(Entry::Disturbed6));
         for (name, recorded) in &self.networks {
             entries.push(Entry::Network {
                 lab: recorded.lab.clone(),

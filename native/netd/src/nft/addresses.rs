@@ -33,6 +33,13 @@ pub(crate) fn destination_address6() -> Vec<Expr> {
     address(libc::NFPROTO_IPV6, IPV6_DADDR, 16)
 }
 
+/// `ip6 daddr != ff00::/8` in an inet table.
+pub(crate) fn destination_not_multicast6() -> Vec<Expr> {
+    let mut exprs = address(libc::NFPROTO_IPV6, IPV6_DADDR, 1);
+    exprs.push(Expr::NotEqual(vec![0xff]));
+    exprs
+}
+
 /// `ip6 saddr SUBNET`, a /64, in an inet table.
 pub(crate) fn source6_in(subnet: Ipv6Net) -> Vec<Expr> {
     address6_in(IPV6_SADDR, subnet)

@@ -30,6 +30,8 @@ pub(crate) enum Element {
     Subnet6(Ipv6Net),
     /// An address, in a set of its family.
     Address(IpAddr),
+    /// A family of protocols (`NFPROTO_…`).
+    Family(u8),
     /// A port of the host's with the guest's that it leads to.
     Service(Exposure),
     /// An interface name with the chain to jump to.
@@ -53,6 +55,7 @@ impl Element {
             Element::Subnet(subnet) => subnet.to_string(),
             Element::Subnet6(subnet) => subnet.to_string(),
             Element::Address(address) => address.to_string(),
+            Element::Family(family) => family_name(*family).to_owned(),
             Element::Service(exposure) => exposure.to_string(),
         }
     }
@@ -66,6 +69,7 @@ impl Element {
             Element::Subnet(subnet) => subnet.to_string(),
             Element::Subnet6(subnet) => subnet.to_string(),
             Element::Address(address) => address.to_string(),
+            Element::Family(family) => family_name(*family).to_owned(),
             Element::Service(exposure) => {
                 let Exposure {
                     address,
@@ -103,6 +107,7 @@ impl Element {
             }
             Element::Address(IpAddr::V4(address)) => one(&address.octets(), false, None),
             Element::Address(IpAddr::V6(address)) => one(&address.octets(), false, None),
+            Element::Family(family) => one(&[*family], false, None),
             Element::Service(exposure) => {
                 list.nest(1, |a| {
                     a.nest(1, |a| _ = a.raw(1, &service_key(exposure)));
@@ -111,6 +116,14 @@ impl Element {
                 });
             }
         }
+    }
+}
+
+fn family_name(family: u8) -> &'static str {
+    match i32::from(family) {
+        libc::NFPROTO_IPV4 => "ipv4",
+        libc::NFPROTO_IPV6 => "ipv6",
+        _ => "other",
     }
 }
 
@@ -226,6 +239,10 @@ pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
             .iter()
             .filter_map(|(key, ..)| <[u8; 16]>::try_from(*key).ok())
             .map(|octets| Element::Address(Ipv6Addr::from(octets).into()))
+            .collect(),
+        SetKind::Families => raw
+            .iter()
+            .filter_map(|(key, ..)| Some(Element::Family(*key.first()?)))
             .collect(),
         SetKind::Subnets => subnets(&raw),
         SetKind::Subnets6 => subnets6(&raw),

@@ -9,6 +9,7 @@ pub(crate) const SET_MAP: u32 = 0x8;
 /// `NFT_DATA_VERDICT` as the type of a map's values, which have no length.
 pub(crate) const VERDICTS: (u32, u32) = (0xffff_ff00, 0);
 /// nft's own numbers of its datatypes (`enum datatypes` of its sources); the kernel only keeps them.
+const NFT_TYPE_NF_PROTO: u32 = 2;
 pub(crate) const NFT_TYPE_IPV4_ADDR: u32 = 7;
 pub(crate) const NFT_TYPE_IPV6_ADDR: u32 = 8;
 const NFT_TYPE_INET_PROTO: u32 = 12;
@@ -51,6 +52,7 @@ impl SetKind {
             SetKind::Subnets => (SET_INTERVAL, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
             SetKind::Subnets6 => (SET_INTERVAL, NFT_TYPE_IPV6_ADDR, 16, BIG_ENDIAN),
             SetKind::Addresses => (0, NFT_TYPE_IPV4_ADDR, 4, BIG_ENDIAN),
+            SetKind::Families => (0, NFT_TYPE_NF_PROTO, 1, 0),
             SetKind::Addresses6 => (0, NFT_TYPE_IPV6_ADDR, 16, BIG_ENDIAN),
             SetKind::Services => (
                 SET_MAP,

@@ -246,13 +246,13 @@ impl Table {
     }
 
     /// The element of this interface.
-    pub(crate) fn get_element(&self, set: &str, interface: &str) -> Message {
+    pub(crate) fn get_element(&self, set: &str, element: &Element) -> Message {
         self.elements(
-            format!("look for {interface} in {set}"),
+            format!("look for {} in {set}", element.words()),
             GETSETELEM,
             0,
             set,
-            |list| Element::Interface(interface.to_owned()).encode(list),
+            |list| element.encode(list),
         )
     }
 

@@ -30,7 +30,7 @@ use expr::Expr;
 use message::Table;
 use ruleset::{
     BRIDGE_ADDRESSES, BRIDGE_ADDRESSES6, BRIDGES, Chain, EXPOSED, IN, NAT_OFF, NAT_SOURCES,
-    NAT_SOURCES6, OPENED, OPENED6, OUT, SETS, SWITCHED, SetKind, UPLINKS, UPLINKS6,
+    NAT_SOURCES6, OPENED, OPENED6, OUT, ROUTER, SETS, SWITCHED, SetKind, UPLINKS, UPLINKS6,
 };
 use socket::{Message, Socket};
 
@@ -131,6 +131,16 @@ impl FilterState {
     /// The same for IPv6.
     pub fn opened6(&self) -> Vec<&str> {
         names(self.elements(OPENED6)).collect()
+    }
+
+    /// Whether it drops what the machine forwards of IPv6 only because netd made it a router.
+    pub fn router6(&self) -> bool {
+        self.has(ROUTER, &Element::Family(libc::NFPROTO_IPV6 as u8))
+    }
+
+    /// Bridges whose ports may send to each other, sorted.
+    pub fn switched(&self) -> Vec<&str> {
+        names(self.elements(SWITCHED)).collect()
     }
 
     /// The bridges' own addresses, sorted.
@@ -322,6 +332,28 @@ impl Filter {
         self.set_interfaces(OPENED6, names, &guarding(names, "IPv6"))
     }
 
+    /// Makes the set `router` hold IPv6, or nothing.
+    pub fn set_router6(&mut self, on: bool) -> Result<()> {
+        let (wanted, what) = match on {
+            true => (
+                vec![Element::Family(libc::NFPROTO_IPV6 as u8)],
+                "told the filter to drop all IPv6 that would be forwarded and is not a lab's",
+            ),
+            false => (
+                Vec::new(),
+                "told the filter that this computer forwards no IPv6 for labs alone",
+            ),
+        };
+        self.set_elements(ROUTER, SetKind::Families, wanted, what)
+    }
+
+    /// Makes the set `switched` hold exactly these bridges.
+    pub fn set_switched(&mut self, names: &[String]) -> Result<()> {
+        let wanted = names.iter().cloned().map(Element::Pair).collect();
+        let what = "told the filter which bridges switch between their ports";
+        self.set_elements(SWITCHED, SetKind::Pairs, wanted, what)
+    }
+
     /// Makes the set `opened` hold exactly these interfaces.
     pub fn set_opened(&mut self, names: &[String]) -> Result<()> {
         self.set_interfaces(OPENED, names, &guarding(names, "IPv4"))
@@ -477,12 +509,13 @@ impl Filter {
             .iter()
             .find(|(name, _)| *name == set)
             .map_or(SetKind::Interfaces, |(_, kind)| *kind);
-        let interface = match element {
+        let key = match element {
             Element::Interface(name)
             | Element::Jump {
                 interface: name, ..
-            } => name,
-            Element::Subnet(_)
+            } => Element::Interface(name.clone()),
+            Element::Family(_)
+            | Element::Subnet(_)
             | Element::Subnet6(_)
             | Element::Pair(_)
             | Element::Address(_)
@@ -490,7 +523,7 @@ impl Filter {
                 return Ok(self.elements(set, kind)?.contains(element));
             }
         };
-        let found = self.socket.get(&self.table.get_element(set, interface))?;
+        let found = self.socket.get(&self.table.get_element(set, &key))?;
         let found: Vec<Vec<u8>> = found.into_iter().collect();
         Ok(element::decode_elements(&found, kind).contains(element))
     }
@@ -626,8 +659,10 @@ fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
         | Element::Jump {
             interface: name, ..
         } => Some(name.as_str()),
-        Element::Subnet(_) | Element::Subnet6(_) | Element::Address(_) | Element::Service(_) => {
-            None
-        }
+        Element::Family(_)
+        | Element::Subnet(_)
+        | Element::Subnet6(_)
+        | Element::Address(_)
+        | Element::Service(_) => None,
     })
 }

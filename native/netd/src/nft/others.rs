@@ -3,7 +3,7 @@
 
 use super::element::{Element, decode_elements};
 use super::message::{Table, table_name};
-use super::ruleset::{OPENED, OPENED6, SetKind};
+use super::ruleset::{OPENED, OPENED6, ROUTER, SetKind};
 use super::{Filter, Result};
 
 /// What the names of netds' tables begin with; the owner's uid follows.
@@ -12,16 +12,23 @@ pub const PREFIX: &str = "tapyard_";
 impl Filter {
     /// Whether another netd says too that a netd switched IPv4 forwarding of this interface on.
     pub fn others_opened(&mut self, device: &str) -> Result<bool> {
-        self.others_have(OPENED, device)
+        let element = Element::Interface(device.to_owned());
+        self.others_have(OPENED, SetKind::Interfaces, &element)
     }
 
     /// The same for IPv6.
     pub fn others_opened6(&mut self, device: &str) -> Result<bool> {
-        self.others_have(OPENED6, device)
+        let element = Element::Interface(device.to_owned());
+        self.others_have(OPENED6, SetKind::Interfaces, &element)
     }
 
-    fn others_have(&mut self, set: &str, device: &str) -> Result<bool> {
-        let element = Element::Interface(device.to_owned());
+    /// Whether another netd says too that a netd made the machine an IPv6 router.
+    pub fn others_router6(&mut self) -> Result<bool> {
+        let ipv6 = Element::Family(libc::NFPROTO_IPV6 as u8);
+        self.others_have(ROUTER, SetKind::Families, &ipv6)
+    }
+
+    fn others_have(&mut self, set: &str, kind: SetKind, element: &Element) -> Result<bool> {
         let dump = self.socket.dump(&self.table.dump())?;
         let names = dump.iter().filter_map(|attrs| table_name(attrs));
         for name in names.filter(|name| is_netds(name) && *name != self.table.name) {
@@ -29,9 +36,9 @@ impl Filter {
                 family: self.table.family,
                 name: name.to_owned(),
             };
-            let found = self.socket.get(&table.get_element(set, device))?;
+            let found = self.socket.get(&table.get_element(set, element))?;
             let found: Vec<Vec<u8>> = found.into_iter().collect();
-            if decode_elements(&found, SetKind::Interfaces).contains(&element) {
+            if decode_elements(&found, kind).contains(element) {
                 return Ok(true);
             }
         }

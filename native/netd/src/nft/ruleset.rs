@@ -5,12 +5,12 @@ use tapyard_protocol::Mode;
 
 use super::NetworkRules;
 use super::addresses::{
-    destination_address, destination_address6, destination_in, destination6_in, source_address,
-    source_address6, source_in, source6_in,
+    destination_address, destination_address6, destination_in, destination_not_multicast6,
+    destination6_in, source_address, source_address6, source_in, source6_in,
 };
 use super::expr::{
-    Expr, META_IIF, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFGROUP, META_OIFNAME,
-    PAYLOAD_TRANSPORT, REG_AFTER_4, REG_AFTER_8, REG_AFTER_16, Verdict,
+    Expr, META_IIF, META_IIFGROUP, META_IIFNAME, META_L4PROTO, META_NFPROTO, META_OIFGROUP,
+    META_OIFNAME, PAYLOAD_TRANSPORT, REG_AFTER_4, REG_AFTER_8, REG_AFTER_16, Verdict,
 };
 
 /// Bridges of labs.
@@ -27,6 +27,8 @@ pub(crate) const NAT_OFF: &str = "nat_off";
 pub(crate) const OPENED: &str = "opened";
 /// Interfaces whose IPv6 forwarding netd switched on.
 pub(crate) const OPENED6: &str = "opened6";
+/// Families of which netd made the whole machine a router.
+pub(crate) const ROUTER: &str = "router";
 /// The bridges' own addresses.
 pub(crate) const BRIDGE_ADDRESSES: &str = "bridge_addresses";
 /// The same of IPv6.
@@ -60,6 +62,8 @@ pub(crate) enum SetKind {
     Interfaces,
     /// `type ifname . ifname`, the same twice
     Pairs,
+    /// `type nf_proto`
+    Families,
     /// `type ipv4_addr; flags interval`
     Subnets,
     /// `type ipv6_addr; flags interval`
@@ -75,7 +79,7 @@ pub(crate) enum SetKind {
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 14] = [
+pub(crate) const SETS: [(&str, SetKind); 15] = [
     (BRIDGES, SetKind::Interfaces),
     (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
@@ -83,6 +87,7 @@ pub(crate) const SETS: [(&str, SetKind); 14] = [
     (NAT_OFF, SetKind::Interfaces),
     (OPENED, SetKind::Interfaces),
     (OPENED6, SetKind::Interfaces),
+    (ROUTER, SetKind::Families),
     (BRIDGE_ADDRESSES, SetKind::Addresses),
     (BRIDGE_ADDRESSES6, SetKind::Addresses6),
     (NAT_SOURCES, SetKind::Subnets),
@@ -152,6 +157,7 @@ pub(crate) fn base_chains() -> [Chain; 8] {
         to_another_netds(),
         drop_of_family(libc::NFPROTO_IPV4, OPENED),
         drop_of_family(libc::NFPROTO_IPV6, OPENED6),
+        routed_by_nobody(),
     ];
     let input = vec![
         to_other_bridge(destination_address(), BRIDGE_ADDRESSES),
@@ -379,6 +385,20 @@ fn to_another_netds() -> Vec<Expr> {
         Expr::Equal(HELD.to_ne_bytes().to_vec()),
         Expr::Verdict(Verdict::Accept),
     ]
+}
+
+/// `meta nfproto @router iifgroup != HELD ip6 daddr != ff00::/8 counter drop`: what the machine would not
+/// forward if netd had not made it a router. Multicast it forwards by another switch.
+fn routed_by_nobody() -> Vec<Expr> {
+    let mut rule = vec![
+        Expr::Meta(META_NFPROTO),
+        Expr::InSet(ROUTER.into()),
+        Expr::Meta(META_IIFGROUP),
+        Expr::NotEqual(HELD.to_ne_bytes().to_vec()),
+    ];
+    rule.extend(destination_not_multicast6());
+    rule.extend(drop_rest());
+    rule
 }
 
 /// A bridge's name as it is: with this prefix every name that netd allows is an identifier of nft

@@ -132,6 +132,7 @@ impl PastaUplink {
             host_device: Some(host_device.clone()),
             gateway: outside.gateway6,
             forwarding: false, // the engine reads it
+            router: false,
             reason,
         }
     }

@@ -19,6 +19,7 @@ const IPV6_ROUTE: u32 = 1 << 10;
 const IPV4_RULE: u32 = 1 << 7;
 const IPV6_RULE: u32 = 1 << 18;
 const IPV4_NETCONF: u32 = 1 << 23;
+const IPV6_NETCONF: u32 = 1 << 24;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -46,6 +47,8 @@ pub struct Changes {
     pub routes: bool,
     /// sysctls of net.ipv4.conf, forwarding among them.
     pub netconf: bool,
+    /// sysctls of net.ipv6.conf.
+    pub netconf6: bool,
     /// Queueing disciplines and their filters.
     pub disciplines: bool,
 }
@@ -53,7 +56,8 @@ pub struct Changes {
 impl Changes {
     /// Whether anything did.
     pub fn any(self) -> bool {
-        self.links || self.addresses || self.routes || self.netconf || self.disciplines
+        let configured = self.links || self.addresses || self.routes;
+        configured || self.netconf || self.netconf6 || self.disciplines
     }
 }
 
@@ -74,7 +78,8 @@ impl Monitor {
                 None, // NETLINK_ROUTE is 0
             )?;
             let ipv4 = IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV4_NETCONF;
-            let groups = LINK | TC | ipv4 | IPV6_IFADDR | IPV6_ROUTE | IPV6_RULE;
+            let ipv6 = IPV6_IFADDR | IPV6_ROUTE | IPV6_RULE | IPV6_NETCONF;
+            let groups = LINK | TC | ipv4 | ipv6;
             bind(&fd, &SocketAddrNetlink::new(0, groups))?;
             Ok(fd)
         };
@@ -107,6 +112,9 @@ impl Monitor {
                             RTM_NEWQDISC | RTM_DELQDISC | RTM_NEWTFILTER | RTM_DELTFILTER => {
                                 changes.disciplines = true;
                             }
+                            RTM_NEWNETCONF | RTM_DELNETCONF if is_ipv6(part.body) => {
+                                changes.netconf6 = true;
+                            }
                             RTM_NEWNETCONF | RTM_DELNETCONF => changes.netconf = true,
                             _ => {}
                         }
@@ -119,6 +127,7 @@ impl Monitor {
                         addresses: true,
                         routes: true,
                         netconf: true,
+                        netconf6: true,
                         disciplines: true,
                     };
                 }
@@ -127,4 +136,9 @@ impl Monitor {
             }
         }
     }
+}
+
+/// A `struct netconfmsg` begins with the family.
+fn is_ipv6(body: &[u8]) -> bool {
+    body.first().copied().map(i32::from) == Some(libc::AF_INET6)
 }

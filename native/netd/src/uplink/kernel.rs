@@ -111,6 +111,7 @@ fn look6(rtnl: &mut Rtnl) -> Result<Uplink6> {
         device,
         gateway,
         forwarding: false, // the engine reads it
+        router: false,
         reason: None,
     })
 }

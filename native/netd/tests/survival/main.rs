@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tapyard_protocol::{Code, Error};
 
-use script::{Act, OPEN_TAP, SCRIPT, START};
+use script::{Act, IPV6_SCRIPT, OPEN_TAP, SCRIPT, START};
 use trace::{Kill, Moment, Point};
 use world::{Lab, PATIENCE, SHARDS, Scope, on_hosts, sh, shard};
 
@@ -37,6 +37,7 @@ const POINT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A run without a kill.
 struct Reference {
+    script: &'static [Act],
     /// Before the start.
     before: Value,
     /// After the start, and after each act.
@@ -100,12 +101,12 @@ impl Victim {
 }
 
 /// Runs the script to its end, undisturbed but for the tracing.
-fn reference(scope: Scope) -> Reference {
+fn reference(scope: Scope, script: &'static [Act]) -> Reference {
     let mut lab = Lab::new(scope);
     let before = lab.picture();
     lab.start(None).unwrap();
     let mut after = vec![settled(&mut lab)];
-    for act in SCRIPT {
+    for act in script {
         (act.run)(&mut lab).unwrap_or_else(|e| panic!("{}: {e}", act.name));
         if act.is_last() {
             after.push(before.clone());
@@ -115,7 +116,11 @@ fn reference(scope: Scope) -> Reference {
         lab.check_guest(act.name);
     }
     assert_left(&lab, &before);
-    Reference { before, after }
+    Reference {
+        script,
+        before,
+        after,
+    }
 }
 
 /// The picture, once everything is there and nothing moves any more.
@@ -164,7 +169,8 @@ fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> O
     let mut lab = Lab::new(scope);
     let mut kill = Some((moment, victim.kill(&lab)));
     let mut done = None;
-    for (number, act) in std::iter::once(&START).chain(SCRIPT).enumerate() {
+    let script = reference.script;
+    for (number, act) in std::iter::once(&START).chain(script).enumerate() {
         let result = match kill.take() {
             Some(kill) => lab.start(Some(kill)),
             None => (act.run)(&mut lab),
@@ -192,13 +198,13 @@ fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> O
             }
         }
         if !act.is_last() {
-            let opened = SCRIPT[..number].iter().any(|act| act.name == OPEN_TAP.name);
+            let opened = script[..number].iter().any(|act| act.name == OPEN_TAP.name);
             if opened && lab.guest.lock().unwrap().is_none() {
                 (OPEN_TAP.run)(&mut lab).unwrap_or_else(|e| panic!("the guest, again: {e}"));
             }
             converges(&lab, &reference.after[number], act.name);
             lab.check_guest(act.name);
-            let last = &SCRIPT[SCRIPT.len() - 1];
+            let last = &script[script.len() - 1];
             (last.run)(&mut lab).unwrap_or_else(|e| panic!("{}: {e}", last.name));
         }
         break;
@@ -301,7 +307,7 @@ impl Drop for Watchdog {
 #[test]
 fn netd_is_killed_at_every_point_in_the_host_scope() {
     if on_hosts("netd_is_killed_at_every_point_in_the_host_scope", SHARDS) {
-        let reference = reference(Scope::Host);
+        let reference = reference(Scope::Host, SCRIPT);
         matrix(&reference, Scope::Host, Victim::Actor, Moment::Call);
     }
 }
@@ -309,8 +315,24 @@ fn netd_is_killed_at_every_point_in_the_host_scope() {
 #[test]
 fn netd_is_killed_at_every_point_in_the_private_scope() {
     if on_hosts("netd_is_killed_at_every_point_in_the_private_scope", SHARDS) {
-        let reference = reference(Scope::Private);
+        let reference = reference(Scope::Private, SCRIPT);
         matrix(&reference, Scope::Private, Victim::Actor, Moment::Call);
+    }
+}
+
+/// As a kernel before Linux 6.17 has it, where IPv6 takes `all.forwarding` and care of what that writes.
+#[test]
+fn netd_is_killed_at_every_step_of_making_an_older_kernel_a_router() {
+    if on_hosts(
+        "netd_is_killed_at_every_step_of_making_an_older_kernel_a_router",
+        SHARDS,
+    ) {
+        sh("conf=/proc/sys/net/ipv6/conf
+            switch=$conf/default/force_forwarding
+            [ ! -e $switch ] || mount --bind /dev/null $switch
+            echo 1 > $conf/eth1/forwarding; echo 2 > $conf/br00/accept_ra");
+        let reference = reference(Scope::Host, IPV6_SCRIPT);
+        matrix(&reference, Scope::Host, Victim::Actor, Moment::OfIpv6);
     }
 }
 
@@ -320,11 +342,11 @@ fn what_netd_runs_is_killed_at_each_step_of_the_journal() {
         "what_netd_runs_is_killed_at_each_step_of_the_journal",
         SHARDS,
     ) {
-        let host = reference(Scope::Host);
+        let host = reference(Scope::Host, SCRIPT);
         for victim in [Victim::Dnsmasq, Victim::Qemu] {
             matrix(&host, Scope::Host, victim, Moment::AfterLine);
         }
-        let private = reference(Scope::Private);
+        let private = reference(Scope::Private, SCRIPT);
         for victim in [
             Victim::Leader,
             Victim::Dnsmasq,

@@ -70,6 +70,41 @@ pub const OPEN_TAP: Act = Act {
     },
 };
 
+/// The end.
+const SHUT_DOWN: Act = Act {
+    name: "shut down",
+    verb: Some("shutdown"),
+    run: |lab| {
+        let (removed, _) = lab.call(&Shutdown {})?;
+        lab.wait_gone();
+        match removed.failed.first() {
+            None => Ok(()),
+            // It has ended with that; what is left is for the next one.
+            Some(error) => Err(Error::new(Code::Unreachable, error.message.clone())),
+        }
+    },
+};
+
+/// What is done of IPv6 alone after [`START`].
+pub const IPV6_SCRIPT: &[Act] = &[
+    Act {
+        name: "make a network that sends IPv6 out",
+        verb: Some("apply_network"),
+        run: |lab| lab.ask::<ApplyNetwork>(with_ipv6("routed")).map(drop),
+    },
+    Act {
+        name: "let it send none",
+        verb: Some("apply_network"),
+        run: |lab| lab.ask::<ApplyNetwork>(with_ipv6("isolated")).map(drop),
+    },
+    Act {
+        name: "let it send some again",
+        verb: Some("apply_network"),
+        run: |lab| lab.ask::<ApplyNetwork>(with_ipv6("routed")).map(drop),
+    },
+    SHUT_DOWN,
+];
+
 /// What is done after [`START`].
 pub const SCRIPT: &[Act] = &[
     Act {
@@ -212,19 +247,7 @@ pub const SCRIPT: &[Act] = &[
             Ok(())
         },
     },
-    Act {
-        name: "shut down",
-        verb: Some("shutdown"),
-        run: |lab| {
-            let (removed, _) = lab.call(&Shutdown {})?;
-            lab.wait_gone();
-            match removed.failed.first() {
-                None => Ok(()),
-                // It has ended with that; what is left is for the next one.
-                Some(error) => Err(Error::new(Code::Unreachable, error.message.clone())),
-            }
-        },
-    },
+    SHUT_DOWN,
 ];
 
 /// The first network, whose guest has an address of its own.
@@ -240,6 +263,13 @@ fn first(mtu: u32, reservations: u8) -> Value {
         "mac": "52:54:00:00:00:01", "mtu": mtu, "nat": true, "domain": "lab",
         "dhcp": {"from": "192.168.57.100", "to": "192.168.57.200", "reservations": reservations},
     }})
+}
+
+fn with_ipv6(mode: &str) -> Value {
+    json!({"lab": "seed", "network": {
+        "name": "br1", "subnet": "192.168.59.0/24", "address": "192.168.59.1",
+        "ipv6": "fd12:3456:789a:2::/64", "mode": mode, "antispoof": false,
+        "mac": "52:54:00:00:01:01", "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null}})
 }
 
 fn nat(on: bool) -> Value {

@@ -29,6 +29,11 @@ impl Point {
     fn is_journal(&self) -> bool {
         self.call.starts_with("write ") && self.call.contains("/journal")
     }
+
+    /// A line of the journal or a sysctl of IPv6 is about to be written.
+    fn is_of_ipv6(&self) -> bool {
+        self.is_journal() || self.call.starts_with("write /proc/sys/net/ipv6/")
+    }
 }
 
 /// When to kill. Counted from 0.
@@ -36,6 +41,8 @@ impl Point {
 pub enum Moment {
     /// Before the call with this number.
     Call(usize),
+    /// Before the line of the journal or the sysctl of IPv6 with this number is written.
+    OfIpv6(usize),
     /// After the line of the journal with this number is written, before anything else is done.
     AfterLine(usize),
 }
@@ -92,6 +99,7 @@ impl Traced {
                 names: HashMap::from([(pid, ("netd".to_owned(), 0))]),
                 calls: 0,
                 lines: 0,
+                of_ipv6: 0,
                 moment,
                 kill: Some(kill),
                 point: done,
@@ -126,6 +134,7 @@ struct Tracer {
     names: HashMap<pid_t, (String, u32)>,
     calls: usize,
     lines: usize,
+    of_ipv6: usize,
     moment: Moment,
     kill: Option<Kill>,
     point: Arc<Mutex<Option<Point>>>,
@@ -242,11 +251,14 @@ impl Tracer {
         };
         let point = Point { process, call };
         let line = point.is_journal();
-        let (calls, lines) = (self.calls, self.lines);
+        let ipv6 = point.is_of_ipv6();
+        let (calls, lines, of_ipv6) = (self.calls, self.lines, self.of_ipv6);
         self.calls += 1;
         self.lines += usize::from(line);
+        self.of_ipv6 += usize::from(ipv6);
         let now = match self.moment {
             Moment::Call(at) => at == calls,
+            Moment::OfIpv6(at) => ipv6 && at == of_ipv6,
             Moment::AfterLine(at) => lines == at + 1,
         };
         if !now {
