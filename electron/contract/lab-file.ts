@@ -24,13 +24,15 @@ export const NetworkDefinition = z.strictObject({
   address: Ipv4.optional(),
   /**
    * `nat`: the internet, masqueraded; `routed`: the LAN, under their own addresses; `isolated`: each other;
-   * `bridged`: they are on the bridge `uplink` of this computer.
+   * `bridged`: they are on the bridge `uplink` of this computer, or on the network behind its `interface`.
    */
   mode: NetworkMode.default('nat'),
   /** `true`: a subnet of unique local addresses made from the names; or one of your own. By default none. */
   ipv6: Ipv6Subnet.or(z.boolean()).optional(),
   /** A bridge that an administrator made, for a network with mode `bridged`. */
   uplink: NetworkName.optional(),
+  /** Instead of it, an interface that this computer has no use for: a port of the network's own bridge. */
+  interface: NetworkName.optional(),
   /** The switch of a network with mode `nat`, by default on; in other modes there is none. */
   nat: z.boolean().optional(),
   /** MTU in bytes, 576 to 65535, by default 1500. */

@@ -39,16 +39,20 @@ export const refusals: Partial<Readonly<Record<ErrorCode, Refusal>>> = {
     fix: 'Until the next boot: sudo chmod 0666 /dev/net/tun',
   },
   BRIDGE_NOT_ALLOWED: {
-    rule: '/etc/tapyard/netd.conf says who may put guests on which bridge of this computer.',
-    fix: 'An administrator adds a line to /etc/tapyard/netd.conf: allow-bridge USER BRIDGE',
+    rule: '/etc/tapyard/netd.conf says who may put guests on which bridge or interface of this computer.',
+    fix: 'An administrator adds a line to /etc/tapyard/netd.conf: allow-bridge USER BRIDGE_OR_INTERFACE',
   },
   WIFI_CANNOT_BRIDGE: {
     rule: 'A Wi-Fi access point takes from a station only frames with the station’s own MAC address (IEEE 802.11).',
     fix: 'In the lab file use mode: nat or routed, or a bridge with a cable behind it: ip -br link show type bridge',
   },
   NO_SUCH_BRIDGE: {
-    rule: 'A bridged network goes on a bridge that an administrator made; the helper takes no interface of this computer into one.',
-    fix: 'The bridges that there are: ip -br link show type bridge',
+    rule: 'The uplink of a bridged network is a bridge that an administrator made.',
+    fix: 'The bridges that there are: ip -br link show type bridge. For an interface that this computer has no use for: interface in place of uplink',
+  },
+  INTERFACE_IN_USE: {
+    rule: 'A bridged network takes an interface only where this computer has no use for it: as a port of a bridge it loses its addresses and routes.',
+    fix: 'Take another interface (ip -br link), or make a bridge with this one by the system’s own means and name that as uplink',
   },
   MODE_NEEDS_HOST_SCOPE: {
     rule: 'In the private scope no address of this computer is the lab’s, and pasta carries no packet under a guest’s own.',

@@ -95,6 +95,8 @@ export const NetworkRow = z.strictObject({
       mode: NetworkMode,
       /** The bridge of a bridged network. */
       uplink: z.string().nullable(),
+      /** The interface of this computer that is a port of a bridged network's own bridge. */
+      interface: z.string().nullable(),
       /** The switch of mode `nat`; false in the others. */
       nat: z.boolean(),
       antispoof: z.boolean(),

@@ -75,6 +75,7 @@ export const networkRow = (
       ipv6: null,
       mode,
       uplink: null,
+      interface: null,
       nat,
       antispoof: dns,
       mtu: 1500,

@@ -110,6 +110,7 @@ networks:
   off: { subnet: 10.20.2.0/24, nat: false }
   out: { subnet: 10.20.3.0/24, dhcp: false, ipv6: true }
   wire: { mode: bridged, uplink: br-lan }
+  bench: { mode: bridged, interface: spare }
 `,
   own: `name: own
 networks:
@@ -191,8 +192,10 @@ test.each([
   'recipe --shell of %s, run by sh, leaves the kernel as netd does',
   async (name, address, guest) => {
     const file = world.file(`${name}.yaml`, labs[name], 'root');
-    const bridge = 'ip link show br-lan || ip link add br-lan type bridge; ip link set br-lan up';
-    expect(await world.run(['sh', '-c', bridge], { as: 'root' })).toMatchObject({ code: 0 });
+    const host = `ip link show br-lan || ip link add br-lan type bridge; ip link set br-lan up
+      ip link show spare || ip link add spare type veth peer name cable
+      sysctl -qw net.ipv6.conf.spare.accept_dad=0; ip link set cable up; ip link set spare up`;
+    expect(await world.run(['sh', '-c', host], { as: 'root' })).toMatchObject({ code: 0 });
     const before = await kernelState(world);
 
     const up = await world.tapyard(['up', file, '--scope', 'host'], { as: 'root', timeout: 90_000 });

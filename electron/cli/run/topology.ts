@@ -75,7 +75,7 @@ function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
   return [
     ...nodes,
     ...others.map((link): Node => ({
-      text: `${link.name} ── ${link.ours?.guest ?? 'not Tapyard’s'}${link.carrier ? '' : ' (no carrier)'}`,
+      text: `${link.name} ── ${link.name === network.wanted?.interface ? 'the network behind it' : (link.ours?.guest ?? 'not Tapyard’s')}${link.carrier ? '' : ' (no carrier)'}`,
       below: [],
     })),
   ];
@@ -89,7 +89,8 @@ function networkNode(network: NetworkRow, topology: Topology): Node {
   const { observed, wanted } = network;
   const { mode = 'nat', nat = false } = observed ?? wanted ?? {};
   const way = mode === 'nat' ? `NAT ${nat ? 'on' : 'off'}` : mode;
-  const subnet = wanted?.subnet ?? '';
+  const behind = wanted?.interface ?? null;
+  const subnet = wanted?.subnet ?? (behind === null ? '' : `the network behind ${behind}`);
   const reason = network.reason === null ? 'not in the kernel' : network.reason.message;
   const bridge =
     observed === null

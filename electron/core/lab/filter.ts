@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ipv6AddressOf, type OwnNetwork } from './resolve.ts';
+import { type InterfaceNetwork, ipv6AddressOf, isOwn, type OwnNetwork } from './resolve.ts';
 
 /** The group of the bridges that a netd's filter holds: docs/netd-protocol.md, "Labels". */
 export const heldGroup = 0x7461_7079;
@@ -10,7 +10,7 @@ export const heldGroup = 0x7461_7079;
  */
 export function filterTable(
   uid: number,
-  networks: readonly OwnNetwork[],
+  networks: readonly (OwnNetwork | InterfaceNetwork)[],
   uplink: string | null,
   uplink6: string | null,
 ): string {
@@ -35,17 +35,17 @@ export function filterTable(
     set(
       'bridge_addresses',
       'ipv4_addr',
-      networks.map((network) => network.address),
+      networks.flatMap((network) => network.address ?? []),
     ),
     set(
       'bridge_addresses6',
       'ipv6_addr',
-      networks.flatMap((network) => ipv6AddressOf(network, network.address) ?? []),
+      networks.filter(isOwn).flatMap((network) => ipv6AddressOf(network, network.address) ?? []),
     ),
     set(
       'nat_sources',
       'ipv4_addr; flags interval',
-      networks.filter(({ mode }) => mode === 'nat').map((network) => network.subnet),
+      networks.flatMap(({ mode, subnet }) => (mode === 'nat' ? [subnet] : [])),
     ),
     set(
       'nat_sources6',
@@ -67,25 +67,24 @@ function set(name: string, type: string, elements: readonly string[]): string {
   return `\tset ${name} { type ${type};${filled} }`;
 }
 
-function map(name: 'out' | 'in', networks: readonly OwnNetwork[]): string {
+function map(name: 'out' | 'in', networks: readonly (OwnNetwork | InterfaceNetwork)[]): string {
   const elements = networks.map((network) => `"${network.name}" : jump ${name}_${network.name}`);
   const filled = elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} }`;
   return `\tmap ${name} { type ifname : verdict;${filled} }`;
 }
 
-function chains({ name, mode, subnet, ipv6 }: OwnNetwork): string[] {
+function chains({ name, mode, subnet, ipv6 }: OwnNetwork | InterfaceNetwork): string[] {
   const established = 'ct state established,related accept';
   const out6 = ipv6 === null ? [] : [`oifname @uplinks6 ip6 saddr ${ipv6} accept`];
   const in6 = ipv6 === null ? [] : [`iifname @uplinks6 ip6 daddr ${ipv6} accept`];
   // NAT leaves an invalid packet as it is: it would carry its private source onto the wire.
   const invalid = mode === 'nat' ? ['ct state invalid counter drop'] : [];
-  const out =
-    mode === 'isolated'
-      ? []
-      : [...invalid, `oifname @uplinks ip saddr ${subnet} accept`, ...out6, established];
+  // Neither of the others goes through this computer.
+  const shut = mode === 'isolated' || mode === 'bridged';
+  const out = shut ? [] : [...invalid, `oifname @uplinks ip saddr ${subnet} accept`, ...out6, established];
   const routed = mode === 'routed' ? [`iifname @uplinks ip daddr ${subnet} accept`, ...in6] : [];
   const exposed = mode === 'nat' ? ['iifname @uplinks ct status dnat accept'] : [];
-  const into = mode === 'isolated' ? [] : [...exposed, ...routed, established];
+  const into = shut ? [] : [...exposed, ...routed, established];
   const chain = (direction: 'out' | 'in', rules: readonly string[]): string[] => [
     `\tchain ${direction}_${name} {`,
     ...[...rules, 'counter drop'].map((rule) => `\t\t${rule}`),

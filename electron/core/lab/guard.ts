@@ -27,13 +27,13 @@ export function guardTable(uid: number, networks: readonly ResolvedNetwork[]): s
 
 /**
  * The group of interfaces that a network's taps are in: the first address of its subnet without its last two
- * bits, which are zero (ip takes no number of 32 bits), or a hash of the name of an administrator's bridge
+ * bits, which are zero (ip takes no number of 32 bits), or, of a bridged network, a hash of its bridge's name
  * (FNV-1a, above all of those); null without a guard.
  */
 export function guardGroup(network: ResolvedNetwork): number | null {
   if (!network.antispoof) return null;
   if (isOwn(network)) return subnetOf(network.subnet).network / 4;
-  const bytes = new TextEncoder().encode(network.uplink);
+  const bytes = new TextEncoder().encode(bridgeName(network));
   const hash = bytes.reduce((sum, byte) => Math.imul(sum ^ byte, 0x01_00_01_93), 0x81_1c_9d_c5);
   return 2 ** 30 + (hash >>> 2);
 }

@@ -26,6 +26,7 @@ const expectations: Readonly<Record<string, string>> = {
   'networks.*.mode': modes,
   'networks.*.ipv6': 'true, false, or a subnet such as fd12:3456:789a:1::/64',
   'networks.*.uplink': 'the name of a bridge, such as br-lan',
+  'networks.*.interface': 'the name of an interface, such as eth1',
   'networks.*.nat': 'true or false',
   'networks.*.mtu': 'a whole number of bytes from 576 to 65535',
   'networks.*.dhcp': 'false, or a range such as { from: 192.168.57.100, to: 192.168.57.199 }',

@@ -120,7 +120,7 @@ export class LocalEngine implements Engine {
 
   async applyNetwork(network: ResolvedNetwork): Promise<NetdReply<'apply_network'>['steps']> {
     const { name, mode, subnet, address, ipv6, uplink, mac, mtu, nat, antispoof, dhcp } = network;
-    const of = { name, mode, subnet, address, ipv6, uplink, mac, mtu };
+    const of = { name, mode, subnet, address, ipv6, uplink, interface: network.interface, mac, mtu };
     const wanted = { ...of, nat, antispoof, dhcp, domain: 'lab' } as const;
     const reply = await this.#connected().request('apply_network', { lab: this.#lab, network: wanted });
     const { bridge } = reply.network;

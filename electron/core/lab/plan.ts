@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { GuestState } from '../../contract/rows.ts';
 import { noShape, sameShape, shapeNumbers, type ShapeNumbers } from '../../contract/shape.ts';
 import { type HeldTap, tapOf } from '../guest/spec.ts';
-import { bridgeIn, networkIn, type Picture, tapIn } from '../net/picture.ts';
+import { bridgeIn, hasPort, networkIn, type Picture, tapIn } from '../net/picture.ts';
 import {
   forwards,
   isOwn,
@@ -107,6 +107,7 @@ function holds(
     now !== undefined &&
     bridge !== undefined &&
     bridge.up &&
+    hasPort(picture, bridge, network.interface) &&
     (!isOwn(network) ||
       (bridge.mtu === network.mtu &&
         bridge.addresses.includes(`${network.address}/${network.prefix}`) &&

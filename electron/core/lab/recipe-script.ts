@@ -2,8 +2,9 @@
 import { isShape } from '../../contract/shape.ts';
 import { ifbOf } from './recipe-shape.ts';
 import type { RecipeInput, RecipeStep } from './recipe.ts';
+import { giveBack } from './recipe-interface.ts';
 import { noRouter6, pastaCommand, recipeDirectory, recipeOf, sendsIpv6 } from './recipe.ts';
-import { forwards, isOwn } from './resolve.ts';
+import { forwards, hasBridge } from './resolve.ts';
 import { shellComment } from './shell-quote.ts';
 
 /**
@@ -90,7 +91,8 @@ function undo(input: RecipeInput): string {
     ...(lab.networks.some((network) => network.antispoof)
       ? [`  nft delete table bridge tapyard_${uid} || true`]
       : []),
-    ...lab.networks.filter(isOwn).map((network) => `  ip link del ${network.name} || true`),
+    ...lab.networks.flatMap((network) => (network.interface === null ? [] : giveBack(network))),
+    ...lab.networks.filter(hasBridge).map((network) => `  ip link del ${network.name} || true`),
     ...(scope === 'private' && sendsIpv6(input) ? [`  ${noRouter6}`] : []),
     '  rm -rf "$run"',
   ];

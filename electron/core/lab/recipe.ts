@@ -9,9 +9,17 @@ import { subnetOf, formatIpv4 } from '../net/ipv4.ts';
 import { filterTable, heldGroup } from './filter.ts';
 import { guardGroup, guardTable, guardTap } from './guard.ts';
 import { forwards, ipv6AddressOf, isOwn, reachesOut } from './resolve.ts';
-import type { BridgedNetwork, OwnNetwork, ResolvedGuest, ResolvedLab, ResolvedNic } from './resolve.ts';
+import type {
+  InterfaceNetwork,
+  OwnNetwork,
+  ResolvedGuest,
+  ResolvedLab,
+  ResolvedNic,
+  UplinkNetwork,
+} from './resolve.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
 import { isShape, noShape, sameShape, shapeNumbers, shapeText } from '../../contract/shape.ts';
+import { interfaceSteps } from './recipe-interface.ts';
 import { isPluggedLater, numberOf, qemuCommand } from './recipe-qemu.ts';
 import { shapeCommands } from './recipe-shape.ts';
 
@@ -76,14 +84,25 @@ export function safeDevice(name: string | null): string | null {
 
 /** The steps of a lab in the order in which they are done. Pure. */
 export function recipeOf(input: RecipeInput): RecipeStep[] {
-  const { lab, scope } = input;
+  const { lab, scope, uid } = input;
+  const withTable = filtered(lab);
   return [
     ...(scope === 'private' ? privateSteps(lab.name, pastaCommand(sendsIpv6(input))) : []),
-    ...lab.networks.filter(isOwn).flatMap((network, index) => networkSteps(input, network, index === 0)),
-    ...lab.networks.filter((network) => !isOwn(network)).flatMap((network) => bridgedSteps(input, network)),
+    ...withTable.flatMap((network, index) =>
+      network.interface === null
+        ? networkSteps(input, network, index === 0)
+        : interfaceSteps(network, lab.name, uid, index === 0 ? filterCommand(input) : null),
+    ),
+    ...lab.networks.flatMap((network) => (network.uplink === null ? [] : bridgedSteps(input, network))),
     ...lab.guests.flatMap((guest) => guestSteps(input, guest)),
   ];
 }
+
+/** Networks whose bridges netd makes and filters; the first of them has the table. Those that lead out come first. */
+const filtered = ({ networks }: ResolvedLab): (OwnNetwork | InterfaceNetwork)[] => [
+  ...networks.filter(isOwn),
+  ...networks.flatMap((network) => (network.interface === null ? [] : [network])),
+];
 
 function privateSteps(lab: string, pasta: string): RecipeStep[] {
   const common = { part: 'namespace', network: null, guest: null } as const;
@@ -108,11 +127,11 @@ function privateSteps(lab: string, pasta: string): RecipeStep[] {
 }
 
 /** A bridged network is there already; what its taps need is told with the guests. */
-function bridgedSteps({ lab, uid }: RecipeInput, network: BridgedNetwork): RecipeStep[] {
+function bridgedSteps({ lab, uid }: RecipeInput, network: UplinkNetwork): RecipeStep[] {
   const { name, uplink, antispoof } = network;
   const common = { part: 'network', network: `${lab.name}/${name}`, guest: null, by: null } as const;
   // The first network of all whose ports are filtered has the table.
-  const [first] = [...lab.networks.filter(isOwn), ...lab.networks.filter((each) => each.antispoof)];
+  const [first] = [...filtered(lab), ...lab.networks.filter((each) => each.antispoof)];
   return [
     {
       ...common,
@@ -235,7 +254,7 @@ function filterTitle({ mode, nat, subnet }: OwnNetwork): string {
   return nat ? `filter and NAT for ${subnet}` : `filter for ${subnet}, NAT off`;
 }
 
-const forwarding = (device: string, on: boolean): string =>
+export const forwarding = (device: string, on: boolean): string =>
   `echo ${on ? 1 : 0} > /proc/sys/net/ipv4/conf/${device}/forwarding`;
 
 /** An uplink that did not forward must not become a router: its other traffic is dropped (set `opened`). */
@@ -289,8 +308,9 @@ const nft = (tables: readonly string[]): string => `nft -f - <<'END'\n${tables.j
 
 function filterCommand(input: RecipeInput): string {
   const { uid, lab, scope, uplink, uplink6 } = input;
-  const own = lab.networks.filter(isOwn);
-  const tables = [filterTable(uid, own, uplink, uplink6), guardTable(uid, lab.networks)].filter(Boolean);
+  const tables = [filterTable(uid, filtered(lab), uplink, uplink6), guardTable(uid, lab.networks)].filter(
+    Boolean,
+  );
   const add = (set: string): string =>
     `[ -z "\${${set}:-}" ] || nft add element inet tapyard_${uid} ${set} "{ \\"$${set}\\" }"`;
   return [

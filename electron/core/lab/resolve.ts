@@ -44,13 +44,13 @@ export interface OwnNetwork {
     readonly reservations: readonly Reservation[];
   } | null;
   readonly uplink: null;
+  readonly interface: null;
 }
 
-/** A network that is a bridge of the administrator's; everything else is that bridge's business. */
-export interface BridgedNetwork {
+/** A network whose guests are on somebody else's; everything else is the business of that. */
+interface Bridged {
   readonly name: string;
   readonly mode: 'bridged';
-  readonly uplink: string;
   readonly subnet: null;
   readonly address: null;
   readonly ipv6: null;
@@ -62,10 +62,26 @@ export interface BridgedNetwork {
   readonly dhcp: null;
 }
 
+/** A network that is a bridge of the administrator's. */
+export interface UplinkNetwork extends Bridged {
+  readonly uplink: string;
+  readonly interface: null;
+}
+
+/** A network whose bridge has an interface of this computer's as a port. */
+export interface InterfaceNetwork extends Bridged {
+  readonly uplink: null;
+  readonly interface: string;
+}
+
 /** A network with every default filled in. */
-export type ResolvedNetwork = OwnNetwork | BridgedNetwork;
+export type ResolvedNetwork = OwnNetwork | UplinkNetwork | InterfaceNetwork;
 
 /** Whether netd makes a bridge for it. */
+export const hasBridge = (network: ResolvedNetwork): network is OwnNetwork | InterfaceNetwork =>
+  network.uplink === null;
+
+/** Whether its guests have a subnet of its own. */
 export const isOwn = (network: ResolvedNetwork): network is OwnNetwork => network.mode !== 'bridged';
 
 /** A NIC with every default filled in. */
@@ -166,14 +182,16 @@ export function resolveLab(
     };
   });
   const networks = Object.entries(definition.networks).map(([name, network]): ResolvedNetwork => {
-    const { mode, uplink = '', mtu = 1500 } = network;
+    const { mode, uplink, mtu = 1500 } = network;
     const subnet = fixedSubnet(network) ?? chosen.get(name) ?? '';
     const mac = freeMac(macs, ['bridge', definition.name, name]);
     if (mode === 'bridged')
       return {
         name,
         mode,
-        uplink,
+        ...(uplink === undefined
+          ? { uplink: null, interface: network.interface ?? '' }
+          : { uplink, interface: null }),
         subnet: null,
         address: null,
         ipv6: null,
@@ -196,6 +214,7 @@ export function resolveLab(
       antispoof: network.antispoof ?? network.dhcp !== false,
       dhcp: dhcpOf(name, subnet, network.dhcp, guests),
       uplink: null,
+      interface: null,
     };
   });
   return { name: definition.name, networks, guests };

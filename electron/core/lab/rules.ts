@@ -42,6 +42,7 @@ export function ruleFindings(definition: LabDefinition): Finding[] {
 function networkFindings(definition: LabDefinition): Finding[] {
   const findings: Finding[] = [];
   const subnets: { name: string; subnet: Subnet }[] = [];
+  const devices = new Map<string, string>();
   for (const [name, network] of Object.entries(definition.networks)) {
     const path = ['networks', name];
     if (ourInterfaces.has(name)) {
@@ -49,6 +50,18 @@ function networkFindings(definition: LabDefinition): Finding[] {
       findings.push({ path, at: 'key', message, expected: 'another name, such as br0' });
     }
     findings.push(...modeFindings(name, network));
+    const device = network.interface;
+    if (device !== undefined) {
+      const earlier = devices.get(device);
+      if (earlier !== undefined)
+        findings.push({
+          path: [...path, 'interface'],
+          at: 'value',
+          message: `${device} is the interface of network ${earlier} already`,
+          expected: `another interface; or NICs on ${earlier}`,
+        });
+      devices.set(device, name);
+    }
     const cidr = fixedSubnet(network);
     if (cidr === undefined) continue;
     const subnet = subnetOf(cidr);
@@ -88,21 +101,16 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
     const foreign = (['subnet', 'address', 'ipv6', 'nat', 'mtu', 'dhcp'] as const).filter(
       (key) => network[key] !== undefined,
     );
+    const what =
+      network.interface === undefined
+        ? 'a bridge that is there already'
+        : `the network behind ${network.interface}`;
     return [
       ...foreign.map((key): Finding => {
-        const message = `"${key}" is not for a bridged network: ${name} is a bridge that is there already`;
+        const message = `"${key}" is not for a bridged network: ${name} is ${what}`;
         return { path: [...path, key], at: 'key', message, expected: `no "${key}" here` };
       }),
-      ...(uplink === undefined
-        ? [
-            {
-              path,
-              at: 'value',
-              message: `"uplink" is missing of network ${name}`,
-              expected: 'the name of a bridge, such as br-lan',
-            } as const,
-          ]
-        : []),
+      ...bridgedFindings(name, network, path),
     ];
   }
   return [
@@ -121,6 +129,16 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
             expected: 'no "uplink" here, or mode: bridged',
           } as const,
         ]),
+    ...(network.interface === undefined
+      ? []
+      : [
+          {
+            path: [...path, 'interface'],
+            at: 'key',
+            message: `"interface" is the port of a network with mode: bridged, and ${name} is ${mode}`,
+            expected: 'no "interface" here, or mode: bridged',
+          } as const,
+        ]),
     ...(mode === 'nat' || network.nat === undefined
       ? []
       : [
@@ -132,6 +150,40 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
           } as const,
         ]),
   ];
+}
+
+/** A bridged network has either a bridge of somebody else's, or one of its own with an interface. */
+function bridgedFindings(name: string, network: NetworkDefinition, path: Path): Finding[] {
+  const { uplink } = network;
+  const device = network.interface;
+  if (uplink === undefined && device === undefined)
+    return [
+      {
+        path,
+        at: 'value',
+        message: `"uplink" is missing of network ${name}`,
+        expected: 'the name of a bridge, such as br-lan; or "interface", one that this computer does not use',
+      },
+    ];
+  if (uplink !== undefined && device !== undefined)
+    return [
+      {
+        path: [...path, 'interface'],
+        at: 'key',
+        message: `network ${name} has an "uplink" already, and is on one of the two`,
+        expected: `no "interface" here, or no "uplink"`,
+      },
+    ];
+  if (device === name)
+    return [
+      {
+        path: [...path, 'interface'],
+        at: 'value',
+        message: `${name} is the name of the bridge that ${device} is to be a port of`,
+        expected: 'another name for the network, such as lan',
+      },
+    ];
+  return [];
 }
 
 /** The subnet that the file says; undefined where it is chosen, or where there is none. */

@@ -97,6 +97,8 @@ export const NetdNetwork = z.object({
   ipv6: z.string().optional(),
   /** The bridge of a bridged network. */
   uplink: z.string().optional(),
+  /** The interface that is a port of a bridged network's own bridge. */
+  interface: z.string().optional(),
   mac: z.string(),
   mtu: count,
   /** Read back from nftables; false in other modes than `nat`. */
@@ -241,6 +243,8 @@ export interface NetdNetworkSpec {
   readonly ipv6?: string | null;
   /** The bridge of a bridged network. */
   readonly uplink?: string | null;
+  /** Or an interface of the host's, as a port of a bridge of its own. */
+  readonly interface?: string | null;
   readonly mac: string;
   readonly mtu: number;
   readonly nat: boolean;

@@ -6,7 +6,7 @@ import type { LinkRow, NetworkRow, Uplink, Uplink6 } from '../../contract/rows.t
 import { overlapping, type UsedSubnet } from './free-subnet.ts';
 import { formatSubnet, subnetOf } from './ipv4.ts';
 import { overlap6 } from './ipv6.ts';
-import { forwards, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
+import { forwards, type InterfaceNetwork, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
 import type {
   NetdEvent,
   NetdLink,
@@ -65,6 +65,16 @@ export function networkIn(picture: Picture | null, lab: string, name: string): N
 export function bridgeIn(picture: Picture | null, lab: string, name: string): NetdLink | undefined {
   const index = networkIn(picture, lab, name)?.bridge;
   return index === undefined || index === null ? undefined : picture?.links.get(index);
+}
+
+/** Whether an interface of the host's is a port of the network's bridge, where it is to be one. */
+export function hasPort(picture: Picture | null, bridge: NetdLink, device: string | null): boolean {
+  return device === null || (picture && linkNamed(picture, device)?.master) === bridge.ifindex;
+}
+
+function linkNamed(picture: Picture, name: string): NetdLink | undefined {
+  for (const link of picture.links.values()) if (link.name === name) return link;
+  return undefined;
 }
 
 /** The tap of a guest's NIC, where the kernel has it. */
@@ -169,6 +179,7 @@ function networkRow(
           mode: wanted.mode,
           ipv6: wanted.ipv6,
           uplink: wanted.uplink,
+          interface: wanted.interface,
           nat: wanted.nat,
           antispoof: wanted.antispoof,
           mtu: wanted.mtu,
@@ -235,6 +246,8 @@ function other6In({ uplink, links }: Picture, bridge: NetdLink, cidr: string): U
   return all.find(({ subnet }) => subnet.includes(':') && overlap6(cidr, subnet));
 }
 
+const again = 'Bring the lab up again to mend it: tapyard up.';
+
 /** How the kernel differs from what is wanted, the gravest first; undefined when it does not. */
 function deviation(
   lab: string,
@@ -250,7 +263,6 @@ function deviation(
     hint,
     subject: `${lab}/${name}`,
   });
-  const again = `Bring the lab up again to mend it: tapyard up.`;
   if (!wanted) return say('NO_SUCH_NETWORK', `Network ${name} is no longer in the lab file.`, again);
   if (!picture)
     return say('LAB_NOT_UP', `The lab is down, so there is no bridge ${name}.`, 'Bring the lab up.');
@@ -259,6 +271,7 @@ function deviation(
   if (!bridge.up) return say('KERNEL', `The bridge ${name} is switched off.`, again);
   if (wanted.antispoof && !network.antispoof)
     return say('KERNEL', `Nothing keeps the guests of ${name} from sending as others.`, again);
+  if (wanted.interface !== null) return portDeviation(wanted, network, bridge, picture, say);
   if (!isOwn(wanted)) return undefined;
   const cidr = `${wanted.address}/${wanted.prefix}`;
   if (!bridge.addresses.includes(cidr))
@@ -290,12 +303,50 @@ function deviation(
     );
   if (wanted.dhcp && (network.dns?.pid ?? null) === null)
     return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);
-  const shut = network.doors.find((door) => door.state === 'shut');
-  if (shut)
-    return say(
+  return doorDeviation(network, say);
+}
+
+type Say = (code: ErrorData['code'], message: string, hint: string) => ErrorData;
+
+/** What another firewall drops. */
+function doorDeviation({ name, doors }: NetdNetwork, say: Say): ErrorData | undefined {
+  const shut = doors.find((door) => door.state === 'shut');
+  return (
+    shut &&
+    say(
       'DOOR_SHUT',
       `The chain ${shut.chain} of ${firewallNames[shut.firewall]} drops what guests of ${name} send: ${shut.reason ?? 'nobody let it through'}.`,
       shut.command ? `Let it through yourself: ${shut.command}` : again,
+    )
+  );
+}
+
+/** What others have done meanwhile to the interface that a network's bridge has as a port. */
+function portDeviation(
+  { name, interface: device }: InterfaceNetwork,
+  network: NetdNetwork,
+  bridge: NetdLink,
+  picture: Picture,
+  say: Say,
+): ErrorData | undefined {
+  const port = linkNamed(picture, device);
+  const alone = `The guests of ${name} reach only each other`;
+  if (!port)
+    return say(
+      'NO_SUCH_INTERFACE',
+      `${alone}: ${device} is gone.`,
+      `Plug it in, and bring the lab up again: tapyard up.`,
     );
-  return undefined;
+  if (port.master !== bridge.ifindex)
+    return say('INTERFACE_IN_USE', `${alone}: somebody took ${device} out of the bridge ${name}.`, again);
+  if (port.addresses.length > 0)
+    return say(
+      'INTERFACE_IN_USE',
+      `Somebody gave ${device} ${port.addresses.join(', ')}: as a port of ${name} it cannot use it.`,
+      `Take it off: ip addr flush dev ${device}; or use another interface for ${name}.`,
+    );
+  if (!port.up) return say('KERNEL', `${alone}: ${device} is switched off.`, again);
+  if (!network.filter || network.forwarding)
+    return say('KERNEL', `This computer is not shut off from the network behind ${device} any more.`, again);
+  return doorDeviation(network, say);
 }

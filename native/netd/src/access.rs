@@ -2,7 +2,7 @@
 //! What an administrator lets users do beyond their own networks: /etc/tapyard/netd.conf.
 //!
 //! ```text
-//! # who may put guests on which bridge: a user, @group or *
+//! # who may put guests on which bridge, or interface: a user, @group or *
 //! allow-bridge ada br-lan
 //! allow-bridge @lab br-test
 //! ```
@@ -31,7 +31,7 @@ pub fn check_bridge(uid: u32, bridge: &str) -> Result<()> {
     let refuse = |why: String, hint: String| {
         Err(Error::new(
             Code::BridgeNotAllowed,
-            format!("you may not put guests on the bridge {bridge}: {why}"),
+            format!("you may not put guests on {bridge}: {why}"),
         )
         .hint(hint)
         .subject(bridge))

@@ -43,9 +43,24 @@ pub fn set_forwarding(name: &str, on: bool) -> io::Result<()> {
     )
 }
 
-/// Keeps IPv6 off an interface, which must not be up yet. One of a kernel without IPv6 has none.
+/// Keeps IPv6 off an interface, which loses its addresses of it. One of a kernel without IPv6 has
+/// none.
 pub fn disable_ipv6(name: &str) -> io::Result<()> {
-    match std::fs::write(path("ipv6", name, "disable_ipv6")?, "1") {
+    set_ipv6(name, false)
+}
+
+/// Whether an interface speaks IPv6.
+pub fn ipv6(name: &str) -> io::Result<bool> {
+    match std::fs::read_to_string(path("ipv6", name, "disable_ipv6")?) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        text => Ok(text?.trim() == "0"),
+    }
+}
+
+/// Switches IPv6 of an interface.
+pub fn set_ipv6(name: &str, on: bool) -> io::Result<()> {
+    let value = if on { "0" } else { "1" };
+    match std::fs::write(path("ipv6", name, "disable_ipv6")?, value) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }

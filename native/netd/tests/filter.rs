@@ -47,7 +47,7 @@ fn documented() -> String {
 fn br0(nat: bool) -> NetworkRules<'static> {
     NetworkRules {
         bridge: "br0",
-        subnet: "192.168.57.0/24".parse().unwrap(),
+        subnet: Some("192.168.57.0/24".parse().unwrap()),
         subnet6: None,
         mode: Mode::Nat,
         nat,
@@ -62,7 +62,7 @@ fn holds(state: &FilterState, rules: NetworkRules<'_>) -> bool {
 fn numbered(i: u32, bridge: &str) -> NetworkRules<'_> {
     NetworkRules {
         bridge,
-        subnet: format!("10.{i}.0.0/16").parse().unwrap(),
+        subnet: Some(format!("10.{i}.0.0/16").parse().unwrap()),
         subnet6: None,
         mode: Mode::Nat,
         nat: i.is_multiple_of(2),
@@ -232,14 +232,14 @@ fn read_back_and_mend() {
     let mut filter = tutorial();
     let second = NetworkRules {
         bridge: "1.lan-b_",
-        subnet: "10.32.0.0/11".parse().unwrap(),
+        subnet: Some("10.32.0.0/11".parse().unwrap()),
         subnet6: None,
         mode: Mode::Nat,
         nat: false,
     };
     let neighbour = NetworkRules {
         bridge: "b-x",
-        subnet: "192.168.56.0/24".parse().unwrap(),
+        subnet: Some("192.168.56.0/24".parse().unwrap()),
         subnet6: None,
         mode: Mode::Nat,
         nat: true,
@@ -268,13 +268,29 @@ fn read_back_and_mend() {
 
     // A subnet that changes takes its old one with it.
     let moved = NetworkRules {
-        subnet: "10.96.0.0/12".parse().unwrap(),
+        subnet: Some("10.96.0.0/12".parse().unwrap()),
         ..second
     };
     filter.add_network(&moved).unwrap();
     assert!(!sh("nft list ruleset").contains("10.32.0.0"));
     assert!(!filter.read().unwrap().holds(&second));
     filter.add_network(&second).unwrap();
+
+    // One without a subnet of its own: nothing passes between it and the rest.
+    let bridged = NetworkRules {
+        bridge: "lan",
+        subnet: None,
+        mode: Mode::Bridged,
+        nat: false,
+        ..second
+    };
+    assert!(!filter.read().unwrap().holds(&bridged));
+    filter.add_network(&bridged).unwrap();
+    let state = filter.read().unwrap();
+    assert!(state.holds(&bridged) && state.holds(&second));
+    assert!(filter.read_network(&bridged).unwrap().holds(&bridged));
+    filter.remove_network("lan", None).unwrap();
+    assert_eq!(filter.read().unwrap(), whole);
 
     // What somebody else broke is seen and mended.
     sh("nft flush chain inet tapyard_1000 out_br0; nft flush chain inet tapyard_1000 forward");
@@ -380,7 +396,7 @@ fn nat_off_cuts_what_runs() {
     sh(&with_dir(
         &TOPOLOGY.replace("sleep 60 &", "sleep 60 >/dev/null 2>&1 &"),
     ));
-    let subnet = br0(true).subnet;
+    let subnet = br0(true).subnet.unwrap();
     let mut filter = tutorial();
     let guest = |script: &str| {
         sh(&with_dir(&format!(

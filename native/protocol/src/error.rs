@@ -27,6 +27,7 @@ pub enum Code {
     BridgeNotAllowed,
     WifiCannotBridge,
     NoSuchBridge,
+    InterfaceInUse,
     NicInUse,
     MacTaken,
     NoSuchNic,

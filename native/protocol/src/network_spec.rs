@@ -24,6 +24,10 @@ pub struct NetworkSpec {
     /// The administrator's bridge that a bridged network's guests become ports of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<TapName>,
+    /// The host's interface that becomes a port of a bridged network's own bridge, where it has no
+    /// `uplink`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<TapName>,
     /// The bridge's hardware address.
     pub mac: Mac,
     /// Bytes.
@@ -86,6 +90,11 @@ impl NetworkSpec {
         Some(self.ipv6?.host(number.into()))
     }
 
+    /// Whether netd makes its bridge. Else that is an administrator's.
+    pub fn has_own_bridge(&self) -> bool {
+        self.uplink.is_none()
+    }
+
     /// Whether the guests have a way out as things are now.
     pub fn reaches_out(&self) -> bool {
         match self.mode {
@@ -112,9 +121,10 @@ impl NetworkSpec {
                 return Err(bad(field, "it is missing".to_owned()));
             }
         }
-        if bridged != self.uplink.is_some() {
-            let why = "a bridged network has it, and no other".to_owned();
-            return Err(bad("network.uplink", why));
+        let ways = [self.uplink.is_some(), self.interface.is_some()];
+        if ways.into_iter().filter(|there| *there).count() != usize::from(bridged) {
+            let why = "a bridged network has either this or an interface, and no other has one";
+            return Err(bad("network.uplink", why.to_owned()));
         }
         Ok(self.subnet.zip(self.address))
     }
@@ -226,6 +236,20 @@ mod tests {
             }),
             Err("network.uplink".into())
         );
+        assert_eq!(
+            with(|v| {
+                *v = bridged.clone();
+                v["interface"] = v["uplink"].take();
+            }),
+            Ok(())
+        );
+        assert_eq!(
+            with(|v| {
+                *v = bridged.clone();
+                v["interface"] = "eth1".into();
+            }),
+            Err("network.uplink".into())
+        );
     }
 
     #[test]
@@ -244,6 +268,7 @@ mod tests {
         assert_eq!(field(|v| v["mode"] = "isolated".into()), "network.nat");
         assert_eq!(field(|v| _ = v["subnet"].take()), "network.subnet");
         assert_eq!(field(|v| v["uplink"] = "eth0".into()), "network.uplink");
+        assert_eq!(field(|v| v["interface"] = "eth0".into()), "network.uplink");
         assert_eq!(
             field(|v| v["address"] = "192.168.57.255".into()),
             "network.address"

@@ -29,7 +29,8 @@ pub enum Mode {
     Routed,
     /// Each other, and DHCP and DNS on the bridge.
     Isolated,
-    /// Whatever a bridge of the administrator's reaches: they are ports of it.
+    /// Whatever a bridge of the administrator's reaches, or an interface of the host's: they are ports
+    /// of that bridge, or of one with that interface.
     Bridged,
 }
 
@@ -294,6 +295,9 @@ pub struct Network {
     /// The administrator's bridge that the guests are ports of, as applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<TapName>,
+    /// The host's interface that is a port of a bridged network's own bridge, as applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<TapName>,
     /// The bridge's hardware address, as applied.
     pub mac: Mac,
     /// The bridge's MTU in bytes, read back where the bridge is there.

@@ -27,7 +27,7 @@ interface NetworkInspectorProps {
 }
 
 /** What the guests of a network that is there reach. */
-function modeLead(name: string, mode: NetworkMode, on: boolean): string {
+function modeLead({ name, wanted }: Row<'networks'>, mode: NetworkMode, on: boolean): string {
   switch (mode) {
     case 'nat':
       return on ? `On: guests of ${name} reach the internet` : `Off: ${name} is isolated`;
@@ -36,7 +36,9 @@ function modeLead(name: string, mode: NetworkMode, on: boolean): string {
     case 'isolated':
       return 'Guests reach each other, and nothing else';
     case 'bridged':
-      return 'Guests are on a bridge of this computer, as its other ports are';
+      return wanted?.interface
+        ? `Guests are on the network behind ${wanted.interface}; this computer is not`
+        : 'Guests are on a bridge of this computer, as its other ports are';
   }
 }
 
@@ -62,7 +64,7 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
         lead={
           nat
             ? observed
-              ? modeLead(network.name, mode, on)
+              ? modeLead(network, mode, on)
               : 'Not there yet'
             : observed
               ? `bridge · ${observed.up ? 'up' : 'down'} · ${count(observed.ports, 'port')}`
@@ -84,6 +86,8 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
         <Facts>
           {wanted?.uplink ? (
             <Fact name="Bridge" value={wanted.uplink} />
+          ) : wanted?.interface ? (
+            <Fact name="Interface" value={wanted.interface} />
           ) : (
             <Fact name="Subnet" value={wanted?.subnet} />
           )}

@@ -55,7 +55,7 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
     (a, b) => byName(a.nics[0]?.wantedTap ?? '~', b.nics[0]?.wantedTap ?? '~') || byName(a.name, b.name),
   );
   const networkByName = new Map(networks.map((network) => [network.name, network]));
-  const natsOn = networks.filter((network) => passes(network) === true).length;
+  const natsOn = networks.filter((network) => passes(network) === true && !interfaceOf(network)).length;
 
   const uplink = uplinkNode(lab, natsOn > 1);
   const nats = networks.map((network) => natNode(lab, network, natsOn === 1));
@@ -73,7 +73,7 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
     if (link.master === null) continue;
     const held = byTap.get(link.name);
     const bridge = networkOf(link, networks);
-    if (bridge) ports.get(bridge.name)?.push(observedPort(link, held));
+    if (bridge) ports.get(bridge.name)?.push(observedPort(link, held, bridge));
     if (held && bridge) cables.push(l2Cable(bridge, link, held.guest, held.nic));
   }
   // Ports that are only wanted, and taps that hang on no bridge.
@@ -110,6 +110,9 @@ export function deriveTopology(tables: MapTables, labId: string): Topology | nul
     cables,
   };
 }
+
+/** The interface of this computer by which a network's guests are on the one behind it; null for none. */
+const interfaceOf = ({ wanted }: NetworkRow): string | null => wanted?.interface ?? null;
 
 /** The network whose bridge a link is a port of; two may share a bridge, and then the label says whose it is. */
 function networkOf(link: LinkRow, networks: readonly NetworkRow[]): NetworkRow | undefined {
@@ -175,6 +178,7 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
   const { name } = network;
   const mode = (network.observed ?? network.wanted)?.mode ?? 'nat';
   const ghost = network.observed ? null : ghostOf(lab, network.reason);
+  const device = interfaceOf(network);
   let sentence: string;
   if (on === null) {
     sentence = !ghost?.expected
@@ -182,7 +186,8 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
       : wantedShut(network)
         ? `${name} will be isolated`
         : `Guests of ${name} will reach ${mode === 'nat' ? 'the internet' : 'the LAN'}`;
-  } else if (mode === 'bridged') sentence = `Guests of ${name} are on ${bridgeName(network)}`;
+  } else if (device !== null) sentence = `Guests of ${name} are on the network behind ${device}`;
+  else if (mode === 'bridged') sentence = `Guests of ${name} are on ${bridgeName(network)}`;
   else if (!on) sentence = `${name} is isolated`;
   else if (!hasWayOut(lab)) sentence = `${name} has no way out`;
   else if (mode === 'routed') sentence = `Guests of ${name} keep their addresses on the LAN`;
@@ -196,8 +201,8 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
     mode,
     on,
     sentence,
-    flows: showFlows && on === true ? lab.id : null,
-    device: lab.uplink?.hostDevice ?? null,
+    flows: showFlows && on === true && device === null ? lab.id : null,
+    device: device ?? lab.uplink?.hostDevice ?? null,
     ghost,
   };
 }
@@ -229,8 +234,9 @@ function l3Cables(
         ? `${network.name} to the internet`
         : `${network.name} does not reach the internet`,
   };
-  // With NAT off, or not even wanted, there is no way out to draw.
-  const isolated = nat.on === false || (nat.on === null && wantedShut(network));
+  // With NAT off, or not even wanted, there is no way out to draw; another interface is a port of the bridge.
+  const device = interfaceOf(network);
+  const isolated = device !== null || nat.on === false || (nat.on === null && wantedShut(network));
   return [
     ...(isolated ? [] : [way]),
     {
@@ -240,7 +246,8 @@ function l3Cables(
       from: end(nat.key),
       to: end(bridgeKey(network.id)),
       selection: nat.selection,
-      rate: bridgeState === 'up' ? bridgeLink : null,
+      // A bridge counts only what is for this computer.
+      rate: bridgeState !== 'up' ? null : device === null ? bridgeLink : (linkByName.get(device)?.id ?? null),
       heldTo: null,
       note: nat.sentence,
     },
@@ -255,13 +262,19 @@ const heldWords = ({ shape }: NicState): string => {
 
 const hasLink = (link: LinkRow): boolean => link.up && link.carrier;
 
-function observedPort(link: LinkRow, held: { guest: GuestRow; nic: NicState } | undefined): Port {
+function observedPort(
+  link: LinkRow,
+  held: { guest: GuestRow; nic: NicState } | undefined,
+  network: NetworkRow,
+): Port {
   const up = hasLink(link);
   const what = held
     ? `eth${held.nic.index} of ${held.guest.name}${heldWords(held.nic)}`
     : link.ours?.guest
       ? `of ${link.ours.guest}, which does not hold it`
-      : `a ${link.kind || 'physical'} interface that Tapyard did not make`;
+      : link.name === interfaceOf(network)
+        ? 'this computer’s interface to the network behind it'
+        : `a ${link.kind || 'physical'} interface that Tapyard did not make`;
   return {
     key: `link:${link.id}`,
     selection: { kind: 'link', id: link.id },

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useState, type FormEvent, type ReactElement } from 'react';
+import { useEffect, useId, useState, type FormEvent, type ReactElement } from 'react';
 import { NetworkMode } from '../../../electron/contract/lab-file.ts';
 import { Button } from '../../lib/Button.tsx';
 import { Dialog, DialogActions } from '../../lib/Dialog.tsx';
 import { Field } from '../../lib/Field.tsx';
 import { FieldPair, Fields } from '../../lib/Fields.tsx';
 import { useClient } from '../../store/core.ts';
-import { useGuests, useLab, useNetworks } from '../../store/select.ts';
+import { useGuests, useLab, useLinks, useNetworks } from '../../store/select.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { SaveError } from '../forms/SaveError.tsx';
@@ -15,6 +15,7 @@ import { useSubmission } from '../forms/use-submission.ts';
 import { useTouched } from '../forms/use-touched.ts';
 import styles from './NetworkDialog.module.css';
 import {
+  candidates,
   checkForm,
   consequences,
   definitionOf,
@@ -46,6 +47,7 @@ function Form({ lab, edited }: FormProps): ReactElement {
   const client = useClient();
   const guests = useGuests(lab.id);
   const networks = useNetworks(lab.id);
+  const links = useLinks(lab.id);
   const [form, setForm] = useState<NetworkForm>(() => (edited ? formOf(edited) : newForm(networks)));
   const [used, setUsed] = useState<readonly Used[]>([]);
   const { sending, error, send } = useSubmission();
@@ -127,23 +129,7 @@ function Form({ lab, edited }: FormProps): ReactElement {
             )}
           </Field>
           {form.mode === 'bridged' ? (
-            <Field
-              label="Bridge"
-              error={shown('uplink')}
-              hint="One that an administrator made and allows. Who gives addresses there is not Tapyard."
-              mono
-            >
-              {(control) => (
-                <input
-                  {...control}
-                  autoComplete="off"
-                  spellCheck={false}
-                  placeholder="br-lan"
-                  value={form.uplink}
-                  onChange={(event) => set('uplink', { ...form, uplink: event.target.value })}
-                />
-              )}
-            </Field>
+            <BridgedFields form={form} shown={shown} set={set} links={links} />
           ) : (
             <OwnFields form={form} shown={shown} set={set} />
           )}
@@ -179,6 +165,74 @@ interface OwnFieldsProps {
   readonly form: NetworkForm;
   readonly shown: (field: FieldName) => string | undefined;
   readonly set: (field: FieldName, next: NetworkForm) => void;
+}
+
+const viaWords: Readonly<Record<NetworkForm['via'], string>> = {
+  uplink: 'A bridge that an administrator made',
+  interface: 'An interface that this computer has no use for',
+};
+const vias = ['uplink', 'interface'] as const;
+
+/** Where the guests of a bridged network are. */
+function BridgedFields({
+  form,
+  shown,
+  set,
+  links,
+}: OwnFieldsProps & { readonly links: readonly Row<'links'>[] }): ReactElement {
+  const { via } = form;
+  const list = useId();
+  return (
+    <>
+      <Field label="Guests are on">
+        {(control) => (
+          <select
+            {...control}
+            value={via}
+            onChange={(event) => {
+              const next = vias.find((each) => each === event.target.value);
+              if (next) set('via', { ...form, via: next });
+            }}
+          >
+            {vias.map((each) => (
+              <option key={each} value={each}>
+                {viaWords[each]}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+      <Field
+        label={via === 'uplink' ? 'Bridge' : 'Interface'}
+        error={shown(via)}
+        hint={
+          via === 'uplink'
+            ? 'One that an administrator allows. Who gives addresses there is not Tapyard.'
+            : 'A spare card, cable or adapter that an administrator allows: guests are on the network behind it.'
+        }
+        mono
+      >
+        {(control) => (
+          <input
+            {...control}
+            autoComplete="off"
+            spellCheck={false}
+            list={list}
+            placeholder={via === 'uplink' ? 'br-lan' : 'eth1'}
+            value={form[via]}
+            onChange={(event) => set(via, { ...form, [via]: event.target.value.trim() })}
+          />
+        )}
+      </Field>
+      <datalist id={list}>
+        {candidates(links, via).map((name) => (
+          <option key={name} value={name}>
+            {name}
+          </option>
+        ))}
+      </datalist>
+    </>
+  );
 }
 
 const dhcpWords: Readonly<Record<NetworkForm['dhcp'], string>> = {

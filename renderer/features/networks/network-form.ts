@@ -3,14 +3,17 @@ import { NetworkDefinition, type NetworkMode } from '../../../electron/contract/
 import { Ipv4, Ipv4Cidr, NetworkName } from '../../../electron/contract/names.ts';
 import type { z } from '../../../electron/contract/zod.ts';
 import { addressNumber, addressText, inSubnet, parseSubnet, type Subnet } from '../../lib/ipv4.ts';
+import { isLinkLocal } from '../../lib/address.ts';
 import type { Row } from '../../store/tables.ts';
 
 /** What is typed into the form of a network. */
 export interface NetworkForm {
   readonly name: string;
   readonly mode: NetworkMode;
-  /** The bridge of this computer, where the mode is `bridged`. */
+  /** Where the mode is `bridged`: by a bridge of this computer, or an interface that it has no use for. */
+  readonly via: 'uplink' | 'interface';
   readonly uplink: string;
+  readonly interface: string;
   readonly subnet: string;
   readonly dhcp: 'half' | 'range' | 'off';
   readonly from: string;
@@ -49,7 +52,7 @@ export const modeWords: Readonly<Record<NetworkMode, string>> = {
   nat: 'NAT: guests reach the internet under this computer’s address',
   routed: 'Routed: guests keep their own addresses on the LAN',
   isolated: 'Isolated: guests reach each other only',
-  bridged: 'Bridged: guests are on a bridge of this computer',
+  bridged: 'Bridged: guests are on a bridge of this computer, or behind an interface',
 };
 
 /** The first complaint of a schema about a value, undefined when it has none. */
@@ -86,6 +89,18 @@ function subnetError({ subnet }: NetworkForm, around: Around): string | undefine
   }
   const host = around.scope === 'host' ? usedBy(subnet, around.used) : undefined;
   return host && `it overlaps ${host.subnet} of ${host.by}`;
+}
+
+function viaError(form: NetworkForm, { edited, networks }: Around): string | undefined {
+  const device = form[form.via];
+  if (device === '') return form.via === 'uplink' ? 'the name of a bridge' : 'the name of an interface';
+  const malformed = complaint(NetworkName, device);
+  if (malformed !== undefined || form.via === 'uplink') return malformed;
+  if (device === form.name) return 'the network’s own bridge has that name';
+  const other = networks.find(
+    ({ name, definition }) => name !== edited?.name && definition?.interface === device,
+  );
+  return other && `network ${other.name} has it already`;
 }
 
 /** Who else uses a part of a subnet. */
@@ -131,13 +146,24 @@ function reserved({ edited, guests }: Around): { guest: string; address: string 
   );
 }
 
+/** Interfaces of this computer that may do for a bridged network, as far as the map knows them. */
+export function candidates(links: readonly Row<'links'>[], via: NetworkForm['via']): string[] {
+  const theirs = links.filter(({ ours, name }) => ours === null && name !== 'lo');
+  const fit = (link: Row<'links'>): boolean =>
+    via === 'uplink'
+      ? link.kind === 'bridge'
+      : ['', 'veth', 'vlan'].includes(link.kind) && link.master === null && !link.addresses.some(isGlobal);
+  return theirs.filter(fit).map(({ name }) => name);
+}
+
+const isGlobal = (address: string): boolean => !isLinkLocal(address);
+
 /** What is wrong with the form: the contract's schemas, and rules that need to know the lab. */
 export function checkForm(form: NetworkForm, around: Around): FieldErrors {
   const name = nameError(form, around);
   const mode = modeError(form, around);
   if (form.mode === 'bridged') {
-    const uplink = form.uplink === '' ? 'the name of a bridge' : complaint(NetworkName, form.uplink);
-    return defined({ name, mode, uplink });
+    return defined({ name, mode, [form.via]: viaError(form, around) });
   }
   const mtu =
     form.mtu === '' || (/^[0-9]{1,5}$/.test(form.mtu) && Number(form.mtu) >= 576 && Number(form.mtu) <= 65535)
@@ -161,9 +187,17 @@ export function definitionOf(form: NetworkForm, edited: NetworkDefinition | null
   const { mode } = form;
   if (mode === 'bridged') {
     const { antispoof } = edited ?? {};
-    return { mode, uplink: form.uplink, ...(antispoof === undefined ? {} : { antispoof }) };
+    return { mode, [form.via]: form[form.via], ...(antispoof === undefined ? {} : { antispoof }) };
   }
-  const { uplink: _uplink, nat, address, mtu: _mtu, dhcp: _dhcp, ...kept } = edited ?? { mode };
+  const {
+    uplink: _uplink,
+    interface: _interface,
+    nat,
+    address,
+    mtu: _mtu,
+    dhcp: _dhcp,
+    ...kept
+  } = edited ?? { mode };
   // An address of the bridge's own goes along with a subnet of the same size, and is of no use in another.
   const fits = edited?.subnet?.split('/')[1] === form.subnet.split('/')[1];
   return {
@@ -184,7 +218,9 @@ export function formOf({ name, definition, wanted }: Network): NetworkForm {
   return {
     name,
     mode: definition?.mode ?? 'nat',
+    via: definition?.interface === undefined ? 'uplink' : 'interface',
     uplink: definition?.uplink ?? '',
+    interface: definition?.interface ?? '',
     subnet: definition?.subnet ?? wanted?.subnet ?? '',
     dhcp: range ? 'range' : definition?.dhcp === false ? 'off' : 'half',
     from: range?.from ?? '',
@@ -199,7 +235,8 @@ export function newForm(networks: readonly Network[]): NetworkForm {
   let number = 0;
   while (names.has(`br${number}`)) number++;
   const mode = 'nat';
-  return { name: `br${number}`, mode, uplink: '', subnet: '', dhcp: 'half', from: '', to: '', mtu: '' };
+  const bridged = { via: 'uplink', uplink: '', interface: '' } as const;
+  return { name: `br${number}`, mode, ...bridged, subnet: '', dhcp: 'half', from: '', to: '', mtu: '' };
 }
 
 /** The form with another subnet: a DHCP range goes along with one of the same size. */

@@ -85,7 +85,7 @@ it('reads well, and nothing in it steers the terminal', () => {
   expect(text.of(second).split('\n').slice(1)).toEqual([
     '    by root (core, node 7)',
     '    not allowed\ufffd[2J [BRIDGE_NOT_ALLOWED]',
-    '    /etc/tapyard/netd.conf says who may put guests on which bridge of this computer.',
+    '    /etc/tapyard/netd.conf says who may put guests on which bridge or interface of this computer.',
     '    Add a line.',
     '    Then again.',
     '',

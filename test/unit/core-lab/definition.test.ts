@@ -149,7 +149,7 @@ describe('a lab file', () => {
       'bridged with a subnet and an address',
       withLine('nat: true', 'mode: bridged'),
       [
-        '3:8 networks.br0: "uplink" is missing of network br0 | the name of a bridge, such as br-lan',
+        '3:8 networks.br0: "uplink" is missing of network br0 | the name of a bridge, such as br-lan; or "interface", one that this computer does not use',
         '3:10 networks.br0.subnet: "subnet" is not for a bridged network: br0 is a bridge that is there already | no "subnet" here',
         '9:37 guests.guest.nics.0.address: nothing would give the guest 192.168.57.2: network br0 is bridged, and who gives addresses there is not Tapyard | no address',
       ],
@@ -173,6 +173,29 @@ describe('a lab file', () => {
       withLine('nat: true', 'uplink: br-lan'),
       [
         '3:35 networks.br0.uplink: "uplink" is the bridge of a network with mode: bridged, and br0 is nat | no "uplink" here, or mode: bridged',
+      ],
+    ],
+    [
+      'interface without bridged',
+      withLine('nat: true', 'interface: eth1'),
+      [
+        '3:35 networks.br0.interface: "interface" is the port of a network with mode: bridged, and br0 is nat | no "interface" here, or mode: bridged',
+      ],
+    ],
+    [
+      'bridged by both',
+      `name: x\nnetworks:\n  lan: { mode: bridged, uplink: br-lan, interface: eth1 }\n`,
+      [
+        '3:41 networks.lan.interface: network lan has an "uplink" already, and is on one of the two | no "interface" here, or no "uplink"',
+      ],
+    ],
+    [
+      'an interface of two networks, one of its own name, and an MTU',
+      `name: x\nnetworks:\n  eth1: { mode: bridged, interface: eth1 }\n  lan: { mode: bridged, interface: eth1, mtu: 1400 }\n`,
+      [
+        '3:37 networks.eth1.interface: eth1 is the name of the bridge that eth1 is to be a port of | another name for the network, such as lan',
+        '4:36 networks.lan.interface: eth1 is the interface of network eth1 already | another interface; or NICs on eth1',
+        '4:42 networks.lan.mtu: "mtu" is not for a bridged network: lan is the network behind eth1 | no "mtu" here',
       ],
     ],
     [
@@ -387,6 +410,7 @@ networks:
           reservations: [{ mac: lab.guests[0]?.nics[0]?.mac, address: '192.168.57.2', guest: 'guest' }],
         },
         uplink: null,
+        interface: null,
       },
     ]);
     expect(lab.guests[0]).toMatchObject({ name: 'guest', image: 'micro', memory: 268_435_456, cpus: 1 });

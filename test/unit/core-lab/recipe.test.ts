@@ -134,6 +134,31 @@ describe('the recipe', () => {
     }
   });
 
+  it('makes an interface a port of a bridge that this computer is shut off from', () => {
+    const lab = `name: seed
+networks: { any: { mode: bridged, uplink: br-x }, lan: { mode: bridged, interface: eth1 } }
+guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }] } }
+`;
+    const command = new Map(recipeOf(input(lab)).map((step) => [step.id, step.command]));
+    expect([...command.keys()].slice(0, 7)).toEqual([
+      ...['bridge', 'bridge_up', 'forwarding', 'filter', 'bridge_port'].map((id) => `seed/lan/${id}`),
+      'seed/any/bridge',
+      'seed/any/filter',
+    ]);
+    expect(command.get('seed/lan/bridge')).toMatch(
+      /^ip link add lan address 52:54:00:\S+ type bridge .* mcast_snooping 0\nip link set lan alias tapyard:1000:seed:lan$/,
+    );
+    expect(command.get('seed/lan/filter')).toMatch(/^nft -f - <<'END'\ntable inet tapyard_1000 \{[^]*"lan"/);
+    expect(command.get('seed/any/filter')).toBe('# br-x is in the table above');
+    expect(command.get('seed/lan/bridge_port')?.split('\n')).toEqual([
+      'ip link set eth1 alias tapyard:1000:seed:lan',
+      '[ ! -e /proc/sys/net/ipv6/conf/eth1/disable_ipv6 ] || echo 1 > /proc/sys/net/ipv6/conf/eth1/disable_ipv6',
+      'ip link set eth1 master lan up',
+    ]);
+    expect(command.get('seed/g/0/tap_port')).toMatch(/^ip link set tap0 master lan up\nbridge fdb add /);
+    expect(recipeScript(input(lab))).toContain("  ip link set eth1 nomaster alias '' || true\n");
+  });
+
   it('guards the taps of a bridged network, whose bridge is another’s', () => {
     const lab = `name: seed
 networks: { lan: { mode: bridged, uplink: br-lan }, free: { mode: bridged, uplink: br-x, antispoof: false } }

@@ -17,7 +17,9 @@ import { guest, network } from './rows.ts';
 const form: NetworkForm = {
   name: 'br1',
   mode: 'nat',
+  via: 'uplink',
   uplink: '',
+  interface: '',
   subnet: '10.9.0.0/24',
   dhcp: 'half',
   from: '',
@@ -53,6 +55,12 @@ describe('the form of a network', () => {
     const bridged: NetworkForm = { ...form, mode: 'bridged', uplink: 'br-lan' };
     expect(checkForm(bridged, { ...around, scope: 'host' })).toEqual({});
     expect(definitionOf(bridged, null)).toEqual({ mode: 'bridged', uplink: 'br-lan' });
+    const port: NetworkForm = { ...bridged, via: 'interface', interface: 'eth1' };
+    expect(checkForm(port, { ...around, scope: 'host' })).toEqual({});
+    expect(definitionOf(port, { mode: 'bridged', uplink: 'br-lan' })).toEqual({
+      mode: 'bridged',
+      interface: 'eth1',
+    });
     const free = { mode: 'bridged', uplink: 'br0', antispoof: false } as const;
     expect(definitionOf(bridged, free)).toEqual({ ...free, uplink: 'br-lan' });
   });
@@ -65,6 +73,8 @@ describe('the form of a network', () => {
     [{ mode: 'routed' }, 'mode', 'a routed network needs the host scope'],
     [{ mode: 'bridged', uplink: 'br-lan' }, 'mode', 'a bridged network needs the host scope'],
     [{ mode: 'bridged' }, 'uplink', 'the name of a bridge'],
+    [{ mode: 'bridged', via: 'interface' }, 'interface', 'the name of an interface'],
+    [{ mode: 'bridged', via: 'interface', interface: 'br1' }, 'interface', 'own bridge has that name'],
     [{ subnet: '' }, 'subnet', 'a subnet such as'],
     [{ subnet: '10.9.0.0' }, 'subnet', 'a subnet such as'],
     [{ subnet: '10.9.0.1/24' }, 'subnet', 'that is an address inside 10.9.0.0/24'],

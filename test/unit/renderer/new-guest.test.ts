@@ -59,6 +59,7 @@ describe('the new guest form', () => {
         ipv6: null,
         mode: 'nat',
         uplink: null,
+        interface: null,
         nat: true,
         antispoof: true,
         mtu: 1500,

@@ -64,6 +64,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
     ipv6: null,
     mode: 'nat',
     uplink: null,
+    interface: null,
     nat: true,
     antispoof: true,
     mtu: 1500,

@@ -17,7 +17,6 @@ use crate::nft::expr::{
 use crate::nft::socket::{Message, NFNL_SUBSYS_NFTABLES, NLM_F_CREATE, Socket};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tapyard_protocol::Mode;
 
 const NEWRULE: u16 = 6;
 const GETRULE: u16 = 7;
@@ -62,7 +61,7 @@ pub(super) fn open(at: &Chain, hook: Hook, network: &Wanted) -> Vec<Message> {
     };
     let rules: Vec<_> = match hook {
         // Between its own ports only.
-        Hook::Forward if network.mode == Mode::Isolated => {
+        Hook::Forward if !network.mode.forwards() => {
             vec![(
                 0,
                 [interface(META_IIFNAME), interface(META_OIFNAME)].concat(),
@@ -128,7 +127,7 @@ pub(super) fn labelled(socket: &mut Socket, at: &Chain, label: &str) -> Result<V
 pub(super) fn command(at: &Chain, hook: Hook, network: &Wanted) -> String {
     let bridge = &network.name;
     let matches: Vec<String> = match hook {
-        Hook::Forward if network.mode == Mode::Isolated => {
+        Hook::Forward if !network.mode.forwards() => {
             vec![format!("iifname {bridge} oifname {bridge}")]
         }
         Hook::Forward => vec![format!("iifname {bridge}"), format!("oifname {bridge}")],

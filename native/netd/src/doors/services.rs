@@ -3,6 +3,7 @@
 
 use super::Wanted;
 use super::tables::Family;
+use tapyard_protocol::Mode;
 
 /// A service of the host's, in the words of `nft` and of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +52,11 @@ const SERVICES: [Service; 5] = [
 ];
 
 impl Service {
-    /// Whether the network needs it in packets of this `NFPROTO_…`.
+    /// Whether the network needs it in packets of this `NFPROTO_…`. The host serves nothing to guests
+    /// that are on somebody else's network.
     pub(super) fn is_of(&self, family: i32, network: &Wanted) -> bool {
-        self.family.is_none_or(|own| own == family)
+        network.mode != Mode::Bridged
+            && self.family.is_none_or(|own| own == family)
             && (family == libc::NFPROTO_IPV4 || network.ipv6.is_some())
     }
 }

@@ -20,6 +20,7 @@ impl Engine {
         self.check_lab(&lab)?;
         spec.check()?;
         self.check_mode(&spec)?;
+        self.check_interface(&lab, &spec)?;
         self.check_uplink(&spec)?;
         let before = self.journal.state().networks.get(&spec.name).cloned();
         let shapes = before.as_ref().map(|before| before.shapes.clone());
@@ -85,7 +86,7 @@ impl Engine {
         lab: &LabName,
         spec: &NetworkSpec,
     ) -> Result<(Vec<Step>, Network)> {
-        if spec.mode == Mode::Bridged {
+        if !spec.has_own_bridge() {
             let steps = self.join_bridge(lab, spec)?;
             return Ok((steps, self.network(lab, spec)?));
         }
@@ -140,16 +141,25 @@ impl Engine {
         let changed = self.hold_forwarding()?;
         let forwarding = watch.step("forwarding", changed);
         // Told in the order of the tutorial.
-        Ok(vec![bridge, address, up, forwarding, filter])
+        let mut steps = vec![bridge, address, up, forwarding, filter];
+        // Last, so that the host is shut off from what is behind it.
+        if let Some(interface) = &spec.interface {
+            let changed = self.take_interface(lab, spec, interface, ifindex)?;
+            steps.push(watch.step("bridge_port", changed));
+        }
+        Ok(steps)
     }
 }
 
 /// `KERNEL` where what was read back is not as wanted.
 fn verify(spec: &NetworkSpec, network: &Network) -> Result<()> {
-    let ours = spec.mode != Mode::Bridged;
+    let own_mtu = spec.mode != Mode::Bridged;
     let wrong = [
         (network.bridge.is_none(), "its bridge is gone again"),
-        (ours && network.mtu != spec.mtu.get(), "its MTU is another"),
+        (
+            own_mtu && network.mtu != spec.mtu.get(),
+            "its MTU is another",
+        ),
         (!network.filter, "its filter is gone again"),
         (network.nat != spec.nat, "its NAT is switched otherwise"),
         (

@@ -16,8 +16,6 @@ use tapyard_protocol::{Code, Error, LabName, Mode, NetworkSpec, Result};
 /// gets one of these: making and labelling travel in one message (see [`Rtnl::add_bridge`]), and
 /// where the number is somebody else's by then, the label would be as well.
 const NUMBERS: std::ops::Range<u32> = 1 << 20..1 << 28;
-/// As [`BridgeOptions`] has them, in the words of ip-link(8).
-const BRIDGE_OPTIONS: &str = "stp_state 0 forward_delay 0 no_linklocal_learn 1";
 /// So many are tried.
 const NUMBER_TRIES: u32 = 8;
 
@@ -30,31 +28,43 @@ impl Engine {
         there: Option<LinkInfo>,
     ) -> Result<(u32, bool)> {
         let name = spec.name.as_str();
+        let mtu = self.mtu_of(spec, there.as_ref())?;
         let Some(link) = there else {
-            let ifindex = self.add_bridge(lab, spec)?;
-            self.hold_ports(lab, spec, ifindex, spec.mtu.get())?;
+            let ifindex = self.add_bridge(lab, spec, mtu)?;
+            self.hold_ports(lab, spec, ifindex, mtu)?;
             return Ok((ifindex, true));
         };
+        let options = options_of(spec);
         let change = LinkChange {
             mac: (link.mac != spec.mac.bytes()).then(|| spec.mac.bytes()),
-            mtu: (link.mtu != spec.mtu.get()).then(|| spec.mtu.get()),
-            bridge_defaults: link.bridge != Some(BridgeOptions::default()),
+            mtu: (link.mtu != mtu).then_some(mtu),
+            bridge: (link.bridge != Some(options)).then_some(options),
             ..LinkChange::default()
         };
-        let changed = change.mac.is_some() || change.mtu.is_some() || change.bridge_defaults;
+        let changed = change.mac.is_some() || change.mtu.is_some() || change.bridge.is_some();
         if changed {
             let mac = change.mac.map(|_| format!(" address {}", spec.mac));
             let mtu = change.mtu.map(|mtu| format!(" mtu {mtu}"));
-            let options = change
-                .bridge_defaults
-                .then(|| format!(" type bridge {BRIDGE_OPTIONS}"));
-            let words = [mac, mtu, options].map(Option::unwrap_or_default).concat();
+            let bridge = change
+                .bridge
+                .map(|options| format!(" type bridge {}", options.words()));
+            let words = [mac, mtu, bridge].map(Option::unwrap_or_default).concat();
             deed(format!("set up bridge {name} anew"))
                 .command(format!("ip link set {name}{words}"))
                 .told(self.rtnl.change_link(link.ifindex, name, &change))?;
         }
-        let held = self.hold_ports(lab, spec, link.ifindex, spec.mtu.get())?;
+        let held = self.hold_ports(lab, spec, link.ifindex, mtu)?;
         Ok((link.ifindex, changed || held))
+    }
+
+    /// Where an interface of the host's is a port, its network there says how long a frame may be.
+    fn mtu_of(&mut self, spec: &NetworkSpec, there: Option<&LinkInfo>) -> Result<u32> {
+        let Some(interface) = &spec.interface else {
+            return Ok(spec.mtu.get());
+        };
+        let link = self.rtnl.link_named(interface)?;
+        let mtu = link.as_ref().or(there).map(|link| link.mtu);
+        Ok(mtu.unwrap_or_else(|| spec.mtu.get()))
     }
 
     /// Gives its taps the bridge's MTU, and the bridge back to those whose guests ran on when it
@@ -97,8 +107,9 @@ impl Engine {
         Ok(changed)
     }
 
-    fn add_bridge(&mut self, lab: &LabName, spec: &NetworkSpec) -> Result<u32> {
+    fn add_bridge(&mut self, lab: &LabName, spec: &NetworkSpec, mtu: u32) -> Result<u32> {
         let alias = label::bridge(self.config.identity.label_uid, lab, &spec.name);
+        let options = options_of(spec);
         let mut tries = 0;
         loop {
             tries += 1;
@@ -107,13 +118,14 @@ impl Engine {
                 ifindex,
                 name: &spec.name,
                 mac: spec.mac.bytes(),
-                mtu: spec.mtu.get(),
+                mtu,
+                options,
                 alias: &alias,
             };
             let made = self.rtnl.add_bridge(&bridge);
-            let (name, mac, mtu) = (&spec.name, spec.mac, spec.mtu.get());
+            let (name, mac, words) = (&spec.name, spec.mac, options.words());
             let deed = deed(format!("made bridge {name}")).command(format!(
-                "ip link add {name} address {mac} mtu {mtu} type bridge {BRIDGE_OPTIONS}\n\
+                "ip link add {name} address {mac} mtu {mtu} type bridge {words}\n\
                  ip link set {name} alias {alias}"
             ));
             match made {
@@ -193,16 +205,25 @@ impl Engine {
         spec: &NetworkSpec,
         made: bool,
     ) -> Result<bool> {
-        // A new one is down for sure.
-        if !made && self.rtnl.link(ifindex)?.is_some_and(|link| link.up) {
+        // A new one is down for sure, and says what it likes.
+        let there = match made {
+            true => None,
+            false => self.rtnl.link(ifindex)?,
+        };
+        let up = there.as_ref().is_some_and(|link| link.up);
+        let silent = there.as_ref().is_some_and(|link| link.no_arp);
+        let silence = spec.interface.is_some() && self.silence(spec, silent)?;
+        if up && !silence {
             return Ok(false);
         }
         let change = LinkChange {
             up: Some(true),
+            no_arp: silence,
             ..LinkChange::default()
         };
+        let words = if silence { " arp off" } else { "" };
         deed(format!("switched {} on", spec.name))
-            .command(format!("ip link set {} up", spec.name))
+            .command(format!("ip link set {}{words} up", spec.name))
             .told(self.rtnl.change_link(ifindex, &spec.name, &change))?;
         Ok(true)
     }
@@ -241,6 +262,12 @@ impl Engine {
         deed.told(self.rtnl.delete_link(link.ifindex, name))?;
         Ok(true)
     }
+}
+
+/// How the network's bridge is set up. One with an interface of the host's on it says nothing there
+/// of its own, not even which multicast it wants.
+fn options_of(spec: &NetworkSpec) -> BridgeOptions {
+    BridgeOptions::new(spec.interface.is_none())
 }
 
 /// A number for a new interface.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Bridged networks: the guests' taps become ports of a bridge that an administrator made and
-//! allows, as with qemu-bridge-helper. netd makes no bridge for them and changes nothing of
-//! theirs.
+//! Bridged networks on an administrator's bridge: the guests' taps become ports of it, as with
+//! qemu-bridge-helper. netd makes no bridge for them and changes nothing of theirs.
 
 use super::guard::is_guarded;
 use super::{Engine, Stopwatch};
@@ -13,7 +12,7 @@ use rustix::io::Errno;
 use std::path::Path;
 use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result, Step};
 
-/// The bridge that a network's taps are ports of.
+/// The bridge that a network's taps are ports of: an administrator's, or its own.
 pub(super) fn bridge_name(spec: &NetworkSpec) -> &str {
     spec.uplink.as_deref().unwrap_or(&spec.name)
 }
@@ -27,9 +26,12 @@ impl Engine {
         }
     }
 
-    /// That a bridged network's bridge is there and this user may use it: `NO_SUCH_BRIDGE`,
-    /// `WIFI_CANNOT_BRIDGE`, `BRIDGE_NOT_ALLOWED`.
+    /// That a bridged network's bridge is there and this user may use it, or its interface:
+    /// `NO_SUCH_BRIDGE`, `WIFI_CANNOT_BRIDGE`, `BRIDGE_NOT_ALLOWED`.
     pub(super) fn check_uplink(&mut self, spec: &NetworkSpec) -> Result<()> {
+        if let Some(interface) = spec.interface.as_deref() {
+            return access::check_bridge(self.config.identity.label_uid, interface);
+        }
         let Some(uplink) = spec.uplink.as_deref() else {
             return Ok(());
         };
@@ -67,8 +69,12 @@ impl Engine {
             return refuse(
                 Code::NoSuchBridge,
                 why,
-                "Make a bridge with it as a port by the system's own means (NetworkManager, \
-                 systemd-networkd, ifupdown), which move its addresses, and name that bridge.",
+                &format!(
+                    "If the host has no use for it: interface: {uplink} in place of uplink. Else make a \
+                     bridge with it by the system's own means, which move its addresses, and name that: \
+                     {}",
+                    bridge_by_network_manager(uplink)
+                ),
             );
         }
         if link.alias.starts_with("tapyard:") {
@@ -88,7 +94,11 @@ impl Engine {
         before: Option<Recorded>,
     ) -> Result<Option<Recorded>> {
         match before {
-            Some(before) if before.lab == *lab && before.spec.uplink != spec.uplink => {
+            Some(before)
+                if before.lab == *lab
+                    && (&before.spec.uplink, &before.spec.interface)
+                        != (&spec.uplink, &spec.interface) =>
+            {
                 match self.take_down(&spec.name).failed.into_iter().next() {
                     Some(error) => Err(error),
                     None => Ok(None),
@@ -175,8 +185,17 @@ impl Engine {
     }
 }
 
+/// How an administrator makes one, where NetworkManager has the interfaces.
+pub(super) fn bridge_by_network_manager(interface: &str) -> String {
+    format!(
+        "nmcli con add type bridge ifname br-lan con-name br-lan bridge.stp no && \
+         nmcli con add type ethernet ifname {interface} con-name br-lan-port master br-lan && \
+         nmcli con up br-lan-port"
+    )
+}
+
 /// As the kernel's cfg80211 tells it.
-fn is_wireless(name: &str) -> bool {
+pub(super) fn is_wireless(name: &str) -> bool {
     let device = Path::new("/sys/class/net").join(name);
     device.join("wireless").exists() || device.join("phy80211").exists()
 }

@@ -37,7 +37,7 @@ impl Engine {
         before: Option<&Recorded>,
     ) -> Result<()> {
         let name = spec.name.as_str();
-        if spec.mode == Mode::Bridged && before.is_none_or(|b| b.lab == *lab) {
+        if !spec.has_own_bridge() && before.is_none_or(|b| b.lab == *lab) {
             return Ok(()); // it makes no interface
         }
         if let Some(other) = before.filter(|b| b.lab != *lab) {

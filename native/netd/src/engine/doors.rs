@@ -6,7 +6,7 @@ use super::{Engine, label};
 use crate::doors::{Ipv6, Wanted};
 use crate::journal::Recorded;
 use crate::sysctl;
-use tapyard_protocol::{Door, Error, Mode, NetworkName, Scope};
+use tapyard_protocol::{Door, Error, Mode, NetworkName, NetworkSpec, Scope};
 
 impl Engine {
     /// Opens what is shut, for one network or for all. True when something was.
@@ -23,7 +23,7 @@ impl Engine {
         };
         let networks = self.journal.state().networks.values();
         let wanted: Vec<Wanted> = networks
-            .filter(|network| !network.removing && network.spec.mode != Mode::Bridged)
+            .filter(|network| !network.removing && network.spec.has_own_bridge())
             .filter(|network| only.is_none_or(|name| *name == network.spec.name))
             .map(|network| Wanted {
                 lab: network.lab.clone(),
@@ -31,7 +31,7 @@ impl Engine {
                 label: self.label_of(network),
                 mode: network.spec.mode,
                 bridged,
-                ipv6: network.spec.ipv6.map(|_| ipv6.clone()),
+                ipv6: may_speak_ipv6(&network.spec).then(|| ipv6.clone()),
                 uplink: uplink.clone(),
                 exposed: !network.exposed.is_empty(),
             })
@@ -63,4 +63,9 @@ impl Engine {
         let uid = self.config.identity.label_uid;
         label::bridge(uid, &recorded.lab, &recorded.spec.name)
     }
+}
+
+/// Behind an interface of the host's there may be any network.
+fn may_speak_ipv6(spec: &NetworkSpec) -> bool {
+    spec.ipv6.is_some() || spec.mode == Mode::Bridged
 }

@@ -15,7 +15,7 @@ use crate::sysctl;
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, Scope, Subnet6};
+use tapyard_protocol::{Code, Error, NetworkSpec, Result, Scope, Subnet, Subnet6};
 
 /// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
 /// observers are told how it is.
@@ -191,7 +191,7 @@ impl Engine {
         let mut changed = self.hold_router6()?;
         let state = self.journal.state();
         let networks = state.networks.values().filter(|n| !n.removing);
-        let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
+        let ours = networks.filter(|network| network.spec.has_own_bridge());
         let bridges = ours.map(|Recorded { spec, .. }| {
             let on = spec.ipv6.is_some() && spec.mode.forwards();
             (&*spec.name, on)
@@ -213,7 +213,7 @@ impl Engine {
     fn forwards(&self) -> impl Iterator<Item = (&str, bool)> {
         let state = self.journal.state();
         let networks = state.networks.values().filter(|n| !n.removing);
-        let ours = networks.filter(|network| network.spec.mode != Mode::Bridged);
+        let ours = networks.filter(|network| network.spec.has_own_bridge());
         let bridges = ours.map(|Recorded { spec, .. }| (&*spec.name, spec.mode.forwards()));
         let opened = state.opened.iter().map(|device| (device.as_str(), true));
         bridges.chain(opened)
@@ -292,12 +292,12 @@ fn bridge_addresses_of(state: &State) -> Vec<IpAddr> {
     addresses
 }
 
-/// What the filter is to let pass of a network; none where it is bridged: what goes over
-/// somebody else's bridge is theirs to filter.
+/// What the filter is to let pass of a network; none where it has no bridge of its own: what goes
+/// over somebody else's is theirs to filter.
 pub(super) fn rules_of(spec: &NetworkSpec) -> Option<NetworkRules<'_>> {
-    Some(NetworkRules {
+    spec.has_own_bridge().then(|| NetworkRules {
         bridge: &spec.name,
-        subnet: spec.subnet?.net(),
+        subnet: spec.subnet.map(Subnet::net),
         subnet6: spec.ipv6.map(Subnet6::net),
         mode: spec.mode,
         nat: spec.nat,

@@ -13,6 +13,7 @@ mod doors;
 mod expose;
 mod forwarding;
 mod guard;
+mod interface;
 mod label;
 mod names;
 mod observe;

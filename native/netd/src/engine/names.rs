@@ -3,7 +3,7 @@
 
 use super::Engine;
 use crate::resolved::Wanted;
-use tapyard_protocol::{Mode, NetworkName, Scope};
+use tapyard_protocol::{NetworkName, Scope};
 
 impl Engine {
     /// Has systemd-resolved ask the dnsmasq of networks that were made, and forget that of others.
@@ -32,9 +32,7 @@ impl Engine {
 
     fn server_of(&self, name: &NetworkName) -> Option<std::net::Ipv4Addr> {
         let recorded = self.journal.state().networks.get(name)?;
-        let serves = !recorded.removing
-            && recorded.spec.mode != Mode::Bridged
-            && recorded.spec.dhcp.is_some();
+        let serves = !recorded.removing && recorded.spec.dhcp.is_some();
         recorded.spec.address.filter(|_| serves)
     }
 }

@@ -90,6 +90,7 @@ impl Engine {
             address: spec.address,
             ipv6: spec.ipv6,
             uplink: spec.uplink.clone(),
+            interface: spec.interface.clone(),
             mac: spec.mac,
             mtu: bridge.map_or(spec.mtu.get(), |link| link.mtu),
             mode: spec.mode,
@@ -97,7 +98,7 @@ impl Engine {
             filter: holds,
             antispoof,
             forwarding: bridge.is_some()
-                && spec.mode != Mode::Bridged
+                && spec.has_own_bridge()
                 && sysctl::forwarding(&spec.name).unwrap_or(false),
             dns: self.dns_of(spec),
             host_names: bridge.and_then(|link| self.resolved.of(&spec.name, link.ifindex)),

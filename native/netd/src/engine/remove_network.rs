@@ -5,7 +5,7 @@ use super::{Engine, subnets_of};
 use crate::acts::{self, deed};
 use crate::dnsmasq::Dnsmasq;
 use crate::journal::Entry;
-use tapyard_protocol::{Error, Mode, NetworkName, RemoveNetwork, Removed, Result, Subnet};
+use tapyard_protocol::{Error, NetworkName, RemoveNetwork, Removed, Result, Subnet};
 
 impl Engine {
     /// See the protocol page.
@@ -35,9 +35,14 @@ impl Engine {
         let ended = self.end_dns(name);
         out.note_if(ended, || format!("dnsmasq of {name}"));
         self.remove_shapes(&recorded, &mut out);
-        let deleted = match recorded.spec.mode {
-            Mode::Bridged => self.release_ports(&recorded).map(|()| false),
-            _ => self.remove_bridge(&recorded),
+        let given_back = self.give_back(&recorded);
+        out.note_if(given_back, || match &recorded.spec.interface {
+            Some(interface) => format!("{interface} from bridge {name}"),
+            None => format!("the port of bridge {name}"),
+        });
+        let deleted = match recorded.spec.has_own_bridge() {
+            false => self.release_ports(&recorded).map(|()| false),
+            true => self.remove_bridge(&recorded),
         };
         let gone = deleted.is_ok();
         out.note_if(deleted, || format!("bridge {name}"));
@@ -45,7 +50,8 @@ impl Engine {
         out.failed.extend(failed);
         out.note_if(Ok(doors), || format!("doors of {name} in other firewalls"));
         out.note(self.hold_guard().map(drop), None);
-        if let Some(subnet) = recorded.spec.subnet.map(Subnet::net) {
+        if recorded.spec.has_own_bridge() {
+            let subnet = recorded.spec.subnet.map(Subnet::net);
             let filter = self.filter.remove_network(name, subnet);
             out.note(
                 filter.map_err(Error::from),

@@ -92,6 +92,18 @@ pub enum Entry {
         /// Its number.
         nic: Nic,
     },
+    /// An interface of the host's is to become a port of a network's own bridge.
+    Taken {
+        /// Which network.
+        network: NetworkName,
+        /// As it was found.
+        found: Found,
+    },
+    /// It is as it was found.
+    GivenBack {
+        /// Which network.
+        network: NetworkName,
+    },
     /// Forwarding of an interface that is not ours is to be switched on; it was off.
     Opened {
         /// The interface.
@@ -129,4 +141,17 @@ pub struct Disturbed6 {
     pub forwarding: BTreeMap<String, i32>,
     /// Interfaces whose `accept_ra` was 1, and is 2 meanwhile.
     pub raised: Vec<String>,
+}
+
+/// What netd changes of an interface of the host's, as it was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its number, by which it is known again.
+    pub ifindex: u32,
+    /// Whether it was up.
+    pub up: bool,
+    /// Whether it spoke IPv6.
+    pub ipv6: bool,
+    /// Its alias, whose place netd's label takes.
+    pub alias: String,
 }

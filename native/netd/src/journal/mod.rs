@@ -9,7 +9,7 @@
 mod entry;
 mod state;
 
-pub use entry::{Disturbed6, Entry};
+pub use entry::{Disturbed6, Entry, Found};
 pub use state::{Recorded, State, bridge_addresses, may_expose};
 
 use std::fs::File;

@@ -2,7 +2,7 @@
 //! What the journal's lines amount to: the networks that there are or may be, and whose
 //! forwarding was switched on.
 
-use super::{Disturbed6, Entry, VERSION};
+use super::{Disturbed6, Entry, Found, VERSION};
 use crate::doors::Place;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub struct Recorded {
     pub exposed: Vec<Exposure>,
     /// What traffic is held to, by NIC. A shape that is none is still to be taken off.
     pub shapes: BTreeMap<(GuestName, Nic), Shape>,
+    /// The interface of the host's that is, or is to be, a port of its bridge.
+    pub taken: Option<Found>,
 }
 
 /// A bridge's addresses with their subnets' lengths; none where the network is bridged.
@@ -68,10 +70,18 @@ impl State {
             Entry::Network { lab, network } => {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
-                let (mut formers, doors, mut exposed, shapes) =
+                let (mut formers, doors, mut exposed, shapes, taken) =
                     before.map_or_else(Default::default, |mut before| {
                         before.formers.extend(bridge_addresses(&before.spec));
-                        (before.formers, before.doors, before.exposed, before.shapes)
+                        let Recorded {
+                            formers,
+                            doors,
+                            exposed,
+                            shapes,
+                            taken,
+                            ..
+                        } = before;
+                        (formers, doors, exposed, shapes, taken)
                     });
                 exposed.retain(|exposure| may_expose(&spec, exposure));
                 let own = bridge_addresses(&spec);
@@ -84,6 +94,7 @@ impl State {
                     doors,
                     exposed,
                     shapes,
+                    taken,
                 };
                 self.networks.insert(recorded.spec.name.clone(), recorded);
             }
@@ -142,6 +153,16 @@ impl State {
                     recorded.shapes.remove(&(guest, nic));
                 }
             }
+            Entry::Taken { network, found } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.taken = Some(found);
+                }
+            }
+            Entry::GivenBack { network } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.taken = None;
+                }
+            }
             Entry::Opened { device } => insert(&mut self.opened, device),
             Entry::Closed { device } => self.opened.retain(|other| *other != device),
             Entry::Opened6 { device } => insert(&mut self.opened6, device),
@@ -192,6 +213,10 @@ impl State {
                 guest: guest.clone(),
                 nic: *nic,
                 shape: *shape,
+            }));
+            entries.extend(recorded.taken.iter().map(|found| Entry::Taken {
+                network: name.clone(),
+                found: found.clone(),
             }));
             if recorded.removing {
                 entries.push(Entry::Removing { name: name.clone() });

@@ -61,8 +61,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct NetworkRules<'a> {
     /// The bridge's interface name.
     pub bridge: &'a str,
-    /// The subnet behind the bridge.
-    pub subnet: Ipv4Net,
+    /// The subnet behind the bridge; none where the guests are on somebody else's.
+    pub subnet: Option<Ipv4Net>,
     /// The IPv6 subnet behind it, a /64.
     pub subnet6: Option<Ipv6Net>,
     /// What may pass between the two.
@@ -93,7 +93,9 @@ impl FilterState {
         elements_of(network.bridge)
             .iter()
             .all(|(set, e)| self.has(set, e))
-            && masked == self.has(NAT_SOURCES, &Element::Subnet(network.subnet))
+            && network
+                .subnet
+                .is_none_or(|s| masked == self.has(NAT_SOURCES, &Element::Subnet(s)))
             && network
                 .subnet6
                 .is_none_or(|s| masked == self.has(NAT_SOURCES6, &Element::Subnet6(s)))
@@ -247,7 +249,7 @@ impl Filter {
                 plan_rules(&self.table, &chain, true, &mut plan);
             }
         }
-        if let Some(before) = before.filter(|subnet| *subnet != network.subnet) {
+        if let Some(before) = before.filter(|before| Some(*before) != network.subnet) {
             self.plan_element(NAT_SOURCES, &Element::Subnet(before), false, &mut plan)?;
         }
         for (set, element) in elements_of(network.bridge) {
@@ -259,24 +261,30 @@ impl Filter {
         if let Some(source) = network.subnet6.map(Element::Subnet6) {
             self.plan_element(NAT_SOURCES6, &source, network.mode == Mode::Nat, &mut plan)?;
         }
-        let source = Element::Subnet(network.subnet);
-        self.plan_element(NAT_SOURCES, &source, network.mode == Mode::Nat, &mut plan)?;
+        if let Some(source) = network.subnet.map(Element::Subnet) {
+            self.plan_element(NAT_SOURCES, &source, network.mode == Mode::Nat, &mut plan)?;
+        }
         let off = Element::Interface(network.bridge.to_owned());
         self.plan_element(NAT_OFF, &off, network.is_off(), &mut plan)?;
         self.commit(&format!("set up the filter of {}", network.bridge), &plan)
     }
 
     /// Removes what [`Filter::add_network`] added; fine if it is not there.
-    pub fn remove_network(&mut self, bridge: &str, subnet: Ipv4Net) -> Result<()> {
+    pub fn remove_network(&mut self, bridge: &str, subnet: Option<Ipv4Net>) -> Result<()> {
         let mut plan = Vec::new();
         for (set, element) in elements_of(bridge) {
             self.plan_element(set, &element, false, &mut plan)?;
         }
-        self.plan_element(NAT_SOURCES, &Element::Subnet(subnet), false, &mut plan)?;
+        if let Some(own) = subnet.map(Element::Subnet) {
+            self.plan_element(NAT_SOURCES, &own, false, &mut plan)?;
+        }
         if let Some(other) = self.source6_of(bridge)? {
             self.plan_element(NAT_SOURCES6, &Element::Subnet6(other), false, &mut plan)?;
         }
-        if let Some(other) = self.source_of(bridge)?.filter(|other| *other != subnet) {
+        if let Some(other) = self
+            .source_of(bridge)?
+            .filter(|other| Some(*other) != subnet)
+        {
             self.plan_element(NAT_SOURCES, &Element::Subnet(other), false, &mut plan)?;
         }
         self.plan_element(
@@ -432,7 +440,7 @@ impl Filter {
         }
         let mut elements = elements_of(network.bridge).to_vec();
         elements.push((NAT_OFF, Element::Interface(network.bridge.to_owned())));
-        elements.push((NAT_SOURCES, Element::Subnet(network.subnet)));
+        elements.extend(network.subnet.map(|s| (NAT_SOURCES, Element::Subnet(s))));
         elements.extend(network.subnet6.map(|s| (NAT_SOURCES6, Element::Subnet6(s))));
         for (set, element) in elements {
             if self.holds(set, &element)? {

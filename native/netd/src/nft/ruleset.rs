@@ -269,30 +269,30 @@ pub(crate) fn base_chains() -> [Chain; 8] {
 
 /// A network's chains: what it may send on, and what may come to it.
 pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
-    let (mut out, mut into) = match network.mode {
-        Mode::Nat => (
+    let (mut out, mut into) = match (network.mode, network.subnet) {
+        (Mode::Nat, Some(subnet)) => (
             vec![
                 drop_invalid(),
-                to_uplink(UPLINKS, source_in(network.subnet)),
+                to_uplink(UPLINKS, source_in(subnet)),
                 established(Verdict::Accept),
                 drop_rest(),
             ],
             vec![exposed(), established(Verdict::Accept), drop_rest()],
         ),
-        Mode::Routed => (
+        (Mode::Routed, Some(subnet)) => (
             vec![
-                to_uplink(UPLINKS, source_in(network.subnet)),
+                to_uplink(UPLINKS, source_in(subnet)),
                 established(Verdict::Accept),
                 drop_rest(),
             ],
             vec![
-                from_uplink(UPLINKS, destination_in(network.subnet)),
+                from_uplink(UPLINKS, destination_in(subnet)),
                 established(Verdict::Accept),
                 drop_rest(),
             ],
         ),
-        // A bridged network has no chains: no bridge of ours carries its packets.
-        Mode::Isolated | Mode::Bridged => (vec![drop_rest()], vec![drop_rest()]),
+        // A bridged network goes from port to port; the host is none of its routers.
+        _ => (vec![drop_rest()], vec![drop_rest()]),
     };
     // Behind IPv4's, ahead of "established" and the drop.
     if let Some(subnet) = network.subnet6.filter(|_| network.mode.forwards()) {

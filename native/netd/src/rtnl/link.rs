@@ -3,7 +3,7 @@
 
 use super::Result;
 use super::port::is_fixed;
-use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl, u32_at, u64_at};
+use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl, u16_at, u32_at, u64_at};
 use crate::nft::attr::{Attrs, find, parse, string};
 use rustix::io::Errno;
 
@@ -15,6 +15,7 @@ const RTM_GETLINK: u16 = 18;
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 pub(super) const IFLA_LINKINFO: u16 = 18;
@@ -28,6 +29,7 @@ pub(super) const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
 /// linux/if_bridge.h, BR_BOOLOPT_NO_LL_LEARN as a bit.
 const NO_LINK_LOCAL_LEARN: u32 = 1 << 0;
@@ -39,6 +41,9 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 const IFF_UP: u32 = 1;
+const IFF_NOARP: u32 = 1 << 7;
+/// linux/if_arp.h
+const ARPHRD_ETHER: u16 = 1;
 /// sizeof(struct ifinfomsg).
 const IFINFOMSG: usize = 16;
 
@@ -62,6 +67,12 @@ pub struct LinkInfo {
     pub kind: String,
     /// The bridge that it is a port of.
     pub master: Option<u32>,
+    /// The interface below it, as of a VLAN; the other end of a veth.
+    pub lower: Option<u32>,
+    /// Its frames are Ethernet's.
+    pub ethernet: bool,
+    /// It answers no ARP.
+    pub no_arp: bool,
     /// A bridge's port that learns no addresses: see [`Rtnl::fix_port`].
     pub fixed: bool,
     /// IFF_UP.
@@ -84,8 +95,8 @@ pub struct LinkInfo {
     pub stats: LinkStats,
 }
 
-/// What netd sets of a bridge; its own are the default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What netd sets of a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BridgeOptions {
     /// IFLA_BR_STP_STATE.
     pub stp: u32,
@@ -94,6 +105,29 @@ pub struct BridgeOptions {
     /// Whether the senders of frames to 01:80:c2:00:00:0x are learnt, which no filter sees. A
     /// kernel before 5.0 does not tell and learns them.
     pub learns_link_local: bool,
+    /// Whether it speaks for itself, of multicast, and is told by others who listens.
+    pub mcast_snooping: bool,
+}
+
+impl BridgeOptions {
+    /// As netd's bridges have them.
+    pub fn new(mcast_snooping: bool) -> BridgeOptions {
+        BridgeOptions {
+            stp: 0,
+            forward_delay: 0,
+            learns_link_local: false,
+            mcast_snooping,
+        }
+    }
+
+    /// In the words of ip-link(8).
+    pub fn words(&self) -> String {
+        let snooping = match self.mcast_snooping {
+            true => "",
+            false => " mcast_snooping 0",
+        };
+        format!("stp_state 0 forward_delay 0 no_linklocal_learn 1{snooping}")
+    }
 }
 
 /// IFLA_STATS64, the part that is told.
@@ -119,6 +153,8 @@ pub struct NewBridge<'a> {
     pub mac: [u8; 6],
     /// Bytes.
     pub mtu: u32,
+    /// How it is set up.
+    pub options: BridgeOptions,
     /// Its alias.
     pub alias: &'a str,
 }
@@ -138,10 +174,12 @@ pub struct LinkChange<'a> {
     pub master: Option<u32>,
     /// IFF_UP.
     pub up: Option<bool>,
+    /// It answers no ARP from now on.
+    pub no_arp: bool,
     /// No IPv6 link-local address from now on.
     pub no_link_local: bool,
-    /// [`BridgeOptions`] as netd wants them.
-    pub bridge_defaults: bool,
+    /// How a bridge is set up.
+    pub bridge: Option<BridgeOptions>,
 }
 
 impl Rtnl {
@@ -197,7 +235,7 @@ impl Rtnl {
             .string(IFLA_IFNAME, bridge.name)
             .raw(IFLA_ADDRESS, &bridge.mac)
             .raw(IFLA_MTU, &bridge.mtu.to_ne_bytes())
-            .nest(IFLA_LINKINFO, bridge_info);
+            .nest(IFLA_LINKINFO, |info| bridge_info(info, bridge.options));
         let make = Message {
             operation: format!("make bridge {}", bridge.name),
             kind: RTM_NEWLINK,
@@ -231,8 +269,8 @@ impl Rtnl {
         if let Some(group) = change.group {
             first.raw(IFLA_GROUP, &group.to_ne_bytes());
         }
-        if change.bridge_defaults {
-            first.nest(IFLA_LINKINFO, bridge_info);
+        if let Some(options) = change.bridge {
+            first.nest(IFLA_LINKINFO, |info| bridge_info(info, options));
         }
         if change.no_link_local {
             first.nest(IFLA_AF_SPEC, |families| {
@@ -245,11 +283,15 @@ impl Rtnl {
         if let Some(master) = change.master {
             second.raw(IFLA_MASTER, &master.to_ne_bytes());
         }
-        let (flags, mask) = match change.up {
+        let (mut flags, mut mask) = match change.up {
             Some(true) => (IFF_UP, IFF_UP),
             Some(false) => (0, IFF_UP),
             None => (0, 0),
         };
+        if change.no_arp {
+            flags |= IFF_NOARP;
+            mask |= IFF_NOARP;
+        }
         let mut messages = Vec::new();
         let first = first.into_bytes();
         if !first.is_empty() {
@@ -293,11 +335,12 @@ impl Rtnl {
     }
 }
 
-fn bridge_info(info: &mut Attrs) {
+fn bridge_info(info: &mut Attrs, options: BridgeOptions) {
     info.string(IFLA_INFO_KIND, "bridge")
         .nest(IFLA_INFO_DATA, |data| {
             data.raw(IFLA_BR_FORWARD_DELAY, &0u32.to_ne_bytes())
-                .raw(IFLA_BR_STP_STATE, &0u32.to_ne_bytes());
+                .raw(IFLA_BR_STP_STATE, &0u32.to_ne_bytes())
+                .raw(IFLA_BR_MCAST_SNOOPING, &[u8::from(options.mcast_snooping)]);
             // struct br_boolopt_multi: values, and which are meant.
             let option = NO_LINK_LOCAL_LEARN.to_ne_bytes();
             data.raw(IFLA_BR_MULTI_BOOLOPT, &[option, option].concat());
@@ -323,13 +366,17 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
     if *body.first()? != libc::AF_UNSPEC as u8 {
         return None;
     }
+    let flags = u32_at(body, 8)?;
     let mut link = LinkInfo {
         ifindex: u32_at(body, 4)?,
         name: String::new(),
         kind: String::new(),
         master: None,
         fixed: false,
-        up: u32_at(body, 8)? & IFF_UP != 0,
+        lower: None,
+        ethernet: u16_at(body, 2)? == ARPHRD_ETHER,
+        no_arp: flags & IFF_NOARP != 0,
+        up: flags & IFF_UP != 0,
         carrier: false,
         operstate: 0,
         mac: Vec::new(),
@@ -345,6 +392,7 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
             IFLA_ADDRESS => link.mac = value.to_vec(),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
             IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_LINK => link.lower = u32_at(value, 0),
             IFLA_OPERSTATE => link.operstate = *value.first()?,
             IFLA_CARRIER => link.carrier = value.first() == Some(&1),
             // Somebody else's alias may be anything.
@@ -360,12 +408,14 @@ fn parse_link(body: &[u8]) -> Option<LinkInfo> {
                     let number = |kind| find(data, kind).and_then(|v| u32_at(v, 0));
                     let stp = number(IFLA_BR_STP_STATE);
                     let options = number(IFLA_BR_MULTI_BOOLOPT).unwrap_or(NO_LINK_LOCAL_LEARN);
+                    let snooping = find(data, IFLA_BR_MCAST_SNOOPING);
                     link.bridge =
                         stp.zip(number(IFLA_BR_FORWARD_DELAY))
                             .map(|(stp, delay)| BridgeOptions {
                                 stp,
                                 forward_delay: delay,
                                 learns_link_local: options & NO_LINK_LOCAL_LEARN == 0,
+                                mcast_snooping: snooping != Some(&[0]),
                             });
                 }
             }
@@ -406,13 +456,15 @@ mod tests {
             .raw(IFLA_MTU, &1500u32.to_ne_bytes())
             .raw(IFLA_IFALIAS, b"\xff\xfe")
             .raw(IFLA_GROUP, &7u32.to_ne_bytes())
-            .nest(IFLA_LINKINFO, bridge_info);
+            .nest(IFLA_LINKINFO, |info| {
+                bridge_info(info, BridgeOptions::new(false));
+            });
         let body = with(header(7, IFF_UP, 0), attrs);
         let link = parse_link(&body).unwrap();
         assert_eq!((link.ifindex, link.up, link.mtu), (7, true, 1500));
         assert_eq!(link.group, 7);
         assert_eq!((link.name.as_str(), link.kind.as_str()), ("br0", "bridge"));
-        assert_eq!(link.bridge, Some(BridgeOptions::default()));
+        assert_eq!(link.bridge, Some(BridgeOptions::new(false)));
         for end in 0..body.len() {
             parse_link(&body[..end]);
             let mut wrong = body.clone();

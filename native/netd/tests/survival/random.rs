@@ -182,11 +182,13 @@ fn network(dice: &mut Dice, name: &str) -> Value {
     spec
 }
 
-/// Guests on the administrator's bridge, or on what is none.
+/// Guests on the administrator's bridge, behind an interface, or on what is neither.
 fn bridged(dice: &mut Dice, name: &str) -> Value {
-    let uplink = dice.mostly(&["br-lan"], &["cable", "eth0", "nothing", "br0", "forged"]);
+    let none = ["cable", "eth0", "nothing", "br0", "forged"];
+    let (key, on) = dice.of(&[("uplink", "br-lan"), ("interface", "spare")]);
+    let on = dice.mostly(&[on], &none);
     json!({
-        "name": name, "mode": "bridged", "uplink": uplink, "mac": "52:54:00:00:01:01",
+        "name": name, "mode": "bridged", key: on, "mac": "52:54:00:00:01:01",
         "mtu": dice.mostly(&[1500], &[0]), "nat": dice.mostly(&[false], &[true]), "dhcp": null,
         "domain": "lab", "antispoof": dice.of(&[true, false]),
     })
@@ -201,9 +203,10 @@ enum End {
 }
 
 /// What netd is to have done at least once in all the sequences, lest they try nothing.
-const DONE: [&str; 10] = [
+const DONE: [&str; 11] = [
     "apply_network",
     "apply_network, bridged",
+    "apply_network, with an interface",
     "apply_network, routed",
     "apply_network, with IPv6",
     "apply_network, without antispoof",
@@ -219,8 +222,11 @@ fn kinds(verb: &str, args: &Value) -> Vec<String> {
     let network = &args["network"];
     let mode = network["mode"].as_str().map(str::to_owned);
     let ipv6 = network["ipv6"].is_string().then(|| "with IPv6".to_owned());
+    let interface = network["interface"]
+        .is_string()
+        .then(|| "with an interface".to_owned());
     let unguarded = (network["antispoof"] == false).then(|| "without antispoof".to_owned());
-    let more = [mode, ipv6, unguarded].into_iter().flatten();
+    let more = [mode, ipv6, interface, unguarded].into_iter().flatten();
     std::iter::once(verb.to_owned())
         .chain(more.map(|what| format!("{verb}, {what}")))
         .collect()

@@ -151,6 +151,16 @@ pub const SCRIPT: &[Act] = &[
         },
     },
     Act {
+        name: "put guests on the network behind an interface",
+        verb: Some("apply_network"),
+        run: |lab| {
+            let args = json!({"lab": "seed", "network": {
+                "name": "bench", "mode": "bridged", "interface": "spare", "mac": "52:54:00:00:03:01",
+                "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null }});
+            needs_host_scope(lab.scope, lab.ask::<ApplyNetwork>(args).map(drop))
+        },
+    },
+    Act {
         name: "change the first",
         verb: Some("apply_network"),
         run: |lab| lab.ask::<ApplyNetwork>(first(1400, 2)).map(drop),
@@ -328,7 +338,13 @@ fn wait_for(lab: &mut Lab, so: impl Fn(&tapyard_protocol::Snapshot) -> bool) -> 
 pub fn complete(lab: &mut Lab) -> Result<()> {
     lab.call(&Counters {})?;
     wait_for(lab, |snapshot| {
+        let port_of = |network: &tapyard_protocol::Network| {
+            let mut links = snapshot.links.iter();
+            let port = network.interface.as_deref();
+            port.is_none_or(|port| links.any(|l| l.name == port && l.master == network.bridge))
+        };
         snapshot.uplink.device.is_some()
+            && snapshot.networks.iter().all(port_of)
             && snapshot.networks.iter().all(|network| {
                 let dns = network.dns.as_ref().is_none_or(|dns| dns.pid.is_some());
                 let forwards = network.forwarding == network.mode.forwards();

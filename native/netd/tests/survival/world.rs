@@ -31,7 +31,7 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 57, 1);
 /// The MAC of its bridge.
 pub const GATEWAY_MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 
-/// The host: two ways out, and what netd must leave as it is: bridges of similar names, one with
+/// The host: two ways out, an interface that it has no use for, and what netd must leave as it is: bridges of similar names, one with
 /// a label of ours that no journal knows, one with another user's, tables of similar names.
 const HOST: &str = "
     mount -t tmpfs none /run
@@ -58,6 +58,8 @@ const HOST: &str = "
     ip link add cable master br-lan type veth peer name cable netns wan
     ip link set cable up; ip -n wan link set cable up
     ip link set br-lan up
+    ip link add spare type veth peer name spare netns wan
+    ip -n wan link set spare up; ip link set spare alias \"a spare one\" up
     timeout 10 sh -c \"until ip -br link show br-lan | grep -q ' UP '; do sleep 0.02; done\"
     sysctl -qw net.ipv4.ip_forward=0
     ip link add br00 type bridge

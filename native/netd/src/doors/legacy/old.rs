@@ -4,7 +4,6 @@
 use crate::doors::services::services;
 use crate::doors::tables::{Family, Hook};
 use crate::doors::{Place, Wanted};
-use tapyard_protocol::Mode;
 
 /// The old iptables of one family.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ impl Old {
         let bridge = network.name.as_str();
         let matches: Vec<Vec<String>> = match hook {
             // Between its own ports only.
-            Hook::Forward if network.mode == Mode::Isolated => {
+            Hook::Forward if !network.mode.forwards() => {
                 vec![words(&["-i", bridge, "-o", bridge])]
             }
             Hook::Forward => vec![words(&["-i", bridge]), words(&["-o", bridge])],
@@ -87,6 +86,7 @@ mod tests {
     use super::*;
     use crate::doors::Ipv6;
     use crate::doors::rule::{Decision, Test};
+    use tapyard_protocol::Mode;
 
     #[test]
     fn our_own_rules_come_back_by_their_label() {
