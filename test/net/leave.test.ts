@@ -101,12 +101,15 @@ test('a journal that the user wrote opens nothing that the user may not ask for'
     { ...natted('br9', '192.168.77'), address: '192.168.77.1' },
     { ...natted('side', '192.168.79'), address: '192.168.79.1' },
   ];
+  const side = Number(/^[0-9]+/.exec(await root('ip -o link show side'))?.[0]);
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const lines = [
     { begin: { version: 1, boot } },
     { opened: { device: 'side' } },
     { opened6: { device: 'side' } },
     ...networks.map((network) => ({ network: { lab: 'seed', network } })),
+    // As if it had been taken down, and found up.
+    { taken: { network: 'any', found: { ifindex: side, up: false, ipv6: false, alias: 'theirs' } } },
   ];
   const dir = directory('forged');
   const journal = path.join(dir, 'journal');
@@ -123,6 +126,7 @@ test('a journal that the user wrote opens nothing that the user may not ask for'
     expect(await openTap(socket, 'any')).toContain('the lab seed has no network any');
     const links = await root('ip -o link');
     expect(links).not.toMatch(/ br[89]:/);
+    expect(await root('ip -o link show side')).toMatch(/,UP/);
     expect(await root('nft list ruleset')).not.toMatch(/side|br8|br9/);
     await client.request('shutdown', {});
   } finally {
@@ -140,11 +144,43 @@ test('a line that was taken out of netd.conf lets no guest in any more', async (
     await client.request('apply_network', { lab: 'seed', network: bridged('lan', 'br-lan') });
     expect(await openTap(socket, 'lan')).toBe('');
     allow('');
-    expect(await openTap(socket, 'lan')).toContain('you may not put guests on the bridge br-lan');
+    expect(await openTap(socket, 'lan')).toContain('you may not put guests on br-lan');
     await client.request('shutdown', {});
   } finally {
     client.close();
   }
+});
+
+test('an interface is for whom the same line names it, and given back without it', async () => {
+  allow('allow-bridge tester spare\n');
+  await root(`ip link add spare type veth peer name cable && ip link set cable up
+    sysctl -qw net.ipv6.conf.spare.accept_dad=0 && ip link set spare up`);
+  const picture = (): Promise<string> =>
+    root('ip -j link show spare; ip -j addr show spare; cat /proc/sys/net/ipv6/conf/spare/disable_ipv6');
+  const before = await picture();
+  const port = (name: string, device: string): NetdNetworkSpec => ({
+    ...bridged(name, ''),
+    uplink: null,
+    interface: device,
+  });
+  const dir = directory('spare');
+  const first = await start(dir);
+  const client = await NetdClient.connect(first.socket);
+  const refused = client.request('apply_network', { lab: 'seed', network: port('bench', 'cable') });
+  await expect(refused).rejects.toMatchObject({ code: 'BRIDGE_NOT_ALLOWED', subject: 'cable' });
+  const { network } = await client.request('apply_network', { lab: 'seed', network: port('bench', 'spare') });
+  expect(network.interface).toBe('spare');
+  expect(await root('ip -o link show spare')).toContain('master bench');
+  process.kill(first.pid, 'SIGKILL');
+  client.close();
+  // The one that comes after it may not have it any more.
+  allow('');
+  const second = await NetdClient.connect((await start(dir)).socket);
+  expect(await root('ip -o link')).not.toContain('bench');
+  expect(await picture()).toBe(before);
+  await second.request('shutdown', {});
+  second.close();
+  await root('ip link delete spare');
 });
 
 test('what a killed netd switched on is switched off again, for the filter says that it was netd', async () => {

@@ -85,6 +85,12 @@ function doorNodes({ observed }: NetworkRow): Node[] {
   return (observed?.doors ?? []).map((door) => ({ text: `firewall ${doorWords(door)}`, below: [] }));
 }
 
+/** What is wrong with a network that is there; of doors their own lines tell. */
+function reasonNodes({ observed, reason }: NetworkRow): Node[] {
+  if (observed === null || reason === null || reason.code === 'DOOR_SHUT') return [];
+  return [{ text: reason.message, below: [] }];
+}
+
 function networkNode(network: NetworkRow, topology: Topology): Node {
   const { observed, wanted } = network;
   const { mode = 'nat', nat = false } = observed ?? wanted ?? {};
@@ -100,7 +106,12 @@ function networkNode(network: NetworkRow, topology: Topology): Node {
         }`;
   return {
     text: `${way}${observed === null ? ' (wanted)' : ''}  ${subnet}`.trimEnd(),
-    below: [{ text: bridge, below: [...portNodes(network, topology), ...doorNodes(network)] }],
+    below: [
+      {
+        text: bridge,
+        below: [...portNodes(network, topology), ...doorNodes(network), ...reasonNodes(network)],
+      },
+    ],
   };
 }
 
