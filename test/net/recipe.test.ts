@@ -194,7 +194,8 @@ test.each([
     const file = world.file(`${name}.yaml`, labs[name], 'root');
     const host = `ip link show br-lan || ip link add br-lan type bridge; ip link set br-lan up
       ip link show spare || ip link add spare type veth peer name cable
-      sysctl -qw net.ipv6.conf.spare.accept_dad=0; ip link set cable up; ip link set spare up`;
+      sysctl -qw net.ipv6.conf.cable.disable_ipv6=1 net.ipv6.conf.spare.accept_dad=0
+      ip link set cable up; ip link set spare up`;
     expect(await world.run(['sh', '-c', host], { as: 'root' })).toMatchObject({ code: 0 });
     const before = await kernelState(world);
 

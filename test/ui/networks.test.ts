@@ -36,6 +36,13 @@ describe('networks', () => {
     await expect
       .poll(() => page.evaluate(() => document.activeElement?.getAttribute('aria-invalid')))
       .toBe('true');
+    await dialog.getByLabel('Mode').selectOption('bridged');
+    await dialog
+      .getByLabel('Guests are on')
+      .selectOption({ label: 'An interface that this computer has no use for' });
+    await dialog.getByRole('combobox', { name: 'Interface' }).fill('lab-net');
+    await dialog.getByText('the network’s own bridge has that name').waitFor();
+    await shoot(page, 'network-interface');
     await dialog.getByLabel('Mode').selectOption('isolated');
     await dialog.getByLabel('Subnet').fill('10.0.4.0/22');
     await dialog.getByText('Its guests will not reach 10.0.4.0/24').waitFor();

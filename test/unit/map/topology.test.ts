@@ -32,6 +32,31 @@ describe('deriveTopology', () => {
     ]);
   });
 
+  it('draws an interface of this computer as a port of the bridge, and no way by the uplink', () => {
+    const rows = seedLab();
+    const [lan] = rows.networks.map((network) => ({ ...network, name: 'br0' }));
+    if (!lan?.wanted || !lan.observed) throw new Error('the tutorial has a network');
+    const bridged = { mode: 'bridged', nat: false } as const;
+    const network = {
+      ...lan,
+      wanted: { ...lan.wanted, ...bridged, subnet: null, address: null, interface: 'eth1' },
+      observed: { ...lan.observed, ...bridged, addresses: [], dns: null, forwarding: false },
+    };
+    const eth1 = linkRow('seed', 'eth1', { kind: '', master: 'br0' });
+    const topology = topologyOf({ ...rows, networks: [network], links: [...rows.links, eth1] });
+    expect(topology.nats).toMatchObject([
+      { on: true, sentence: 'Guests of br0 are on the network behind eth1', device: 'eth1', flows: null },
+    ]);
+    expect(topology.bridges[0]?.ports).toMatchObject([
+      { name: 'eth1', note: 'this computer’s interface to the network behind it' },
+      { name: 'tap0' },
+    ]);
+    expect(topology.cables.map(({ from, to, rate }) => [from.node, to.node, rate])).toEqual([
+      ['nat:seed/br0', 'network:seed/br0', 'seed/eth1'],
+      ['network:seed/br0', 'guest:seed/guest', 'seed/tap0'],
+    ]);
+  });
+
   it('leaves link-local addresses off the map', () => {
     const rows = seedLab();
     const local = 'fe80::5054:ff:fe12:3456/64';
