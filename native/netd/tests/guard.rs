@@ -39,7 +39,7 @@ fn documented() -> String {
 /// The same on an administrator's bridge: what is said to be otherwise takes the place of what is.
 fn documented_bridged() -> String {
     let page = include_str!("../../../docs/netd-protocol.md");
-    let section = page.split("#### On an administrator's bridge").nth(1);
+    let section = page.split("#### On somebody else's network").nth(1);
     let otherwise = section.unwrap().split("```").nth(1).unwrap();
     let begin = |line: &str| line.split('{').next().unwrap().to_owned();
     let lines = documented().replace("br0", "br-lan");
