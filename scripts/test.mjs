@@ -23,6 +23,7 @@ import { duration } from './lib/step.mjs';
 import { setUp } from './setup/set-up.mjs';
 import { CHECKOUT } from './setup/steps.mjs';
 import { lacksOldElectron } from './setup/old-electron.mjs';
+import { lacksStockKernels } from './setup/stock-kernels.mjs';
 import { cargoEnvironment } from './setup/rust.mjs';
 import { countChecks, countRust, countVitest, NOTHING } from './test/count.mjs';
 import { failuresOfRust, failuresOfVitest, passedOfRust, withSecondTry } from './test/failures.mjs';
@@ -68,8 +69,9 @@ const SUITES = [
   vitestSuite('unit', 5, false),
   { ...vitestSuite('net', 15, true), again: vitestAgain },
   { ...vitestSuite('guest', 20, true), again: vitestAgain },
-  { ...vitestSuite('ui', 20, true), again: vitestAgain },
   // What it lacks comes from elsewhere, and its absence must not stop everybody: it is said, not counted.
+  { ...vitestSuite('kernel', 20, true), again: vitestAgain, lacks: lacksStockKernels },
+  { ...vitestSuite('ui', 20, true), again: vitestAgain },
   { ...vitestSuite('shell', 10, true), again: vitestAgain, lacks: lacksOldElectron },
 ];
 
