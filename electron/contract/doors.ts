@@ -20,5 +20,7 @@ export function doorWords({ chain, firewall, state }: Omit<DoorRow, 'command'>):
       return `${where}: would drop it, was asked to let it through`;
     case 'shut':
       return `${where}: drops it`;
+    case 'unseen':
+      return `${where}: may drop it, which is root’s to see`;
   }
 }

@@ -62,8 +62,8 @@ export const DoorRow = z.strictObject({
   /** As nft names it: `ip filter FORWARD`. */
   chain: z.string(),
   firewall: z.enum(['docker', 'firewalld', 'ufw', 'iptables', 'nftables']),
-  /** Whether the accept of Tapyard's helper is there. */
-  state: z.enum(['open', 'opening', 'shut']),
+  /** Whether the accept of Tapyard's helper is there; `unseen`: whether one is needed is root's to see. */
+  state: z.enum(['open', 'opening', 'shut', 'unseen']),
   /** What to type where the helper could not open it. */
   command: z.string().nullable(),
 });

@@ -104,6 +104,12 @@ export function statesLab(): LabRows {
         { chain: 'ip filter FORWARD', firewall: 'docker', state: 'open', command: null },
         { chain: 'inet firewalld filter_FORWARD', firewall: 'firewalld', state: 'opening', command: null },
         { chain: 'ip filter INPUT', firewall: 'ufw', state: 'shut', command: 'ufw allow in on br0' },
+        {
+          chain: 'iptables-legacy filter',
+          firewall: 'iptables',
+          state: 'unseen',
+          command: 'iptables-legacy -S',
+        },
       ],
     },
     reason: {

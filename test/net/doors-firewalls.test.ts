@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Firewalls } from '../world/firewalls.ts';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
-import { hostAddress, until, wanAddress, World } from '../world/world.ts';
+import { hostAddress, until, wanAddress, type Who, World } from '../world/world.ts';
 
 /*
  * NAT beside the firewalls that people have, as their packages bring them: guests get through by TCP, UDP and
@@ -15,9 +15,10 @@ let firewalls: Firewalls;
 let lab: HostLab;
 let guest: PortGuest;
 
-async function start(iptables: 'nft' | 'legacy' = 'nft'): Promise<void> {
+async function start(iptables: 'nft' | 'legacy' = 'nft', as: Who = 'root', before = ''): Promise<void> {
   firewalls = await Firewalls.start(world, iptables);
-  lab = await HostLab.start(world, firewalls.inside);
+  await firewalls.sh(before);
+  lab = await HostLab.start(world, firewalls.inside, as);
 }
 
 beforeEach(async () => {
@@ -34,7 +35,7 @@ async function up(): Promise<string[]> {
   const exposure = {
     address: hostAddress,
     protocol: 'tcp',
-    port: 80,
+    port: 8000,
     to: '192.168.57.50',
     to_port: 8080,
   } as const;
@@ -48,7 +49,7 @@ async function up(): Promise<string[]> {
 /** The guest's port on the LAN, from wan1. */
 const isReached = (): Promise<boolean> =>
   until('the guest is reached from the LAN', 30_000, async () => {
-    const script = `timeout 3 nc -w 2 ${hostAddress} 80 </dev/null | head -n 1`;
+    const script = `timeout 3 nc -w 2 ${hostAddress} 8000 </dev/null | head -n 1`;
     const said = await world.run(['sh', '-c', script], { as: 'root', in: 'wan1' });
     return said.stdout === `you are ${wanAddress}\n`;
   });
@@ -122,8 +123,13 @@ test('policies of iptables over nf_tables, for IPv4', async () => {
   expect(await firewalls.rules()).toEqual(rules);
 });
 
-test('the old iptables, where its table is there already', async () => {
-  await start('legacy');
+// A netd that root lends a user has kept the lock open, if there was one when it started.
+test.each([
+  ['root', '', 'root'],
+  ['a user to whom root lends it, with the lock', 'umask 077; : > /run/xtables.lock', 'user'],
+  ['a user to whom root lends it, before there is a lock', '', 'user'],
+] as const)('the old iptables, where its table is there already, for a netd of %s', async (_, before, as) => {
+  await start('legacy', as, before);
   const strict =
     'iptables -P FORWARD DROP; iptables -P INPUT DROP; iptables -A INPUT -i lo -j ACCEPT; iptables -A INPUT -m state --state ESTABLISHED -j ACCEPT; iptables -A INPUT -p icmp -j ACCEPT';
   await firewalls.sh(strict);
@@ -138,6 +144,35 @@ test('the old iptables, where its table is there already', async () => {
   await firewalls.sh('iptables -I FORWARD -j REJECT');
   await guest.getsThrough();
   await firewalls.sh('iptables -D FORWARD -j REJECT');
+  await lab.down();
+  expect(await firewalls.rules()).toEqual(rules);
+});
+
+test('nobody’s change of the old iptables is overwritten by who cannot have its lock', async () => {
+  await start('legacy', 'user');
+  await firewalls.sh('iptables -P FORWARD DROP');
+  const rules = await firewalls.rules();
+  const letGo = await firewalls.daemon(
+    'flock -o /run/xtables.lock sleep 600',
+    '! flock -n /run/xtables.lock true',
+  );
+  expect((await lab.up()).doors).toMatchObject([
+    {
+      chain: 'iptables-legacy filter FORWARD',
+      state: 'shut',
+      reason: 'somebody is holding the xtables lock',
+    },
+  ]);
+  // The lock is held, and looking does without.
+  const look = 'XTABLES_LOCKFILE=/dev/null iptables -S FORWARD';
+  expect(await firewalls.sh(look)).toBe('-P FORWARD DROP\n');
+  await letGo();
+  await until(
+    'the door is open',
+    30_000,
+    async () => (await lab.network())?.doors.every(({ state }) => state === 'open') ?? false,
+  );
+  expect(await firewalls.sh(look)).toContain(`tapyard:${world.uid}:seed:br0`);
   await lab.down();
   expect(await firewalls.rules()).toEqual(rules);
 });

@@ -11,11 +11,17 @@ describe('other firewalls in the inspector', () => {
     const page = await open('lab=states&select=network:states/br0');
     const section = page.getByRole('region', { name: 'Other firewalls' });
     await section.waitFor();
-    expect(await section.getByRole('term').allTextContents()).toEqual(['Docker', 'firewalld', 'ufw']);
+    expect(await section.getByRole('term').allTextContents()).toEqual([
+      'Docker',
+      'firewalld',
+      'ufw',
+      'iptables',
+    ]);
     expect(await section.getByRole('definition').allTextContents()).toEqual([
       'lets it through ip filter FORWARD',
       'was asked to let it through inet firewalld filter_FORWARD',
       'drops it ip filter INPUT',
+      'may drop it, which is root’s to see iptables-legacy filter',
     ]);
     // The one that was not opened is told with what to type.
     await page.getByRole('complementary').getByText('Let it through yourself: ufw allow in on br0').waitFor();

@@ -19,6 +19,9 @@ export const br0 = {
   domain: 'lab' as const,
 };
 
+/** Whose netd is: root's; a user's, whose it became with three capabilities; a user's with file capabilities. */
+export type NetdOf = Who | 'capable';
+
 interface Netd {
   readonly process: ChildProcess;
   readonly client: NetdClient;
@@ -45,11 +48,10 @@ export class HostLab {
     return this.#netd.client;
   }
 
-  /** `as` user: root starts netd for the world's ordinary user, whose it becomes with three capabilities. */
   static async start(
     world: World,
     onHost: OnHost = (command) => [...command],
-    as: Who = 'root',
+    as: NetdOf = 'root',
   ): Promise<HostLab> {
     const launch = (): Promise<Netd> => HostLab.#start(world, onHost, as);
     return new HostLab(world, onHost, launch, await launch());
@@ -65,12 +67,18 @@ export class HostLab {
     this.#netd = await this.#launch();
   }
 
-  static async #start(world: World, onHost: OnHost, as: Who): Promise<Netd> {
-    const dir = `${world.runtimeDir(as)}/netd`;
-    const lent = `install -m 755 ${netdInside} /run/tapyard-netd; chown ${world.uid} ${dir}
-      exec env SUDO_UID=${world.uid} /run/tapyard-netd`;
+  static async #start(world: World, onHost: OnHost, as: NetdOf): Promise<Netd> {
+    const dir = `${world.runtimeDir(as === 'root' ? 'root' : 'user')}/netd`;
+    const installed = '/run/tapyard-netd';
+    const users = `install -m 755 ${netdInside} ${installed}; chown ${world.uid} ${dir}`;
+    const programs: Record<NetdOf, string> = {
+      root: `exec ${netdInside}`,
+      user: `${users}; exec env SUDO_UID=${world.uid} ${installed}`,
+      capable: `${users}; setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installed}
+        exec setpriv --reuid ${world.uid} --regid ${world.uid} --clear-groups ${installed}`,
+    };
     const script = `set -e; mkdir -p -m 700 ${dir}
-      ${as === 'user' ? lent : `exec ${netdInside}`} --scope host --dir ${dir}`;
+      ${programs[as]} --scope host --dir ${dir}`;
     const child = world.start(onHost(['sh', '-c', script]), { as: 'root' });
     await firstWords(child, 'netd');
     return { process: child, client: await NetdClient.connect(`${dir}/netd.sock`) };

@@ -56,8 +56,8 @@ export const NetdDoor = z.object({
   /** `ip filter FORWARD` */
   chain: z.string(),
   firewall: z.enum(['docker', 'firewalld', 'ufw', 'iptables', 'nftables']),
-  /** Whether netd's accept is there. */
-  state: z.enum(['open', 'opening', 'shut']),
+  /** Whether netd's accept is there; `unseen`: whether one is needed is root's to see. */
+  state: z.enum(['open', 'opening', 'shut', 'unseen']),
   /** What the user can do where netd could not, and why it could not. */
   command: z.string().nullable(),
   reason: z.string().nullable(),

@@ -4,6 +4,7 @@
 use crate::announce;
 use crate::confine;
 use crate::directory::Directory;
+use crate::doors::Kept;
 use crate::engine::{Config, Engine, Identity};
 use crate::server;
 use crate::uplink::KernelUplink;
@@ -18,8 +19,8 @@ pub fn no_privilege() -> Error {
     .hint("Run it as root, or use the private scope, which needs no privilege.")
 }
 
-/// Serves until `shutdown`.
-pub fn run(directory: Directory) -> Result<()> {
+/// Serves until `shutdown`. `kept` was opened while netd was root's.
+pub fn run(directory: Directory, kept: Kept) -> Result<()> {
     confine::settle()?;
     outlive_the_caller();
     let uid = rustix::process::getuid().as_raw();
@@ -37,6 +38,7 @@ pub fn run(directory: Directory) -> Result<()> {
         directory,
         uplink: Box::new(KernelUplink::open()?),
         fresh_namespace: false,
+        kept,
     })?;
     announce::ready(pid, &socket);
     server::run(listener, engine)

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use tapyard_netd::args::{self, Where};
 use tapyard_netd::directory::Directory;
+use tapyard_netd::doors::Kept;
 use tapyard_netd::programs::may_change_networks;
 use tapyard_netd::{announce, confine, host, private};
 use tapyard_protocol::Result;
@@ -26,15 +27,15 @@ fn start() -> Result<()> {
     match args.place {
         Where::Host if may_change_networks() => {
             confine::check_path(caller.map(confine::Caller::uid))?;
+            let kept = Kept::open();
             confine::become_caller(caller, &args.directory)?;
+            host::run(Directory::open(&args.directory)?, kept.for_a_user())
         }
         // Told before the directory is looked at, in which nothing is then left.
-        Where::Host => return Err(host::no_privilege()),
-        Where::Private(_) => confine::give_file_capabilities_back()?,
-    }
-    let directory = Directory::open(&args.directory)?;
-    match args.place {
-        Where::Host => host::run(directory),
-        Where::Private(lab) => private::run(directory, lab),
+        Where::Host => Err(host::no_privilege()),
+        Where::Private(lab) => {
+            confine::give_file_capabilities_back()?;
+            private::run(Directory::open(&args.directory)?, lab)
+        }
     }
 }

@@ -153,6 +153,8 @@ pub enum DoorState {
     Opening,
     /// It could not be made.
     Shut,
+    /// Whether one is needed cannot be seen.
+    Unseen,
 }
 
 /// A chain of another firewall's that would drop a network's packets.

@@ -9,6 +9,7 @@ const words: Readonly<Record<DoorRow['state'], string>> = {
   open: 'lets it through',
   opening: 'was asked to let it through',
   shut: 'drops it',
+  unseen: 'may drop it, which is root’s to see',
 };
 
 /** Other firewalls of this computer that would drop what the network sends: whose, where, and what was done. */

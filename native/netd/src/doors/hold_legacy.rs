@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Doors in the old iptables: where one is needed, and taking them away.
 
-use super::legacy::Old;
-use super::tables::{Family, Hook};
+use super::legacy::{Old, Sight};
+use super::tables::{Family, Hook, Table};
 use super::{DOCKER_USER, Doors, Look, labelled, packets, record};
 use tapyard_protocol::{Code, Door, DoorState, Error, Firewall, NetworkName, Result};
 
@@ -45,8 +45,9 @@ impl Doors {
             door(chain, DoorState::Shut, Some(command), Some(reason))
         };
         let mut table = match self.legacy.read(old) {
-            Ok(Some(table)) => table,
-            Ok(None) => return Vec::new(),
+            Ok(Sight::Table(table)) => table,
+            Ok(Sight::Nothing) => return Vec::new(),
+            Ok(Sight::Unseen) => return vec![unseen(old)],
             Err(reason) => return vec![shut("FORWARD", Hook::Forward, reason)],
         };
         for base in table.bases.clone() {
@@ -58,7 +59,10 @@ impl Doors {
                 }
                 let opened = record(look, old.place(chain)).and_then(|_| {
                     self.legacy.open_door(old, chain, base.hook, look.network)?;
-                    Ok(self.legacy.read(old)?.unwrap_or_default())
+                    Ok(match self.legacy.read(old)? {
+                        Sight::Table(table) => table,
+                        Sight::Nothing | Sight::Unseen => Table::default(),
+                    })
                 });
                 match opened {
                     Ok(read) => {
@@ -74,5 +78,19 @@ impl Doors {
             .filter(|chain| labelled(&table, chain, label).next().is_some())
             .map(|chain| door(chain, DoorState::Open, None, None))
             .collect()
+    }
+}
+
+/// There may be a table, which may drop something.
+fn unseen(old: &Old) -> Door {
+    Door {
+        chain: format!("{} filter", old.program),
+        firewall: Firewall::Iptables,
+        state: DoorState::Unseen,
+        command: Some(format!("{} -S", old.program)),
+        reason: Some(
+            "this kernel shows its tables to root alone; a network helper that sudo or polkit starts sees them"
+                .to_owned(),
+        ),
     }
 }

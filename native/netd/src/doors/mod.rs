@@ -15,6 +15,7 @@ mod rule;
 mod services;
 mod tables;
 
+pub use legacy::Kept;
 pub use nft::Chain;
 
 use crate::acts::{self, Told, deed};
@@ -97,11 +98,11 @@ struct Look<'a> {
 
 impl Doors {
     /// Opens its sockets in the calling thread's network namespace. Changes nothing.
-    pub fn open() -> Result<Doors> {
+    pub fn open(kept: Kept) -> Result<Doors> {
         Ok(Doors {
             socket: Socket::open()?,
             firewalld: Firewalld::default(),
-            legacy: Legacy::open().map_err(|e| Error::kernel("watch the lock of iptables", &e))?,
+            legacy: Legacy::open(kept)?,
             found: BTreeMap::new(),
         })
     }
@@ -413,7 +414,7 @@ mod tests {
 
     #[test]
     fn every_place_where_a_door_stays_is_told() {
-        let mut doors = Doors::open().unwrap();
+        let mut doors = Doors::open(Kept::default()).unwrap();
         doors.firewalld = Firewalld::silent_since(Instant::now());
         let name = "br0".parse().unwrap();
         let places = ["libvirt", "trusted"].map(|zone| Place::Zone(zone.to_owned()));

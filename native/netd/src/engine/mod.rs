@@ -36,7 +36,7 @@ use crate::acts::{self, Told, deed};
 use crate::capture::Capture;
 use crate::conntrack::Conntrack;
 use crate::directory::Directory;
-use crate::doors::Doors;
+use crate::doors::{Doors, Kept};
 use crate::journal::{Journal, Recorded};
 use crate::nft::{self, Filter, Guard};
 use crate::process::Ends;
@@ -93,6 +93,8 @@ pub struct Config {
     /// The namespace was made just now: a journal that is there tells of another one and is
     /// thrown away.
     pub fresh_namespace: bool,
+    /// What was opened while netd was root's.
+    pub kept: Kept,
 }
 
 /// Config without what the engine moves elsewhere.
@@ -193,6 +195,7 @@ impl Engine {
             directory,
             uplink,
             fresh_namespace,
+            kept,
         } = config;
         let watched = |e| Error::kernel("watch the filter and the leases", &e);
         let table = format!("{}{}", nft::PREFIX, identity.label_uid);
@@ -205,7 +208,7 @@ impl Engine {
             guard: Guard::open(&table)?,
             conntrack: Conntrack::open()?,
             guarded: Vec::new(),
-            doors: Doors::open()?,
+            doors: Doors::open(kept)?,
             table,
             filter_watch: FilterWatch::open().map_err(watched)?,
             leases: LeaseWatch::open().map_err(watched)?,

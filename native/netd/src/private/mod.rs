@@ -23,6 +23,7 @@ use tapyard_protocol::{Code, Error, LabName, Result, Scope};
 
 use crate::acts::{self, deed};
 use crate::directory::Directory;
+use crate::doors::Kept;
 use crate::engine::{Config, Engine, Identity};
 use crate::host::outlive_the_caller;
 use crate::rtnl::{LinkChange, Rtnl};
@@ -170,6 +171,7 @@ fn run_inner(
         directory,
         uplink: Box::new(uplink),
         fresh_namespace: fresh,
+        kept: Kept::default(),
     })?;
     announce::ready(pid, &socket);
     ready

@@ -2,65 +2,76 @@
 //! Doors of the old iptables, IPv4's and IPv6's, which nf_tables knows nothing of.
 //!
 //! Only where its table is there already: whoever looks into one that is not makes it, for as long
-//! as the network namespace lives. The distribution's own program does it, which needs root for
-//! its lock; netd is told of changes by that lock's file.
+//! as the network namespace lives. The distribution's own program does it.
 
+mod hooks;
+mod kept;
 mod listing;
+mod lock;
 mod old;
+mod presence;
 mod run;
+mod watch;
 
+pub use kept::Kept;
 pub(super) use old::{ALL, IPV4, IPV6, Old};
 
 use super::Wanted;
 use super::tables::{Hook, Table};
 use crate::acts::{self, Told, deed};
+use crate::nft::socket::Socket;
 use crate::programs;
 use listing::{parse, specifications};
+use lock::{HELD, Quiet};
+use presence::Presence;
 use run::run;
-use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::process::Command;
+use tapyard_protocol::{Error, Result as Done};
+use watch::Watch;
 
-const LOCK_FOLDER: &str = "/run";
-const LOCK: &str = "xtables.lock";
-/// What the program says when another has the lock.
-const HELD: &str = "holding the xtables lock";
+/// What the program says when somebody without the lock was quicker.
+const OUTRUN: &str = "Resource temporarily unavailable";
+/// How often that is tried again.
+const TRIES: usize = 5;
 /// How often rules are taken away that somebody else puts back.
 const ROUNDS: usize = 3;
+
+/// What there is to see of an old filter table.
+#[derive(Debug)]
+pub(super) enum Sight {
+    Table(Table),
+    Nothing,
+    /// Only root can know whether there is one.
+    Unseen,
+}
 
 /// The old iptables of this network namespace.
 #[derive(Debug)]
 pub(super) struct Legacy {
-    watch: OwnedFd,
-    /// The rules when somebody was last told of a change. What netd writes itself is told once too:
-    /// the kernel makes one event of two that follow each other, so they say nothing of whose.
+    kept: Kept,
+    watch: Watch,
+    socket: Socket,
+    /// While changes follow one another.
+    quiet: Option<Quiet>,
+    /// The rules when somebody was last told of a change; none since netd changed them itself. That
+    /// is told once too: the kernel makes one event of two that follow each other, so they say
+    /// nothing of whose.
     told: Vec<Option<String>>,
     /// Somebody kept the lock from us, so that what the rules said could not be done.
     missed: bool,
 }
 
 impl Legacy {
-    pub(super) fn open() -> io::Result<Legacy> {
-        let legacy = Legacy {
-            watch: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+    pub(super) fn open(kept: Kept) -> Done<Legacy> {
+        Ok(Legacy {
+            kept,
+            watch: Watch::open().map_err(|e| Error::kernel("watch the lock of iptables", &e))?,
+            socket: Socket::open()?,
+            quiet: None,
             told: Vec::new(),
             missed: false,
-        };
-        // Without the folder there is nobody to lock.
-        let _ = add_watch(&legacy.watch, LOCK_FOLDER, WatchFlags::CREATE);
-        legacy.watch_lock();
-        Ok(legacy)
-    }
-
-    fn watch_lock(&self) {
-        let lock = format!("{LOCK_FOLDER}/{LOCK}");
-        let _ = add_watch(
-            &self.watch,
-            lock,
-            WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE,
-        );
+        })
     }
 
     /// Readable when somebody had the lock.
@@ -71,7 +82,7 @@ impl Legacy {
     /// Takes what is there. Whether the rules are others than when this was last true,
     /// or can be had again.
     pub(super) fn on_readable(&mut self) -> bool {
-        if !self.drain() {
+        if !self.watch.drain() {
             return false;
         }
         let listed: std::result::Result<Vec<_>, _> =
@@ -80,48 +91,41 @@ impl Legacy {
             Ok(listed) => listed,
             // Who keeps the lock from us lets it go, and that is an event again.
             Err(_) => {
-                self.drain();
+                self.forget_own_look();
                 return false;
             }
         };
-        // Our own look.
-        self.drain();
+        self.forget_own_look();
         let changed = listed != self.told;
         self.told = listed;
         changed | std::mem::take(&mut self.missed)
     }
 
-    /// Whether there was an event of the lock.
-    fn drain(&mut self) -> bool {
-        let mut any = false;
-        let mut appeared = false;
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = Reader::new(&self.watch, &mut buffer);
-        while let Ok(event) = reader.next() {
-            if event.events().contains(ReadFlags::CREATE) {
-                appeared |= event
-                    .file_name()
-                    .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
-            } else {
-                any = true;
-            }
+    /// The program that looks takes the lock, if it may.
+    fn forget_own_look(&self) {
+        if lock::is_the_programs() {
+            self.watch.drain();
         }
-        if appeared {
-            self.watch_lock();
-        }
-        any || appeared
     }
 
-    /// Its filter table; none where there is none, or where that cannot be known.
-    pub(super) fn read(&mut self, old: &Old) -> std::result::Result<Option<Table>, String> {
-        Ok(self.list(old)?.as_deref().map(parse))
+    /// Its filter table.
+    pub(super) fn read(&mut self, old: &Old) -> std::result::Result<Sight, String> {
+        Ok(match self.presence(old) {
+            Presence::There => Sight::Table(parse(&self.run(old, &["-S"])?)),
+            Presence::Absent => Sight::Nothing,
+            Presence::Unseen => Sight::Unseen,
+        })
     }
 
     fn list(&mut self, old: &Old) -> std::result::Result<Option<String>, String> {
-        match old.is_there() {
-            true => self.run(old, &["-S"]).map(Some),
-            false => Ok(None),
+        match self.presence(old) {
+            Presence::There => self.run(old, &["-S"]).map(Some),
+            Presence::Absent | Presence::Unseen => Ok(None),
         }
+    }
+
+    fn presence(&mut self, old: &Old) -> Presence {
+        presence::look(old, &self.kept, &mut self.socket)
     }
 
     /// Puts a network's accepts at the head of a chain.
@@ -133,12 +137,14 @@ impl Legacy {
         network: &Wanted,
     ) -> std::result::Result<(), String> {
         self.remove(old, chain, &network.label)?;
-        for rule in old.rules(hook, network).iter().rev() {
+        let rules = old.rules(hook, network);
+        let done = rules.iter().rev().try_for_each(|rule| {
             let mut args = vec!["-I", chain, "1"];
             args.extend(rule.iter().map(String::as_str));
-            self.run(old, &args)?;
-        }
-        Ok(())
+            self.run(old, &args).map(drop)
+        });
+        self.quiet = None;
+        done
     }
 
     /// Takes a network's accepts out of a chain. True when there was one.
@@ -148,10 +154,13 @@ impl Legacy {
         chain: &str,
         label: &str,
     ) -> std::result::Result<bool, String> {
-        if !old.is_there() {
-            return Ok(false);
-        }
-        take_out(chain, label, |args| self.run(old, args))
+        let done = match self.presence(old) {
+            Presence::There => take_out(chain, label, |args| self.run(old, args)),
+            Presence::Absent => Ok(false),
+            Presence::Unseen => Err(format!("the tables of {} are root's to see", old.program)),
+        };
+        self.quiet = None;
+        done
     }
 
     fn run(&mut self, old: &Old, args: &[&str]) -> std::result::Result<String, String> {
@@ -159,21 +168,48 @@ impl Legacy {
         let Some(program) = programs::find(name) else {
             return Err(format!("{name} is not installed"));
         };
-        let mut command = Command::new(program);
-        command.args(["-w", "2"]).args(args).env_clear();
-        let done = run(command).map_err(|e| format!("{name} {}: {e}", args.join(" ")));
-        if args.first().is_some_and(|arg| *arg != "-S") {
-            let what = match args.first() {
-                Some(&"-I") => "let a network through the old iptables",
-                _ => "took an accept out of the old iptables",
-            };
-            deed(what)
-                .command(acts::shell([name].iter().chain(args)))
-                .told(done.as_ref().map_err(Told::told))
-                .ok();
-        }
+        let run = || {
+            let mut command = Command::new(&program);
+            command.args(["-w", "2"]).args(args).env_clear();
+            lock::prepare(&mut command);
+            run(command).map_err(|e| format!("{name} {}: {e}", args.join(" ")))
+        };
+        let done = match args {
+            // The kernel gives it as a whole.
+            ["-S", ..] => run(),
+            _ => {
+                let done = self.change(run);
+                let what = match args {
+                    ["-I", ..] => "let a network through the old iptables",
+                    _ => "took an accept out of the old iptables",
+                };
+                deed(what)
+                    .command(acts::shell([name].iter().chain(args)))
+                    .told(done.as_ref().map_err(Told::told))
+                    .ok();
+                done
+            }
+        };
         self.missed |= done.as_ref().is_err_and(|why| why.contains(HELD));
         done
+    }
+
+    fn change(
+        &mut self,
+        mut run: impl FnMut() -> std::result::Result<String, String>,
+    ) -> std::result::Result<String, String> {
+        let mut tries = 0;
+        loop {
+            let turn = lock::wait(&self.kept, &mut self.quiet)?;
+            self.told.clear();
+            let done = run();
+            drop(turn);
+            tries += 1;
+            // Another netd, which cannot have the lock either, or somebody who does not take it.
+            if tries == TRIES || !done.as_ref().is_err_and(|why| why.contains(OUTRUN)) {
+                return done;
+            }
+        }
     }
 }
 
@@ -265,25 +301,5 @@ mod tests {
             })
         });
         assert_eq!(gone, Ok(false), "somebody else was quicker");
-    }
-
-    #[test]
-    fn events_are_not_counted() {
-        let mut legacy = Legacy {
-            watch: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap(),
-            told: Vec::new(),
-            missed: false,
-        };
-        assert!(!legacy.drain());
-        let file = std::env::temp_dir().join(format!("tapyard-lock-{}", std::process::id()));
-        std::fs::write(&file, "").unwrap();
-        add_watch(&legacy.watch, &file, WatchFlags::CLOSE_NOWRITE).unwrap();
-        // Ours and, right behind it, another's: the kernel makes one event of them.
-        for _ in 0..2 {
-            drop(std::fs::File::open(&file).unwrap());
-        }
-        assert!(legacy.drain());
-        assert!(!legacy.drain());
-        std::fs::remove_file(&file).unwrap();
     }
 }

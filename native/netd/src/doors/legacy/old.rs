@@ -11,7 +11,11 @@ pub(in crate::doors) struct Old {
     pub(in crate::doors) family: Family,
     pub(in crate::doors) program: &'static str,
     /// Names its tables in this network namespace; readable for its root only.
-    names: &'static str,
+    pub(super) names: &'static str,
+    /// By which the kernel calls it: from Linux 5.16 on, and before.
+    pub(super) functions: [&'static str; 2],
+    /// That of all its tables, and the filter's.
+    pub(super) modules: [&'static str; 2],
     place: fn(String) -> Place,
 }
 
@@ -19,6 +23,8 @@ pub(in crate::doors) static IPV4: Old = Old {
     family: Family::Ip,
     program: "iptables-legacy",
     names: "/proc/net/ip_tables_names",
+    functions: ["ipt_do_table", "iptable_filter_hook"],
+    modules: ["ip_tables", "iptable_filter"],
     place: Place::Legacy,
 };
 
@@ -26,6 +32,8 @@ pub(in crate::doors) static IPV6: Old = Old {
     family: Family::Ip6,
     program: "ip6tables-legacy",
     names: "/proc/net/ip6_tables_names",
+    functions: ["ip6t_do_table", "ip6table_filter_hook"],
+    modules: ["ip6_tables", "ip6table_filter"],
     place: Place::Legacy6,
 };
 
@@ -71,12 +79,6 @@ impl Old {
             .into_iter()
             .map(|matches| [matches, words(&end)].concat())
             .collect()
-    }
-
-    /// Whether this network namespace has its filter table.
-    pub(super) fn is_there(&self) -> bool {
-        let names = std::fs::read_to_string(self.names).unwrap_or_default();
-        names.lines().any(|name| name == "filter")
     }
 }
 
