@@ -23,7 +23,11 @@ describe('on the kernel of Debian 12, with its modules', () => {
     });
   });
 
-  test('a network of the host scope is brought up, cut off and taken away', async () => {
+  test('in the host scope a network comes and goes, NAT is switched, and a NIC has delay, loss, a rate and vhost', async () => {
     await inside('host scope');
+  }, 330_000);
+
+  test('in the private scope an ordinary user’s guest gets out, and its NIC is delayed', async () => {
+    await inside('private scope');
   }, 330_000);
 });

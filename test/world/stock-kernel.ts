@@ -183,7 +183,7 @@ function machine(kernel: string, exchange: string): string[] {
     '-device',
     `virtio-9p-pci,fsdev=${id},mount_tag=${id}`,
   ];
-  const options = `-nodefaults -no-user-config -no-reboot -display none -machine q35 -accel tcg -cpu max -smp 2 -m 1024
+  const options = `-nodefaults -no-user-config -no-reboot -display none -machine q35 -accel tcg -cpu max,-la57,-smap,-smep -smp 2 -m 1024
     -chardev stdio,id=orders,signal=off -device virtio-serial-pci
     -device virtserialport,chardev=orders,name=orders -device virtio-rng-pci`;
   return [
