@@ -154,7 +154,8 @@ test('a line that was taken out of netd.conf lets no guest in any more', async (
 test('an interface is for whom the same line names it, and given back without it', async () => {
   allow('allow-bridge tester spare\n');
   await root(`ip link add spare type veth peer name cable && ip link set cable up
-    sysctl -qw net.ipv6.conf.spare.accept_dad=0 && ip link set spare up`);
+    sysctl -qw net.ipv6.conf.spare.accept_dad=0 && ip link set spare up
+    timeout 20 sh -c 'until ip -6 addr show dev spare | grep -q fe80; do sleep 0.05; done'`);
   const picture = (): Promise<string> =>
     root('ip -j link show spare; ip -j addr show spare; cat /proc/sys/net/ipv6/conf/spare/disable_ipv6');
   const before = await picture();
@@ -177,7 +178,7 @@ test('an interface is for whom the same line names it, and given back without it
   allow('');
   const second = await NetdClient.connect((await start(dir)).socket);
   expect(await root('ip -o link')).not.toContain('bench');
-  expect(await picture()).toBe(before);
+  await expect.poll(picture, { timeout: 20_000 }).toBe(before);
   await second.request('shutdown', {});
   second.close();
   await root('ip link delete spare');

@@ -17,6 +17,7 @@ use kernel::{inside_of, run, sh};
 use lab::{Guest, Lab, PATIENCE, host_mac, until, words};
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use tapyard_protocol::{
     ApplyNetwork, ApplyNetworkReply, Code, Observe, RemoveNetwork, Result, Snapshot,
 };
@@ -149,6 +150,26 @@ fn picture() -> String {
     format!("{links}{rest}")
 }
 
+/// The same once the kernel is done with what was asked of it: addresses of IPv6 come by and by.
+fn settled() -> String {
+    let mut seen = picture();
+    until("all is as it stays", || {
+        std::thread::sleep(Duration::from_millis(50));
+        let before = std::mem::replace(&mut seen, picture());
+        before == seen && !seen.contains("tentative")
+    });
+    seen
+}
+
+/// The kernel gives an interface its link-local address a moment after IPv6 is on.
+fn is_again(before: &str) {
+    let end = Instant::now() + PATIENCE;
+    while picture() != before && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(picture(), before);
+}
+
 fn link(name: &str) -> Value {
     let listed: Value = serde_json::from_str(&sh(&format!("ip -j -d addr show {name}"))).unwrap();
     listed[0].clone()
@@ -177,7 +198,7 @@ fn guests_are_on_the_network_behind_it() {
             sh("ip link set eth1 up");
             wait_for_link_local();
         }
-        let before = picture();
+        let before = settled();
         let reply = ask(&mut lab, "seed", spec("lan", "eth1")).unwrap();
         let ids: Vec<_> = reply.steps.iter().map(|step| step.id.as_str()).collect();
         assert_eq!(ids.last(), Some(&"dns"));
@@ -229,10 +250,7 @@ fn guests_are_on_the_network_behind_it() {
         drop(guest);
         until("the tap is gone", || !sh("ip -br link").contains("tap0"));
         assert!(remove(&mut lab, "lan").contains(&"eth1 from bridge lan".to_owned()));
-        if up {
-            wait_for_link_local();
-        }
-        assert_eq!(picture(), before);
+        is_again(&before);
     }
 }
 
@@ -292,7 +310,7 @@ fn what_the_host_uses_is_refused() {
     ];
     for (interface, use_it, leave_it, why) in refusals {
         sh(use_it);
-        let before = picture();
+        let before = settled();
         let error = ask(&mut lab, "seed", spec("lan", interface)).unwrap_err();
         let code = match interface {
             "none" => Code::NoSuchInterface,
@@ -328,11 +346,10 @@ fn what_the_host_uses_is_refused() {
     sh(&format!(
         "ip link add link eth1 name mac7 type macvlan; ip link set mac7 netns {pid}"
     ));
-    let before = picture();
+    let before = settled();
     let error = ask(&mut lab, "seed", spec("lan", "eth1")).unwrap_err();
     assert_eq!(error.code, Code::InterfaceInUse, "{error}");
-    wait_for_link_local();
-    assert_eq!(picture(), before);
+    is_again(&before);
     drop(container);
     until("the macvlan is gone", || {
         ask(&mut lab, "seed", spec("lan", "eth1")).is_ok()
