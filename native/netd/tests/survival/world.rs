@@ -60,6 +60,7 @@ const HOST: &str = "
     ip link set br-lan up
     ip link add spare type veth peer name spare netns wan
     ip -n wan link set spare up; ip link set spare alias \"a spare one\" up
+    timeout 10 sh -c \"until ip -6 addr show dev spare | grep -q fe80; do sleep 0.02; done\"
     timeout 10 sh -c \"until ip -br link show br-lan | grep -q ' UP '; do sleep 0.02; done\"
     sysctl -qw net.ipv4.ip_forward=0
     ip link add br00 type bridge
