@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
-import { br0, HostLab, type OnHost, PortGuest } from '../world/host-lab.ts';
+import { br0, HostLab, onOlderHost, type OnHost, PortGuest } from '../world/host-lab.ts';
 import { keeperOf } from '../world/keeper.ts';
 import { firstWords, hostAddress, until, World } from '../world/world.ts';
 
@@ -155,15 +155,8 @@ test('the host scope: by the uplink; on a kernel that cannot forward it for one 
   });
   await lab.client.request('shutdown', {});
 
-  // Linux before 6.17 has no force_forwarding: a netd that does not see it, as there.
   const conf = '/proc/sys/net/ipv6/conf';
-  const older = await HostLab.start(world, (command) => [
-    'sh',
-    '-ec',
-    `[ ! -e ${conf}/default/force_forwarding ] || mount --bind /dev/null ${conf}/default/force_forwarding; exec "$@"`,
-    'sh',
-    ...command,
-  ]);
+  const older = await HostLab.start(world, onOlderHost);
   await older.client.request('apply_network', { lab: 'seed', network });
   const { uplink: found, networks } = await older.client.request('observe', {});
   expect(found.ipv6).toMatchObject({ device: 'eth0', forwarding: true, router: true, reason: null });

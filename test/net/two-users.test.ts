@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { br0, HostLab, type PortGuest } from '../world/host-lab.ts';
+import { br0, HostLab, onOlderHost, type OnHost, type PortGuest } from '../world/host-lab.ts';
 import { type Json, kernelState } from '../world/kernel.ts';
 import { firstWords, hostAddress, until, wanAddress, World } from '../world/world.ts';
 
@@ -60,9 +60,11 @@ beforeEach(async () => {
     `busybox ping -q -i 0.2 ${a} & exec busybox ping -6 -q -i 0.2 ${b}`;
   world.start(['sh', '-c', probe('10.1.0.2', 'fd00:1::2')], { ...root, in: 'wan1' });
   world.start(['nsenter', '-t', machine, '-n', 'sh', '-c', probe(wanAddress, wan6)], root);
-  labs = { root: await HostLab.start(world), user: await HostLab.start(world, undefined, 'user') };
   before = await kernelState(world);
 });
+async function startNetds(onHost?: OnHost): Promise<void> {
+  labs = { root: await HostLab.start(world, onHost), user: await HostLab.start(world, onHost, 'user') };
+}
 afterEach(() => world.close());
 
 /** How many packets got through between wan1 and the machine behind lan0: there, there by IPv6, back, back. */
@@ -100,56 +102,65 @@ async function isConnected(owner: Owner, guest: PortGuest): Promise<void> {
   });
 }
 
-/** Whether the way out forwards, by IPv4 and IPv6. */
+/** Whether the way out forwards by IPv4, and by IPv6 alone; whether the machine does by IPv6, where 2 is "for labs". */
 const wayOut = (): Promise<string> =>
   host(
-    'cat /proc/sys/net/ipv4/conf/eth0/forwarding /proc/sys/net/ipv6/conf/eth0/force_forwarding | tr -d "\\n"',
+    `cd /proc/sys/net
+     cat ipv4/conf/eth0/forwarding ipv6/conf/eth0/force_forwarding ipv6/conf/all/forwarding | tr -d "\\n"`,
   );
 
 test.each([
-  ['root', 'user'],
-  ['user', 'root'],
-] as const)('%s first, %s second: both get out, and whoever stays goes on', async (first, second) => {
-  const one = await up(first);
-  await isConnected(first, one);
-  const two = await up(second);
-  await Promise.all([isConnected(second, two), isConnected(first, one)]);
-  // Apart from each other they are as any two labs.
-  expect((await one.run(`busybox ping -c 1 -W 1 ${guests[second].address}`)).code).not.toBe(0);
-  expect((await two.run(`timeout 2 nc -w 1 ${guests[first].address} ${guests[first].port}`)).stdout).toBe('');
+  ['root', 'user', 'this kernel', undefined, '110'],
+  ['user', 'root', 'this kernel', undefined, '110'],
+  ['user', 'root', 'an older kernel', onOlderHost, '102'],
+] as const)(
+  '%s first, %s second, on %s: both get out, and whoever stays goes on',
+  async (first, second, _kernel, onHost, open) => {
+    await startNetds(onHost);
+    const one = await up(first);
+    await isConnected(first, one);
+    const two = await up(second);
+    await Promise.all([isConnected(second, two), isConnected(first, one)]);
+    // Apart from each other they are as any two labs.
+    expect((await one.run(`busybox ping -c 1 -W 1 ${guests[second].address}`)).code).not.toBe(0);
+    expect((await two.run(`timeout 2 nc -w 1 ${guests[first].address} ${guests[first].port}`)).stdout).toBe(
+      '',
+    );
 
-  await labs[first].down(networks[first].name);
-  expect(await wayOut(), 'the other one needs it').toBe('11');
-  for (const { client } of Object.values(labs)) {
-    const { acts } = await client.request('acts', {});
-    expect(acts.map(({ what }) => what)).not.toContain('switched forwarding of eth0 off');
-  }
-  await isConnected(second, two);
+    await labs[first].down(networks[first].name);
+    expect(await wayOut(), 'the other one needs it').toBe(open);
+    for (const { client } of Object.values(labs)) {
+      const { acts } = await client.request('acts', {});
+      expect(acts.map(({ what }) => what)).not.toContain('switched forwarding of eth0 off');
+    }
+    await isConnected(second, two);
 
-  // The first comes back, and the second goes before it.
-  const again = await up(first);
-  await Promise.all([isConnected(first, again), isConnected(second, two)]);
-  await labs[second].down(networks[second].name);
-  expect(await wayOut()).toBe('11');
-  await isConnected(first, again);
-  expect(await strays()).toEqual([0, 0, 0, 0]);
-  await labs[first].down(networks[first].name);
-  expect(await wayOut()).toBe('00');
-  await host('ip link del port50; ip link del port51');
-  expect(await kernelState(world)).toEqual(before);
+    // The first comes back, and the second goes before it.
+    const again = await up(first);
+    await Promise.all([isConnected(first, again), isConnected(second, two)]);
+    await labs[second].down(networks[second].name);
+    expect(await wayOut()).toBe(open);
+    await isConnected(first, again);
+    expect(await strays()).toEqual([0, 0, 0, 0]);
+    await labs[first].down(networks[first].name);
+    expect(await wayOut()).toBe('000');
+    await host('ip link del port50; ip link del port51');
+    expect(await kernelState(world)).toEqual(before);
 
-  // The probes would have told.
-  await host('sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1');
-  await until('the probes get through', 30_000, async () => (await strays()).every((count) => count > 0));
-});
+    // The probes would have told.
+    await host('sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1');
+    await until('the probes get through', 30_000, async () => (await strays()).every((count) => count > 0));
+  },
+);
 
 test('while the netd of one is dead the other comes, goes on and goes', async () => {
+  await startNetds();
   const one = await up('root');
   await labs.root.restart(async () => {
     const two = await up('user');
     await Promise.all([isConnected('user', two), isConnected('root', one)]);
     await labs.user.down('br1');
-    expect(await wayOut()).toBe('11');
+    expect(await wayOut()).toBe('110');
     await isConnected('root', one);
     await up('user');
   });
@@ -158,5 +169,5 @@ test('while the netd of one is dead the other comes, goes on and goes', async ()
   await host('sysctl -qw net.ipv4.ip_forward=1');
   await labs.root.down('br0');
   await labs.user.down('br1');
-  expect(await wayOut()).toBe('10');
+  expect(await wayOut()).toBe('100');
 });

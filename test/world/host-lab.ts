@@ -7,6 +7,12 @@ import { type Finished, firstWords, netdInside, until, wanAddress, type Who, typ
 /** Runs a command as root on the world's host; a world with other firewalls has a way of its own. */
 export type OnHost = (command: readonly string[]) => string[];
 
+/** The same with a kernel that seems to have no force_forwarding, as Linux before 6.17. */
+export const onOlderHost: OnHost = (command) => {
+  const force = '/proc/sys/net/ipv6/conf/default/force_forwarding';
+  return ['sh', '-ec', `[ ! -e ${force} ] || mount --bind /dev/null ${force}; exec "$@"`, 'sh', ...command];
+};
+
 /** The network of the tutorial. */
 export const br0 = {
   name: 'br0',
