@@ -8,6 +8,7 @@ import { br0, HostLab, PortGuest } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
 import { answerAt } from '../world/tap-guest.ts';
 import { checkoutInside, ended, firstWords, netdInside, type Who, World } from '../world/world.ts';
+import { ipv6Out } from './stock-kernel-ipv6.ts';
 
 const guestMac = '52:54:00:00:00:02';
 const guestAddress = '192.168.57.2';
@@ -206,6 +207,7 @@ function answer(): void {
 const checks: Record<string, (world: World) => Promise<void>> = {
   'host scope': hostScope,
   'private scope': privateScope,
+  'IPv6 out': ipv6Out,
 };
 
 const wanted = process.argv[2] ?? '';

@@ -4,8 +4,8 @@ import { StockKernel } from '../world/stock-kernel.ts';
 
 describe('on the kernel of Debian 12, with its modules', () => {
   let kernel: StockKernel;
-  const inside = (check: string): Promise<string> =>
-    kernel.program('test/guest/stock-kernel-inside.ts', [check], { timeout: 300_000 });
+  const inside = (check: string, timeout = 300_000): Promise<string> =>
+    kernel.program('test/guest/stock-kernel-inside.ts', [check], { timeout });
 
   beforeAll(async () => {
     kernel = await StockKernel.boot('debian-12');
@@ -30,4 +30,8 @@ describe('on the kernel of Debian 12, with its modules', () => {
   test('in the private scope an ordinary user’s guest gets out, and its NIC is delayed', async () => {
     await inside('private scope');
   }, 330_000);
+
+  test('IPv6 leaves the host scope, which makes no other interface a router', async () => {
+    await inside('IPv6 out', 450_000);
+  }, 480_000);
 });

@@ -47,7 +47,7 @@ async function guestIn(inside: OnHost): Promise<PortGuest> {
 }
 async function addIpv6(guest: PortGuest): Promise<void> {
   const ipv6 = await guest.run(
-    `ip addr add ${subnet6}::50/64 dev eth0 nodad && ip -6 route add default via ${subnet6}::1`,
+    `ip addr add ${subnet6}::50/64 dev eth0 nodad && ip -6 route replace default via ${subnet6}::1`,
   );
   expect(ipv6).toMatchObject({ code: 0 });
 }

@@ -80,7 +80,9 @@ async function up(owner: Owner): Promise<PortGuest> {
   const { address, ipv6, port } = guests[owner];
   const guest = await labs[owner].guest(address, networks[owner].name);
   expect(
-    await guest.run(`ip addr add ${ipv6}::50/64 dev eth0 nodad && ip -6 route add default via ${ipv6}::1`),
+    await guest.run(
+      `ip addr add ${ipv6}::50/64 dev eth0 nodad && ip -6 route replace default via ${ipv6}::1`,
+    ),
   ).toMatchObject({ code: 0 });
   await guest.serve(port);
   const exposure = { address: hostAddress, protocol: 'tcp', port, to: address, to_port: port } as const;

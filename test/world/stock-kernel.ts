@@ -20,7 +20,7 @@ const commandLine =
 
 const bootDeadline = 120_000;
 /** No test of ours lasts longer, and no QEMU outlives a test that was killed for longer than this, in seconds. */
-const longestLife = 900;
+const longestLife = 1500;
 
 export interface OrderOptions {
   /** ms until the order is given up and the promise rejected; 60 s by default. */
