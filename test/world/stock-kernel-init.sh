@@ -3,16 +3,17 @@
 # The first program of a stock kernel (stock-kernel.ts). In the initramfs it loads what the machine's own root file
 # system needs, lays memory over it and starts itself there; there it makes the kernel what a distribution's would
 # be after its boot, and runs one order after another.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C
 busybox=/bin/busybox
 
 if [ -e /modules ]; then
-  for applet in mkdir mount insmod switch_root sh; do $busybox ln -s busybox /bin/$applet; done
+  for applet in mkdir mount mv insmod switch_root sh; do $busybox ln -s busybox /bin/$applet; done
   mount -t devtmpfs none /dev
   while read -r module; do insmod "/$module" || exit; done < /modules
   mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=524288,ro root /machine || exit
   mount -t tmpfs none /memory
-  mkdir /memory/upper /memory/work
+  mkdir /memory/work
+  mv /often /memory/upper
   mount -t overlay -o lowerdir=/machine,upperdir=/memory/upper,workdir=/memory/work none /root || exit
   for dir in tmp var/tmp run; do mount -t tmpfs -o mode=1777 none /root/$dir; done
   mkdir /root/run/exchange

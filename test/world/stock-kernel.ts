@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
 import { newc } from '../../assets/micro/cpio.mjs';
@@ -17,6 +27,15 @@ const earlyModules = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'ove
 const commandLine =
   'console=ttyS0,115200 quiet panic=-1 no_timer_check nokaslr mitigations=off apparmor=0 audit=0 ' +
   'cryptomgr.notests rcupdate.rcu_expedited=1 i8042.noaux i8042.nomux random.trust_cpu=on';
+
+/**
+ * What the tests start by the hundred: with their libraries they are in memory, for each file that is opened over 9p
+ * costs the host's time as well.
+ */
+const oftenStarted =
+  'sh nsenter unshare setpriv mount readlink mkdir cat grep sort env sleep timeout busybox nc ip tc nft sysctl'.split(
+    ' ',
+  );
 
 const bootDeadline = 120_000;
 /** No test of ours lasts longer, and no QEMU outlives a test that was killed for longer than this, in seconds. */
@@ -231,7 +250,49 @@ function initramfs(modules: string): Buffer {
       data: Buffer.from(order.map((module) => `${name(module)}\n`).join('')),
     },
     ...order.map((module) => ({ path: name(module), mode: program, data: bytes(module) })),
+    ...inMemory(oftenStarted),
   ]);
+}
+
+function filesBelow(top: string): string[] {
+  return readdirSync(top, { recursive: true, encoding: 'utf8' })
+    .map((name) => path.join(top, name))
+    .filter((file) => statSync(file).isFile());
+}
+
+interface Entry {
+  readonly path: string;
+  readonly mode: number;
+  readonly data?: Buffer;
+}
+
+/** The programs and what each opens when it starts, as the initramfs has them below /often, parents first. */
+function inMemory(programs: readonly string[]): Entry[] {
+  const places = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+  const found = programs.flatMap(
+    (name) => places.map((place) => path.join(place, name)).find(existsSync) ?? [],
+  );
+  const libraries = execFileSync('sh', ['-c', 'for each; do ldd "$each"; done; :', 'sh', ...found], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 20_000,
+  }).matchAll(/(\/\S+) \(0x/g);
+  const entries = new Map<string, Entry>();
+  const locale = '/usr/lib/locale/C.utf8';
+  const others = ['/etc/ld.so.cache', ...(existsSync(locale) ? filesBelow(locale) : [])];
+  for (const file of [...found, ...[...libraries].map(([, library]) => library ?? ''), ...others]) {
+    // Where the directory really is: /lib is a link of the root file system's.
+    const where = path.join('often', realpathSync(path.dirname(file)), path.basename(file));
+    const parts = where.split('/');
+    for (let depth = 1; depth < parts.length; depth += 1) {
+      entries.set(parts.slice(0, depth).join('/'), {
+        path: parts.slice(0, depth).join('/'),
+        mode: directory,
+      });
+    }
+    entries.set(where, { path: where, mode: statSync(file).mode, data: readFileSync(file) });
+  }
+  return [...entries.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /** The modules and what they need, from `modules.dep`: `a.ko: b.ko c.ko`, where a needs b, and b may need c. */
