@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { subnetOf } from '../net/ipv4.ts';
-import { isOwn, type ResolvedGuest, type ResolvedNetwork, type ResolvedNic } from './resolve.ts';
+import { digitsOf, linkLocalOf } from '../net/ipv6.ts';
+import {
+  ipv6AddressOf,
+  isOwn,
+  type ResolvedGuest,
+  type ResolvedNetwork,
+  type ResolvedNic,
+} from './resolve.ts';
 
 /**
  * netd's guard against spoofing as nft's text: docs/netd-protocol.md, "Anti-spoofing". Its ports come with their
@@ -90,10 +97,25 @@ const prefixes = (network: ResolvedNetwork): string => {
   return [known, 'fe80::/64'].flat().join(', ');
 };
 
+/** The bridge's own, which are no guest's; of an administrator's netd asks the kernel. */
+const hosts = (network: ResolvedNetwork): string[] =>
+  isOwn(network)
+    ? [ipv6AddressOf(network, network.address), linkLocalOf(network.mac)].filter((own) => own !== null)
+    : [];
+
+const elements = (list: readonly string[]): string =>
+  list.length === 0 ? '' : ` elements = { ${list.join(', ')} }`;
+
 const networkSets = (network: ResolvedNetwork): string[] => {
   const name = bridgeName(network);
+  const kept = isOwn(network)
+    ? []
+    : [`\t# netd keeps what this computer and its router have there: ip -6 addr show dev ${name}`];
   return [
     `\tset prefixes_${name} { type ipv6_addr; flags interval; elements = { ${prefixes(network)} } }`,
+    ...kept,
+    `\tset host_sources_${name} { type ipv6_addr;${elements(hosts(network))} }`,
+    `\tset host_targets_${name} { typeof @th,64,128;${elements(hosts(network).map((own) => `0x${digitsOf(own)}`))} }`,
     `\tset sources_${name} { type ipv6_addr; ${firstCome} }`,
     `\tset targets_${name} { typeof @th,64,128; ${firstCome} }`,
   ];
@@ -168,12 +190,14 @@ const limit = 'add @newcomers { iif limit rate over 1/minute burst 64 packets } 
 const networkChains = (name: string): string[] => [
   `\tchain source_${name} {`,
   `\t\tip6 saddr != @prefixes_${name} counter drop`,
+  `\t\tip6 saddr @host_sources_${name} counter drop`,
   `\t\tiif . ip6 saddr != @sources ip6 saddr @sources_${name} counter drop`,
   `\t\tiif . ip6 saddr != @sources ${limit}`,
   `\t\tupdate @sources_${name} { ip6 saddr }`,
   '\t\tupdate @sources { iif . ip6 saddr }',
   '\t}',
   `\tchain target_${name} {`,
+  `\t\t@th,64,128 @host_targets_${name} return`,
   `\t\tiif . @th,64,128 != @targets @th,64,128 @targets_${name} return`,
   `\t\tiif . @th,64,128 != @targets ${limit}`,
   `\t\tupdate @targets_${name} { @th,64,128 }`,

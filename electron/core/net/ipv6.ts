@@ -13,3 +13,23 @@ function has(cidr: string, address: string): boolean {
 export function overlap6(one: string, other: string): boolean {
   return has(one, other.split('/')[0] ?? '') || has(other, one.split('/')[0] ?? '');
 }
+
+/** The digits of some groups of four. */
+const digits = (groups: string): string =>
+  groups
+    .split(':')
+    .map((group) => (group === '' ? '' : group.padStart(4, '0')))
+    .join('');
+
+/** The 32 hexadecimal digits of an address. */
+export function digitsOf(address: string): string {
+  const [before = '', after = ''] = address.split('::').map(digits);
+  return before.padEnd(32 - after.length, '0') + after;
+}
+
+/** The link-local address that the kernel makes of a MAC address (RFC 4291, appendix A). */
+export function linkLocalOf(mac: string): string {
+  const [a = '', b, c, d, e, f] = mac.split(':');
+  const first = (Number.parseInt(a, 16) ^ 2).toString(16);
+  return `fe80::${first}${b}:${c}ff:fe${d}:${e}${f}`;
+}

@@ -20,13 +20,14 @@ use frames::{
     router_advert, udp, wrapped,
 };
 use kernel::{inside, sh};
-use lab::{Guest, Lab, Tap, until, words};
+use lab::{Guest, Lab, Tap, host_mac, until, words};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 const VICTIM: Mac = [0x52, 0x54, 0, 0, 0, 2];
 const LIAR: Mac = [0x52, 0x54, 0, 0, 0, 3];
 const ROAMER: Mac = [0x52, 0x54, 0, 0, 0, 4];
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfeff, 1);
 const VICTIMS: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
 const LIARS: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -196,6 +197,14 @@ fn lies() -> Vec<(String, Vec<u8>)> {
         (
             "another's neighbour advertisement",
             ipv6(LIAR, own, ICMPV6, &icmpv6(136, link_local(2))),
+        ),
+        (
+            "a neighbour advertisement for the gateway",
+            ipv6(LIAR, own, ICMPV6, &icmpv6(136, GATEWAY6)),
+        ),
+        (
+            "the gateway's IPv6",
+            ipv6(LIAR, GATEWAY6, UDP, &udp(53, 5000, b"hello")),
         ),
         (
             "another's IPv6",

@@ -57,6 +57,7 @@ fn br0() -> GuardNetwork {
         bridge: "br0".into(),
         group: 0xc0a8_3900 >> 2,
         prefixes: vec!["fe80::/64".parse().unwrap()],
+        hosts: vec!["fe80::5054:ff:fe00:1".parse().unwrap()],
     }
 }
 
@@ -130,6 +131,7 @@ fn the_documented_guard_of_a_bridged_network() {
         prefixes: ["2000::/3", "fc00::/7", "fe80::/64"]
             .map(|prefix| prefix.parse().unwrap())
             .to_vec(),
+        hosts: Vec::new(),
     };
     let port = GuardPort {
         bridge: "br-lan".into(),
@@ -163,6 +165,9 @@ fn ports_and_networks_come_and_go() {
             "fe80::/64".parse().unwrap(),
             "fd00:57::/64".parse().unwrap(),
         ],
+        hosts: ["fe80::1", "fd00:57::1"]
+            .map(|own| own.parse().unwrap())
+            .to_vec(),
     };
     let mut guard = Guard::open("tapyard_1000").unwrap();
     let both = [br0(), other];
@@ -199,7 +204,7 @@ fn ports_and_networks_come_and_go() {
     assert!(guard.hold(&both, std::slice::from_ref(&first)).unwrap());
     let listed = sh("nft list ruleset");
     assert!(
-        !listed.contains("fe80::2") && !listed.contains("0xfe80"),
+        !listed.contains("fe80::2") && !listed.contains("0xfe800000000000000000000000000002"),
         "{listed}"
     );
     assert!(!listed.contains("tap1"), "{listed}");
@@ -209,6 +214,7 @@ fn ports_and_networks_come_and_go() {
         bridge: "br3".into(),
         group: 3,
         prefixes: vec!["fe80::/64".parse().unwrap()],
+        hosts: Vec::new(),
     };
     assert!(guard.hold(&[br0(), third.clone()], &[]).unwrap());
     let left = ours();

@@ -6,11 +6,11 @@ use super::{Engine, label};
 use crate::acts::deed;
 use crate::dnsmasq::read_leases;
 use crate::nft::{GuardNetwork, GuardPort};
-use crate::rtnl::{Counters, LinkChange, LinkInfo};
+use crate::rtnl::{AddressFamily, Counters, LinkChange, LinkInfo};
 use ipnet::Ipv6Net;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tapyard_protocol::{Mac, Mode, NetworkName, NetworkSpec, RecipeStep, Result, Subnet6};
 
 /// IPv6 link-local addresses (RFC 4291, 2.5.6).
@@ -64,12 +64,13 @@ impl Engine {
             .guarded_networks()
             .map(|spec| (bridge_name(spec), guard_network(spec)))
             .collect();
-        let networks: Vec<GuardNetwork> = networks.into_values().collect();
+        let mut networks: Vec<GuardNetwork> = networks.into_values().collect();
         if networks.is_empty() {
             self.guarded.clear();
             return self.delete_guard();
         }
         let links = self.rtnl.links(Counters::Skip)?;
+        self.find_hosts(&mut networks, &links)?;
         let mut guarded = Vec::new();
         for link in &links {
             let Some(tap) = self.as_guarded(link) else {
@@ -86,6 +87,40 @@ impl Engine {
         }
         let deed = deed("set up the guard against spoofing").recipe(RecipeStep::Filter);
         Ok(deed.told(held)?)
+    }
+
+    /// What nobody but the host has on an administrator's bridge, and nobody but the router by which
+    /// it reaches the internet there. Of the bridges of netd's own that is known.
+    fn find_hosts(&mut self, networks: &mut [GuardNetwork], links: &[LinkInfo]) -> Result<()> {
+        let mut others = networks
+            .iter_mut()
+            .filter(|n| n.hosts.is_empty())
+            .peekable();
+        if others.peek().is_none() {
+            return Ok(());
+        }
+        let addresses = self.rtnl.addresses(AddressFamily::V6)?;
+        let uplink = self.uplink.state().ipv6;
+        for network in others {
+            let bridge = links.iter().find(|link| link.name == network.bridge);
+            let own = addresses
+                .iter()
+                .filter(|own| bridge.is_some_and(|bridge| bridge.ifindex == own.ifindex))
+                .map(|own| own.net.addr());
+            let router = uplink.gateway.filter(|_| {
+                let device = uplink.device.as_ref();
+                device.is_some_and(|device| *device == network.bridge)
+            });
+            let hosts: BTreeSet<Ipv6Addr> = own
+                .chain(router)
+                .filter_map(|address| match address {
+                    IpAddr::V6(address) => Some(address),
+                    IpAddr::V4(_) => None,
+                })
+                .collect();
+            network.hosts = hosts.into_iter().collect();
+        }
+        Ok(())
     }
 
     /// A tap is in its network's group from its start, but for one that an older netd made, or that
@@ -238,7 +273,21 @@ fn guard_network(spec: &NetworkSpec) -> GuardNetwork {
         prefixes: (spec.ipv6.map(Subnet6::net).into_iter())
             .chain(known)
             .collect(),
+        hosts: bridge_ipv6(spec),
     }
+}
+
+/// The addresses that the host has on a bridge of netd's: in its subnet, and on the link as the kernel
+/// makes it of the bridge's hardware address (RFC 4291, appendix A).
+fn bridge_ipv6(spec: &NetworkSpec) -> Vec<Ipv6Addr> {
+    if spec.mode == Mode::Bridged {
+        return Vec::new();
+    }
+    let [a, b, c, d, e, f] = spec.mac.bytes();
+    let id = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    let of_link = Ipv6Addr::from_bits(LINK_LOCAL.0.to_bits() | u128::from(id));
+    let in_subnet = spec.address.and_then(|address| spec.ipv6_of(address));
+    in_subnet.into_iter().chain([of_link]).collect()
 }
 
 /// [`Guard::add_port`] in nft's words.

@@ -290,7 +290,8 @@ impl Engine {
             Source::Kernel => {
                 let changes = self.monitor.drain();
                 self.dirty |= changes.any();
-                self.taps_doubtful |= changes.links;
+                // An address of the host's is no guest's.
+                self.taps_doubtful |= changes.links || changes.addresses;
                 self.shapes_doubtful |= changes.links || changes.disciplines;
                 // Somebody wrote ip_forward, which reset every interface, or all.forwarding of IPv6.
                 if changes.netconf6 && self.is_router6_doubtful() {

@@ -13,8 +13,8 @@ use super::element::{encode_element, raw_elements};
 use super::expr::Verdict;
 use super::guard_ruleset::{
     ADDRESSES, BRIDGED, CHADDRS, GUARDED, MACS, NEWCOMERS, SOURCE, SOURCES, TARGET, TARGETS,
-    base_chains, network_chains, network_sets, prefixes_set, sets, source_chain, sources_set,
-    target_chain, targets_set,
+    base_chains, host_sources_set, host_targets_set, network_chains, network_sets, prefixes_set,
+    sets, source_chain, sources_set, target_chain, targets_set,
 };
 use super::message::{BRIDGE, Table};
 use super::ruleset::Chain;
@@ -35,6 +35,8 @@ pub struct GuardNetwork {
     pub group: u32,
     /// What its guests' IPv6 addresses lie in, the link-local prefix included.
     pub prefixes: Vec<Ipv6Net>,
+    /// Addresses that no guest has: the host's there, and its router's.
+    pub hosts: Vec<Ipv6Addr>,
 }
 
 /// A guarded port.
@@ -203,12 +205,17 @@ impl Guard {
             }
         }
         for network in networks {
-            let set = prefixes_set(&network.bridge);
-            let there = match held {
-                Some(held) => held.prefixes(&network.bridge),
-                None => self.read_elements(&set)?,
-            };
-            plan.extend(self.plan_elements(&set, &there, &prefix_keys(&network.prefixes)));
+            let before = held.map(|held| held.network(&network.bridge).map(known_keys));
+            for (set, wanted) in known_keys(network) {
+                let there = match &before {
+                    Some(known) => known
+                        .as_ref()
+                        .and_then(|known| known.get(&set).cloned())
+                        .unwrap_or_default(),
+                    None => self.read_elements(&set)?,
+                };
+                plan.extend(self.plan_elements(&set, &there, &wanted));
+            }
         }
         let mut elements = elements_of(ports);
         elements.extend(groups_of(networks));
@@ -377,9 +384,8 @@ impl Held {
         chains.map(|chain| chain.name).collect()
     }
 
-    fn prefixes(&self, bridge: &str) -> Vec<Key> {
-        let network = self.networks.iter().find(|n| n.bridge == bridge);
-        network.map_or_else(Vec::new, |network| prefix_keys(&network.prefixes))
+    fn network(&self, bridge: &str) -> Option<&GuardNetwork> {
+        self.networks.iter().find(|n| n.bridge == bridge)
     }
 
     /// The bridges of those ports that are not among these.
@@ -428,6 +434,22 @@ fn groups_of(networks: &[GuardNetwork]) -> Elements {
         elements.collect()
     };
     Elements::from([(SOURCE, map(source_chain)), (TARGET, map(target_chain))])
+}
+
+/// What a network's own sets hold, but for what packets put into them.
+fn known_keys(network: &GuardNetwork) -> BTreeMap<String, Vec<Key>> {
+    let hosts = network.hosts.iter();
+    let hosts: Vec<Key> = hosts
+        .map(|own| (own.octets().into(), false, None))
+        .collect();
+    BTreeMap::from([
+        (
+            prefixes_set(&network.bridge),
+            prefix_keys(&network.prefixes),
+        ),
+        (host_sources_set(&network.bridge), hosts.clone()),
+        (host_targets_set(&network.bridge), hosts),
+    ])
 }
 
 /// Each prefix from its start to what comes after its end.

@@ -117,8 +117,9 @@ pub(crate) fn sets() -> [(&'static str, Layout); 10] {
     ]
 }
 
-/// A network's own sets: the prefixes that its guests may send from, and what has been taken.
-pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 3] {
+/// A network's own sets: the prefixes that its guests may send from, what of them is the host's, and
+/// what has been taken.
+pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 5] {
     let address = |key_type, typeof_| Layout {
         flags: 0,
         key_type,
@@ -131,19 +132,32 @@ pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 3] {
         flags: SET_INTERVAL,
         ..address(TYPE_IPV6_ADDR, Vec::new())
     };
-    let targets = address(TYPE_INTEGER, typeof_key(&raw_payload(ND_TARGET)));
+    let targets = || address(TYPE_INTEGER, typeof_key(&raw_payload(ND_TARGET)));
     [
         (prefixes_set(bridge), prefixes),
+        (
+            host_sources_set(bridge),
+            address(TYPE_IPV6_ADDR, Vec::new()),
+        ),
+        (host_targets_set(bridge), targets()),
         (
             sources_set(bridge),
             first_come(address(TYPE_IPV6_ADDR, Vec::new())),
         ),
-        (targets_set(bridge), first_come(targets)),
+        (targets_set(bridge), first_come(targets())),
     ]
 }
 
 pub(crate) fn prefixes_set(bridge: &str) -> String {
     format!("prefixes_{bridge}")
+}
+
+pub(crate) fn host_sources_set(bridge: &str) -> String {
+    format!("host_sources_{bridge}")
+}
+
+pub(crate) fn host_targets_set(bridge: &str) -> String {
+    format!("host_targets_{bridge}")
 }
 
 pub(crate) fn sources_set(bridge: &str) -> String {
@@ -420,7 +434,8 @@ fn guest_source() -> Vec<Vec<Expr>> {
     ]
 }
 
-/// A network's chains: an address belongs to the port that used it first (RFC 6620).
+/// A network's chains: an address belongs to the port that used it first (RFC 6620), and the host's
+/// to none.
 pub(crate) fn network_chains(bridge: &str) -> [Chain; 2] {
     let (sources, targets) = (sources_set(bridge), targets_set(bridge));
     let limit = Expr::OverLimit {
@@ -437,6 +452,11 @@ pub(crate) fn network_chains(bridge: &str) -> [Chain; 2] {
             drop(),
         ]),
         rule([
+            ipv6(),
+            vec![load(IPV6_SADDR), in_(&host_sources_set(bridge))],
+            drop(),
+        ]),
+        rule([
             not_own_source(),
             vec![load(IPV6_SADDR), in_(&sources)],
             drop(),
@@ -450,6 +470,11 @@ pub(crate) fn network_chains(bridge: &str) -> [Chain; 2] {
         ]),
     ];
     let target = vec![
+        rule([vec![
+            load(ND_TARGET),
+            in_(&host_targets_set(bridge)),
+            Expr::Verdict(Verdict::Return),
+        ]]),
         rule([
             not_own_target(),
             vec![

@@ -36,8 +36,15 @@ fn bridged_guests_are_nobody_else() {
     }
     let mut lab = Lab::start("bridged");
     no_bridge_nf();
-    sh("ip link add br-lan type bridge forward_delay 0 mcast_snooping 0; ip link set br-lan up");
+    let mac = words(host_mac(1));
+    sh(&format!(
+        "ip link add br-lan address {mac} type bridge forward_delay 0 mcast_snooping 0
+         ip link set br-lan up"
+    ));
     let card = card();
+    until("the host's own address on the link", || {
+        sh("ip -6 addr show dev br-lan").contains(&GATEWAY6.to_string())
+    });
     lab.bridged("lan", "br-lan", true);
     let victim = lab.tap("lan", "g2", VICTIM, "tap0");
     let liar = lab.tap("lan", "g3", LIAR, "tap1");
@@ -70,6 +77,20 @@ fn bridged_guests_are_nobody_else() {
     let places = || [CARD, VICTIM, LIAR].map(places);
     let own = [&["card"][..], &["tap0"], &["tap1"]];
     assert_eq!(places(), own);
+
+    // The router by which the host reaches the internet is no guest; of others there netd does not
+    // know.
+    sh("ip -6 route add default via fe80::9 dev br-lan");
+    until("netd knows the router", || {
+        let set = sh("nft list table bridge tapyard_0");
+        set.contains("fe80::9") && set.contains("0xfe800000000000000000000000000009")
+    });
+    let claims = |last| {
+        let advert = ipv6(LIAR, link_local(3), ICMPV6, &icmpv6(136, link_local(last)));
+        victim.hears(&liar, &advert)
+    };
+    assert!(!claims(9));
+    assert!(claims(8));
 
     // Another network on the same bridge: whose an IPv6 address is there holds in it as well.
     lab.bridged("lan2", "br-lan", true);
