@@ -143,13 +143,23 @@ impl Directory {
 
     /// Removes everything that netd made in it, the lock last. Goes on past errors.
     pub fn clear(&self) -> Vec<Error> {
-        let gone = [
+        let mut failed = self.gone([remove_if_there(&self.journal())]);
+        failed.extend(self.clear_but_journal());
+        failed
+    }
+
+    /// The same, but the next netd finds the journal.
+    pub fn clear_but_journal(&self) -> Vec<Error> {
+        self.gone([
             ignore_missing(std::fs::remove_dir_all(self.path.join(DNS))),
-            remove_if_there(&self.journal()),
             remove_if_there(&self.socket()),
             remove_if_there(&self.path.join(LOCK)),
-        ];
-        gone.into_iter()
+        ])
+    }
+
+    fn gone<const N: usize>(&self, removed: [io::Result<()>; N]) -> Vec<Error> {
+        removed
+            .into_iter()
             .filter_map(|result| result.err())
             .map(|e| Error::kernel(format!("remove files in {}", self.path.display()), &e))
             .collect()

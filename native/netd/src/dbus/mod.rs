@@ -144,8 +144,13 @@ fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
     let uid = rustix::process::geteuid().as_raw().to_string();
     let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
     stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
+    let deadline = Instant::now() + PATIENCE;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n") {
+        // Each byte may come in time, and the line not.
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         answer.push(byte[0]);
@@ -204,6 +209,18 @@ mod tests {
         assert_eq!(all, [answer]);
         drop(other);
         assert!(bus.read().is_err());
+    }
+
+    #[test]
+    fn a_bus_that_lets_us_in_byte_by_byte_is_not_waited_for() {
+        let (mut stream, mut other) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            while other.write_all(b"O").is_ok() {
+                std::thread::sleep(PATIENCE / 20);
+            }
+        });
+        let error = authenticate(&mut stream).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     /// Whatever a bus says, from its first word.

@@ -33,6 +33,8 @@ enum Asked {
     Pending(u32, Instant),
     /// It did it; whether that helps is to be seen.
     Given,
+    /// It had done it before.
+    There,
     /// It refused, or cannot be asked.
     Refused,
 }
@@ -77,19 +79,18 @@ impl Firewalld {
     pub(super) fn progress(&mut self, name: &NetworkName) -> Progress {
         match self.asked.get(name) {
             Some(Asked::Pending(..)) => Progress::Opening,
-            Some(_) => {
+            Some(Asked::There | Asked::Refused) => {
                 self.asked.insert(name.clone(), Asked::Refused);
                 Progress::Refused
             }
-            None => Progress::Ask(ZONES[self.zone]),
+            // It was lost since, or is of no use: then it answers that it is there.
+            Some(Asked::Given) | None => Progress::Ask(ZONES[self.zone]),
         }
     }
 
     /// It lets the network through: when that is lost, it is asked again.
     pub(super) fn lets_through(&mut self, name: &NetworkName) {
-        if self.asked.get(name) == Some(&Asked::Given) {
-            self.asked.remove(name);
-        }
+        self.asked.remove(name);
     }
 
     /// Asks to have the bridge in the zone that [`Firewalld::progress`] named, for the `first` time or
@@ -134,7 +135,7 @@ impl Firewalld {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let pending = self.asked.values().filter_map(|asked| match asked {
             Asked::Pending(_, since) => Some(*since + PATIENCE),
-            Asked::Given | Asked::Refused => None,
+            Asked::Given | Asked::There | Asked::Refused => None,
         });
         pending.min()
     }
@@ -290,7 +291,7 @@ impl Firewalld {
                 };
                 match result {
                     Ok(_) => *asked = Asked::Given,
-                    Err((_, text)) if text.contains("ALREADY") => *asked = Asked::Given,
+                    Err((_, text)) if text.contains("ALREADY") => *asked = Asked::There,
                     Err((_, text))
                         if text.contains("INVALID_ZONE") && self.zone + 1 < ZONES.len() =>
                     {
@@ -408,15 +409,23 @@ mod tests {
     fn a_zone_that_does_not_help_is_not_asked_for_again_and_again() {
         let mut firewalld = Firewalld::default();
         let now = Instant::now();
-        firewalld.asked.insert(name(), Asked::Given);
-        firewalld.lets_through(&name());
+        let given = Ok(Vec::new());
+        firewalld.asked.insert(name(), Asked::Pending(1, now));
+        assert!(firewalld.take(answer(1, given)));
         assert_eq!(
             firewalld.progress(&name()),
             Progress::Ask("libvirt"),
-            "it was lost since"
+            "it may have been lost since"
         );
-        firewalld.asked.insert(name(), Asked::Given);
+        firewalld.asked.insert(name(), Asked::Pending(2, now));
+        let there = ("org.x".to_owned(), "ZONE_ALREADY_SET: 'br0'".to_owned());
+        assert!(firewalld.take(answer(2, Err(there))));
         assert_eq!(firewalld.progress(&name()), Progress::Refused);
+        // What lets it through is seen before the answer is read.
+        firewalld.asked.insert(name(), Asked::Pending(3, now));
+        firewalld.lets_through(&name());
+        assert_eq!(firewalld.deadline(), None);
+        assert_eq!(firewalld.progress(&name()), Progress::Ask("libvirt"));
         firewalld.asked.insert(name(), Asked::Pending(1, now));
         assert_eq!(firewalld.deadline(), Some(now + PATIENCE));
         assert!(!firewalld.give_up(now));

@@ -3,7 +3,7 @@
 //! is told with the network; it is no failure of what was asked.
 
 use super::{Engine, label};
-use crate::doors::{Ipv6, Wanted};
+use crate::doors::{Doors, Ipv6, Wanted};
 use crate::journal::Recorded;
 use crate::sysctl;
 use tapyard_protocol::{Door, Error, Mode, NetworkName, NetworkSpec, Scope};
@@ -39,12 +39,17 @@ impl Engine {
         if wanted.is_empty() {
             return false;
         }
-        self.doors
-            .hold(&wanted, &mut self.journal)
-            .unwrap_or_else(|error| {
-                eprintln!("open doors in other firewalls: {error}");
-                false
-            })
+        let found = |doors: &Doors| -> Vec<Vec<Door>> {
+            wanted.iter().map(|each| doors.of(&each.name)).collect()
+        };
+        let before = found(&self.doors);
+        let held = self.doors.hold(&wanted, &mut self.journal);
+        // Another one's doing, of which nothing else may tell.
+        self.dirty |= found(&self.doors) != before;
+        held.unwrap_or_else(|error| {
+            eprintln!("open doors in other firewalls: {error}");
+            false
+        })
     }
 
     /// Takes a network's doors away. Whether there was one, and the places where one stayed.

@@ -318,7 +318,7 @@ impl Engine {
                     self.dirty = true;
                 }
             }
-            Source::Names => self.dirty |= self.resolved.on_readable(),
+            Source::Names => self.dirty |= self.hear_of_names(Resolved::on_readable),
             Source::Uplink => {
                 let before = self.uplink.state().host_device;
                 if self.uplink.on_readable() {
@@ -381,7 +381,7 @@ impl Engine {
         }
         let _by = acts::by_itself("it tries again");
         self.dirty |= self.restart_dns(now);
-        self.dirty |= self.resolved.on_deadline(now);
+        self.dirty |= self.hear_of_names(|resolved| resolved.on_deadline(now));
         if self.doors.give_up(now) {
             self.filter_doubtful = true;
             self.dirty = true;

@@ -2,8 +2,10 @@
 //! Names of guests on the host.
 
 use super::Engine;
-use crate::resolved::Wanted;
-use tapyard_protocol::{NetworkName, Scope};
+use crate::journal::Entry;
+use crate::resolved::{Resolved, Wanted};
+use crate::rtnl::LinkInfo;
+use tapyard_protocol::{NetworkName, Result, Scope};
 
 impl Engine {
     /// Has systemd-resolved ask the dnsmasq of networks that were made, and forget that of others.
@@ -17,17 +19,50 @@ impl Engine {
                 eprintln!("names of {name} on the host: {error}");
                 None
             });
-            let bridge = bridge.map(|link| link.ifindex);
-            match (bridge, self.server_of(&name)) {
-                (Some(ifindex), Some(server)) => self.resolved.set(Wanted {
+            let recorded = self.journal.state().networks.get(&name);
+            let named = recorded.is_some_and(|recorded| recorded.named);
+            let ours = |link: &LinkInfo| {
+                recorded.is_some_and(|of| self.is_our_bridge(link, &of.lab, &of.spec))
+            };
+            let bridge = bridge.filter(ours).map(|link| link.ifindex);
+            let server = self.server_of(&name);
+            match bridge {
+                // Who was killed in between has told it, or has not told it to forget.
+                Some(ifindex) if server.is_some() || named => self.tell_resolved(Wanted {
                     name,
                     ifindex,
                     server,
                 }),
-                (bridge, _) => self.resolved.forget(&name, bridge),
+                _ => self.resolved.forget(&name),
             }
             self.dirty = true;
         }
+    }
+
+    fn tell_resolved(&mut self, wanted: Wanted) {
+        let network = wanted.name.clone();
+        if let Err(error) = self.journal_named(network) {
+            return eprintln!("names of {} on the host: {error}", wanted.name);
+        }
+        self.resolved.set(wanted);
+    }
+
+    fn journal_named(&mut self, network: NetworkName) -> Result<()> {
+        let recorded = self.journal.state().networks.get(&network);
+        match recorded.is_some_and(|recorded| recorded.named) {
+            true => Ok(()),
+            false => self.journal.append(Entry::Named { network }),
+        }
+    }
+
+    /// Takes what resolved answers, or what is due to be asked of it again. Whether names may stand
+    /// otherwise than before.
+    pub(super) fn hear_of_names(&mut self, hear: impl FnOnce(&mut Resolved) -> bool) -> bool {
+        let any = hear(&mut self.resolved);
+        for network in self.resolved.take_forgotten() {
+            self.journal.note(Entry::Unnamed { network });
+        }
+        any
     }
 
     fn server_of(&self, name: &NetworkName) -> Option<std::net::Ipv4Addr> {

@@ -2,7 +2,7 @@
 //! `shutdown`: nothing of ours is left.
 
 use super::Engine;
-use tapyard_protocol::{NetworkName, Removed};
+use tapyard_protocol::{Code, Error, NetworkName, Removed, Scope};
 
 impl Engine {
     /// Removes all networks, then what runs for the uplink, then netd's own files; goes on past
@@ -26,7 +26,18 @@ impl Engine {
         }
         self.end_captures();
         merge(self.uplink.shutdown());
-        out.failed.extend(self.config.directory.clear());
+        // A namespace of the lab's own goes with all that is in it.
+        let left = self.config.identity.scope == Scope::Host && out.failed.iter().any(is_ours);
+        let directory = &self.config.directory;
+        out.failed.extend(match left {
+            true => directory.clear_but_journal(),
+            false => directory.clear(),
+        });
         out
     }
+}
+
+/// Whether it may be something of ours that stayed, so that the next netd has to try again.
+fn is_ours(error: &Error) -> bool {
+    error.code != Code::NameTaken
 }

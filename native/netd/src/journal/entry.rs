@@ -58,6 +58,16 @@ pub enum Entry {
         /// Where.
         place: Place,
     },
+    /// systemd-resolved is to be told of its bridge.
+    Named {
+        /// Which network.
+        network: NetworkName,
+    },
+    /// It has forgotten the bridge.
+    Unnamed {
+        /// Which network.
+        network: NetworkName,
+    },
     /// A port of the host's is to lead to a guest of its.
     Exposed {
         /// Which network.

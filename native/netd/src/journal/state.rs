@@ -22,6 +22,8 @@ pub struct Recorded {
     pub formers: Vec<IpNet>,
     /// Where it may have doors, sorted.
     pub doors: Vec<Place>,
+    /// systemd-resolved may know its bridge.
+    pub named: bool,
     /// Ports of the host's that lead to its guests.
     pub exposed: Vec<Exposure>,
     /// What traffic is held to, by NIC. A shape that is none is still to be taken off.
@@ -70,6 +72,7 @@ impl State {
             Entry::Network { lab, network } => {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
+                let named = before.as_ref().is_some_and(|before| before.named);
                 let (mut formers, doors, mut exposed, shapes, taken) =
                     before.map_or_else(Default::default, |mut before| {
                         before.formers.extend(bridge_addresses(&before.spec));
@@ -92,6 +95,7 @@ impl State {
                     removing: false,
                     formers,
                     doors,
+                    named,
                     exposed,
                     shapes,
                     taken,
@@ -121,6 +125,16 @@ impl State {
             Entry::NoDoor { network, place } => {
                 if let Some(recorded) = self.networks.get_mut(&network) {
                     recorded.doors.retain(|other| *other != place);
+                }
+            }
+            Entry::Named { network } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.named = true;
+                }
+            }
+            Entry::Unnamed { network } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.named = false;
                 }
             }
             Entry::Exposed { network, exposure } => {
@@ -203,6 +217,11 @@ impl State {
                 network: name.clone(),
                 place: place.clone(),
             }));
+            if recorded.named {
+                entries.push(Entry::Named {
+                    network: name.clone(),
+                });
+            }
             entries.extend(recorded.exposed.iter().map(|exposure| Entry::Exposed {
                 network: name.clone(),
                 exposure: *exposure,

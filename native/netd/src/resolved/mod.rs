@@ -2,12 +2,12 @@
 //! Names of guests on the host: where systemd-resolved runs, it asks a network's dnsmasq for names
 //! of the lab's domain, and for nothing else (org.freedesktop.resolve1(5)).
 //!
-//! What resolved is told belongs to the bridge and goes with it, so nothing has to be journalled or
-//! taken away. /etc/resolv.conf is nobody's business here.
+//! What resolved is told belongs to the bridge and goes with it; a network that loses its DNS and
+//! keeps its bridge has it taken back. /etc/resolv.conf is nobody's business here.
 
 mod permission;
 
-use crate::acts::deed;
+use crate::acts::{Deed, deed};
 use crate::dbus::{Arguments, BUS, Bus, Message, Method};
 use permission::Permission;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,16 +29,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The kernel tells resolved of a new bridge as it tells everybody: it may not know it yet.
 const AGAIN: Duration = Duration::from_millis(100);
 const TRIES: u32 = 50;
+/// When to look again for a bus that has ended, does not let us in or is not there; twice as long
+/// each time that it was in vain, up to the longest.
+const BACK: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(60);
 
-/// A bridge whose dnsmasq knows names.
+/// A bridge whose dnsmasq knows names, or does no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The network's name and its bridge's.
     pub name: NetworkName,
     /// The bridge.
     pub ifindex: u32,
-    /// Where its dnsmasq listens.
-    pub server: Ipv4Addr,
+    /// Where its dnsmasq listens; without one, resolved is to forget the bridge.
+    pub server: Option<Ipv4Addr>,
 }
 
 /// Whether resolved is there.
@@ -67,24 +71,32 @@ enum State {
 #[derive(Debug)]
 pub struct Resolved {
     bus: Option<Bus>,
+    /// When to connect again, and how long to wait before that the next time.
+    back: Option<Instant>,
+    delay: Duration,
     presence: Presence,
     permission: Permission,
     bridges: BTreeMap<NetworkName, (Wanted, State)>,
+    /// Those that it was made to forget.
+    forgotten: Vec<NetworkName>,
 }
 
 impl Default for Resolved {
     fn default() -> Self {
         Resolved {
             bus: None,
+            back: None,
+            delay: BACK,
             presence: Presence::Absent,
             permission: Permission::new(rustix::process::geteuid().is_root()),
             bridges: BTreeMap::new(),
+            forgotten: Vec::new(),
         }
     }
 }
 
 impl Resolved {
-    /// Has the names of this bridge asked for there.
+    /// Has the names of this bridge asked for there, or no more.
     pub fn set(&mut self, wanted: Wanted) {
         let same = |(before, state): &(Wanted, State)| {
             *before == wanted && !matches!(state, State::Refused(_))
@@ -96,32 +108,26 @@ impl Resolved {
         self.permission.forget_refusal();
         let entry = (wanted.clone(), State::New(0));
         self.bridges.insert(wanted.name, entry);
-        if self.bus.is_none() {
-            // Without a bus there is no resolved either.
-            let _ = self.connect();
+        if self.bus.is_none() && self.back.is_none() {
+            self.connect();
         }
         self.advance();
     }
 
-    /// The network is gone, or has no names any more; its bridge may still be there.
-    pub fn forget(&mut self, name: &NetworkName, bridge: Option<u32>) {
-        let known = self.bridges.remove(name);
-        // What it has not answered it may do all the same; it takes one after the other.
-        let told = known.is_some_and(|(_, state)| matches!(state, State::Set | State::Asked(..)));
-        if let Some(ifindex) = bridge.filter(|_| told) {
-            // Nobody waits for the answer.
-            let asked = self.call("RevertLink", &Arguments::default().number(ifindex));
-            let _ = deed(format!(
-                "took the names of {name} away from systemd-resolved"
-            ))
-            .command(format!("resolvectl revert {name}"))
-            .told(asked);
-        }
+    /// The bridge is gone, and what was told of it.
+    pub fn forget(&mut self, name: &NetworkName) {
+        self.bridges.remove(name);
+    }
+
+    /// The networks whose bridges it has been made to forget since last asked.
+    pub fn take_forgotten(&mut self) -> Vec<NetworkName> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// What to tell of a network whose bridge has this number; nothing where resolved is not there.
     pub fn of(&self, name: &NetworkName, ifindex: u32) -> Option<HostNames> {
         let (wanted, state) = self.bridges.get(name)?;
+        let server = wanted.server?;
         if self.presence != Presence::There || wanted.ifindex != ifindex {
             return None;
         }
@@ -134,7 +140,7 @@ impl Resolved {
             }
         };
         let (state, reason) = state;
-        let command = reason.as_ref().map(|_| command(wanted));
+        let command = reason.as_ref().map(|_| command(&wanted.name, server));
         Some(HostNames {
             state,
             command,
@@ -176,12 +182,15 @@ impl Resolved {
             State::Again(at, _) => Some(*at),
             State::New(_) | State::Set | State::Refused(_) => None,
         });
-        due.chain(self.permission.deadline()).min()
+        due.chain(self.permission.deadline()).chain(self.back).min()
     }
 
     /// Asks again, and waits no longer for those whose time is up. Whether there was one.
     pub fn on_deadline(&mut self, now: Instant) -> bool {
         let mut any = self.permission.give_up(now);
+        if self.back.take_if(|at| *at <= now).is_some() && !self.bridges.is_empty() {
+            self.connect();
+        }
         for (wanted, state) in self.bridges.values_mut() {
             match state {
                 State::Asked(_, since, _) if *since + PATIENCE <= now => {
@@ -202,11 +211,18 @@ impl Resolved {
         any
     }
 
-    fn connect(&mut self) -> io::Result<()> {
-        let mut bus = Bus::open(SERVICE, &SIGNALS)?;
-        self.presence = Presence::Asked(bus.call_bus("GetNameOwner", &[SERVICE])?);
-        self.bus = Some(bus);
-        Ok(())
+    fn connect(&mut self) {
+        let opened = Bus::open(SERVICE, &SIGNALS).and_then(|mut bus| {
+            let asked = bus.call_bus("GetNameOwner", &[SERVICE])?;
+            Ok((bus, asked))
+        });
+        match opened {
+            Ok((bus, asked)) => {
+                self.presence = Presence::Asked(asked);
+                self.bus = Some(bus);
+            }
+            Err(error) => self.lost(&error),
+        }
     }
 
     /// Asks what can be asked now.
@@ -236,13 +252,16 @@ impl Resolved {
     /// What the bridge's server may not do comes before it is named.
     fn ask(&mut self, wanted: &Wanted) -> io::Result<BTreeSet<u32>> {
         let link = || Arguments::default().number(wanted.ifindex);
+        let Some(server) = wanted.server else {
+            return Ok(BTreeSet::from([self.call("RevertLink", &link())?]));
+        };
         let calls = [
             ("SetLinkDefaultRoute", link().boolean(false)),
             // Nobody signs the lab's names, or speaks TLS for them, whatever resolved wants of others.
             ("SetLinkDNSSEC", link().string("no")),
             ("SetLinkDNSOverTLS", link().string("no")),
             ("SetLinkDomains", link().names(&[DOMAIN], true)),
-            ("SetLinkDNS", link().addresses(&[wanted.server.into()])),
+            ("SetLinkDNS", link().addresses(&[server.into()])),
         ];
         let calls = calls.iter();
         calls
@@ -271,6 +290,7 @@ impl Resolved {
                     Ok(_) => Presence::There,
                     Err(_) => Presence::Absent,
                 };
+                self.delay = BACK;
                 true
             }
             Message::Answer { serial, result } => self.answered(serial, result.map(drop)),
@@ -292,36 +312,38 @@ impl Resolved {
     }
 
     fn answered(&mut self, serial: u32, result: std::result::Result<(), (String, String)>) -> bool {
-        for (wanted, state) in self.bridges.values_mut() {
+        let mut bridges = self.bridges.values_mut();
+        let asked = bridges.find_map(|(wanted, state)| {
             let State::Asked(serials, _, tries) = state else {
-                continue;
+                return None;
             };
-            if !serials.remove(&serial) {
-                continue;
+            let (ours, all, tries) = (serials.remove(&serial), serials.is_empty(), *tries);
+            ours.then_some((all, tries, wanted, state))
+        });
+        let Some((all, tries, wanted, state)) = asked else {
+            return false;
+        };
+        match result {
+            Ok(()) if all => {
+                told(wanted).done();
+                *state = State::Set;
             }
-            let deed = deed(format!(
-                "had systemd-resolved ask dnsmasq of {} for the guests' names",
-                wanted.name
-            ))
-            .command(command(wanted).replace("; ", "\n"));
-            match result {
-                Ok(()) if serials.is_empty() => {
-                    deed.done();
-                    *state = State::Set;
-                }
-                Ok(()) => {}
-                Err((error, _)) if is_too_early(&error) && *tries < TRIES => {
-                    *state = State::Again(Instant::now() + AGAIN, *tries + 1);
-                }
-                Err((_, text)) => {
-                    eprintln!("systemd-resolved does not take {}: {text}", wanted.name);
-                    let _ = deed.told::<(), _>(Err(text.clone()));
-                    *state = State::Refused(text);
-                }
+            Ok(()) => {}
+            Err((error, _)) if is_too_early(&error) && tries < TRIES => {
+                *state = State::Again(Instant::now() + AGAIN, tries + 1);
             }
-            return true;
+            Err((_, text)) => {
+                eprintln!("systemd-resolved does not take {}: {text}", wanted.name);
+                let _ = told(wanted).told::<(), _>(Err(text.clone()));
+                *state = State::Refused(text);
+            }
         }
-        false
+        if *state == State::Set && wanted.server.is_none() {
+            let name = wanted.name.clone();
+            self.bridges.remove(&name);
+            self.forgotten.push(name);
+        }
+        true
     }
 
     fn start_over(&mut self) {
@@ -332,8 +354,13 @@ impl Resolved {
     }
 
     fn lost(&mut self, error: &io::Error) {
-        eprintln!("the system bus: {error}");
+        // There may never be one.
+        if self.delay == BACK {
+            eprintln!("the system bus: {error}");
+        }
         self.bus = None;
+        self.back = Some(Instant::now() + self.delay);
+        self.delay = (self.delay * 2).min(LONGEST);
         self.presence = Presence::Absent;
         self.start_over();
     }
@@ -343,9 +370,22 @@ fn is_too_early(error: &str) -> bool {
     error == "org.freedesktop.resolve1.NoSuchLink"
 }
 
+/// What resolved is told of the bridge, as a deed.
+fn told(Wanted { name, server, .. }: &Wanted) -> Deed {
+    match server {
+        Some(server) => deed(format!(
+            "had systemd-resolved ask dnsmasq of {name} for the guests' names"
+        ))
+        .command(command(name, *server).replace("; ", "\n")),
+        None => deed(format!(
+            "took the names of {name} away from systemd-resolved"
+        ))
+        .command(format!("resolvectl revert {name}")),
+    }
+}
+
 /// What netd would do.
-fn command(wanted: &Wanted) -> String {
-    let Wanted { name, server, .. } = wanted;
+fn command(name: &NetworkName, server: Ipv4Addr) -> String {
     format!(
         "resolvectl dns {name} {server}; resolvectl domain {name} '~{DOMAIN}'; \
          resolvectl default-route {name} no"
@@ -361,7 +401,7 @@ mod tests {
         Wanted {
             name: "br0".parse().unwrap(),
             ifindex: 7,
-            server: Ipv4Addr::new(192, 168, 57, 1),
+            server: Some(Ipv4Addr::new(192, 168, 57, 1)),
         }
     }
 
@@ -419,16 +459,49 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_answered_yet_is_taken_back_too() {
-        let forgotten = |mut resolved: Resolved| {
-            acts::forget();
-            resolved.forget(&br0().name, Some(7));
-            acts::all().len()
+    fn what_was_told_is_taken_back_until_resolved_says_so() {
+        acts::forget();
+        let mut resolved = asked();
+        let forget = Wanted {
+            server: None,
+            ..br0()
         };
-        assert_eq!(forgotten(asked()), 1);
-        let mut new = asked();
-        new.start_over();
-        assert_eq!(forgotten(new), 0);
+        let serials = BTreeSet::from([5]);
+        let reverting = State::Asked(serials, Instant::now(), 0);
+        let entry = (forget, reverting);
+        resolved.bridges.insert(br0().name, entry);
+        assert_eq!(resolved.of(&br0().name, 7), None, "it has no names");
+        // Answers to what was asked before.
+        assert!(!resolved.answered(3, Ok(())));
+        // It ends without an answer, and another one comes, which may know the bridge still.
+        resolved.take(owner(""));
+        resolved.take(owner(":1.9"));
+        assert!(matches!(resolved.bridges[&br0().name].1, State::New(_)));
+        let serials = BTreeSet::from([6]);
+        resolved.bridges.get_mut(&br0().name).unwrap().1 = State::Asked(serials, Instant::now(), 0);
+        assert_eq!(resolved.take_forgotten(), []);
+        assert!(resolved.answered(6, Ok(())));
+        assert_eq!(resolved.take_forgotten(), [br0().name]);
+        assert_eq!(acts::all().len(), 1);
+    }
+
+    #[test]
+    fn a_bus_that_ended_is_tried_again_and_ever_less_often() {
+        let mut resolved = asked();
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let before = Instant::now();
+            resolved.lost(&io::ErrorKind::UnexpectedEof.into());
+            waits.push(resolved.deadline().unwrap() - before);
+        }
+        assert!(waits[0] < BACK * 2, "{waits:?}");
+        assert!(waits[11] > LONGEST / 2, "{waits:?}");
+        resolved.presence = Presence::Asked(9);
+        resolved.take(Message::Answer {
+            serial: 9,
+            result: Ok(Vec::new()),
+        });
+        assert_eq!(resolved.delay, BACK, "it let us in");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! of everything that it does, in both scopes, and what it runs is killed at each step of its
 //! journal. Then a new netd starts on the same directory where the old one ended, and the step is
 //! repeated. What is there afterwards is compared with a run in which nobody died, and in the end
-//! with what was there before.
+//! with what was there before. With a system bus, firewalld and systemd-resolved on the host (fakes:
+//! `bus`), the same before and after each message to them; and in `faults` those fail.
 //!
 //! `TAPYARD_FAULT_EVERY=1` tries each point, as `npm test` does; without it one of ten is tried.
 //! `TAPYARD_FAULT_POINT=N` tries that one only.
@@ -11,6 +12,8 @@
 #![allow(clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod bus;
+mod faults;
 mod guest;
 mod heal;
 mod kernel;
@@ -26,7 +29,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tapyard_protocol::{Code, Error};
 
-use script::{Act, IPV6_SCRIPT, OPEN_TAP, SCRIPT, START};
+use bus::Bus;
+use script::{Act, BUS_SCRIPT, IPV6_SCRIPT, OPEN_TAP, SCRIPT, SHUT_DOWN, START};
 use trace::{Kill, Moment, Point};
 use world::{Lab, PATIENCE, SHARDS, Scope, on_hosts, sh, shard};
 
@@ -35,9 +39,44 @@ const SAMPLE: usize = 10;
 /// A single point may take so long on a busy machine; what takes longer hangs.
 const POINT_DEADLINE: Duration = Duration::from_secs(120);
 
+/// What is done, and where.
+#[derive(Clone)]
+struct Course {
+    scope: Scope,
+    script: &'static [Act],
+    /// The host's system bus, where it has one.
+    bus: Option<Bus>,
+}
+
+impl Course {
+    /// Everything that netd does, on a host without a system bus.
+    fn of(scope: Scope) -> Course {
+        Course {
+            scope,
+            script: SCRIPT,
+            bus: None,
+        }
+    }
+
+    /// What netd says to others on the system bus.
+    fn of_bus() -> Course {
+        Course {
+            scope: Scope::Host,
+            script: BUS_SCRIPT,
+            bus: Some(Bus::start()),
+        }
+    }
+
+    fn lab(&self) -> Lab {
+        let mut lab = Lab::new(self.scope);
+        lab.bus = self.bus.clone();
+        lab
+    }
+}
+
 /// A run without a kill.
 struct Reference {
-    script: &'static [Act],
+    course: Course,
     /// Before the start.
     before: Value,
     /// After the start, and after each act.
@@ -101,12 +140,12 @@ impl Victim {
 }
 
 /// Runs the script to its end, undisturbed but for the tracing.
-fn reference(scope: Scope, script: &'static [Act]) -> Reference {
-    let mut lab = Lab::new(scope);
+fn reference(course: Course) -> Reference {
+    let mut lab = course.lab();
     let before = lab.picture();
     lab.start(None).unwrap();
     let mut after = vec![settled(&mut lab)];
-    for act in script {
+    for act in course.script {
         (act.run)(&mut lab).unwrap_or_else(|e| panic!("{}: {e}", act.name));
         if act.is_last() {
             after.push(before.clone());
@@ -117,7 +156,7 @@ fn reference(scope: Scope, script: &'static [Act]) -> Reference {
     }
     assert_left(&lab, &before);
     Reference {
-        script,
+        course,
         before,
         after,
     }
@@ -165,11 +204,11 @@ fn converges(lab: &Lab, expected: &Value, when: &str) {
 
 /// Runs the script until somebody is killed, repeats what was disturbed, and ends it. None where
 /// this run never came to the point.
-fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> Option<Point> {
-    let mut lab = Lab::new(scope);
+fn run(reference: &Reference, victim: Victim, moment: Moment) -> Option<Point> {
+    let script = reference.course.script;
+    let mut lab = reference.course.lab();
     let mut kill = Some((moment, victim.kill(&lab)));
     let mut done = None;
-    let script = reference.script;
     for (number, act) in std::iter::once(&START).chain(script).enumerate() {
         let result = match kill.take() {
             Some(kill) => lab.start(Some(kill)),
@@ -204,8 +243,7 @@ fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> O
             }
             converges(&lab, &reference.after[number], act.name);
             lab.check_guest(act.name);
-            let last = &script[script.len() - 1];
-            (last.run)(&mut lab).unwrap_or_else(|e| panic!("{}: {e}", last.name));
+            (SHUT_DOWN.run)(&mut lab).unwrap_or_else(|e| panic!("{}: {e}", SHUT_DOWN.name));
         }
         break;
     }
@@ -216,6 +254,9 @@ fn run(reference: &Reference, scope: Scope, victim: Victim, moment: Moment) -> O
 /// Whether netd serves still. Where a half of it was killed, the other may answer once more before
 /// it hears of that.
 fn still_serves(lab: &mut Lab, victim: Victim) -> tapyard_protocol::Result<()> {
+    if victim == Victim::Leader {
+        return Err(Error::new(Code::Unreachable, "its outer half was killed"));
+    }
     let until = Instant::now() + Duration::from_millis(500);
     loop {
         lab.snapshot()?;
@@ -238,6 +279,10 @@ fn revive(lab: &mut Lab, error: &Error, act: &Act) {
     }
     (START.run)(lab).unwrap_or_else(|e| panic!("a new netd does not start: {e}"));
     lab.snapshot().unwrap();
+    if lab.bus.is_some() {
+        // Whom it asks on the bus has to answer first.
+        script::complete(lab).unwrap();
+    }
     if !act.is_last() {
         lab.check_guest("after the new netd's start");
     }
@@ -245,7 +290,9 @@ fn revive(lab: &mut Lab, error: &Error, act: &Act) {
 
 /// Tries one moment after the other with this victim, until there are no more, and says how many
 /// there were.
-fn matrix(reference: &Reference, scope: Scope, victim: Victim, moment: fn(usize) -> Moment) {
+fn matrix(reference: &Reference, victim: Victim, moment: fn(usize) -> Moment) {
+    let Course { scope, bus, .. } = &reference.course;
+    let host = bus.as_ref().map_or("", |_| " with a system bus");
     let number = |name: &str| {
         std::env::var(name)
             .ok()
@@ -257,9 +304,12 @@ fn matrix(reference: &Reference, scope: Scope, victim: Victim, moment: fn(usize)
     let mut tried = 0;
     let first = only.unwrap_or(every * shard());
     for at in (first..).step_by(every * SHARDS) {
-        let what = format!("{scope:?} scope, kill of {victim:?}, {:?}", moment(at));
+        let what = format!(
+            "{scope:?} scope{host}, kill of {victim:?}, {:?}",
+            moment(at)
+        );
         let watch = Watchdog::start(what);
-        let done = run(reference, scope, victim, moment(at));
+        let done = run(reference, victim, moment(at));
         drop(watch);
         if done.is_none() || only.is_some() {
             break;
@@ -267,7 +317,7 @@ fn matrix(reference: &Reference, scope: Scope, victim: Victim, moment: fn(usize)
         tried += 1;
     }
     println!(
-        "fault matrix, {scope:?} scope, kill -9 of {victim:?}: {tried} points (part {} of {SHARDS}, \
+        "fault matrix, {scope:?} scope{host}, kill -9 of {victim:?}: {tried} points (part {} of {SHARDS}, \
          one of {every} points), {} s",
         shard() + 1,
         begin.elapsed().as_secs()
@@ -307,16 +357,24 @@ impl Drop for Watchdog {
 #[test]
 fn netd_is_killed_at_every_point_in_the_host_scope() {
     if on_hosts("netd_is_killed_at_every_point_in_the_host_scope", SHARDS) {
-        let reference = reference(Scope::Host, SCRIPT);
-        matrix(&reference, Scope::Host, Victim::Actor, Moment::Call);
+        let reference = reference(Course::of(Scope::Host));
+        matrix(&reference, Victim::Actor, Moment::Call);
     }
 }
 
 #[test]
 fn netd_is_killed_at_every_point_in_the_private_scope() {
     if on_hosts("netd_is_killed_at_every_point_in_the_private_scope", SHARDS) {
-        let reference = reference(Scope::Private, SCRIPT);
-        matrix(&reference, Scope::Private, Victim::Actor, Moment::Call);
+        let reference = reference(Course::of(Scope::Private));
+        matrix(&reference, Victim::Actor, Moment::Call);
+    }
+}
+
+#[test]
+fn netd_is_killed_at_every_message_to_the_system_bus() {
+    if on_hosts("netd_is_killed_at_every_message_to_the_system_bus", SHARDS) {
+        let reference = reference(Course::of_bus());
+        matrix(&reference, Victim::Actor, Moment::Bus);
     }
 }
 
@@ -331,8 +389,11 @@ fn netd_is_killed_at_every_step_of_making_an_older_kernel_a_router() {
             switch=$conf/default/force_forwarding
             [ ! -e $switch ] || mount --bind /dev/null $switch
             echo 1 > $conf/eth1/forwarding; echo 2 > $conf/br00/accept_ra");
-        let reference = reference(Scope::Host, IPV6_SCRIPT);
-        matrix(&reference, Scope::Host, Victim::Actor, Moment::OfIpv6);
+        let reference = reference(Course {
+            script: IPV6_SCRIPT,
+            ..Course::of(Scope::Host)
+        });
+        matrix(&reference, Victim::Actor, Moment::OfIpv6);
     }
 }
 
@@ -342,11 +403,11 @@ fn what_netd_runs_is_killed_at_each_step_of_the_journal() {
         "what_netd_runs_is_killed_at_each_step_of_the_journal",
         SHARDS,
     ) {
-        let host = reference(Scope::Host, SCRIPT);
+        let host = reference(Course::of(Scope::Host));
         for victim in [Victim::Dnsmasq, Victim::Qemu] {
-            matrix(&host, Scope::Host, victim, Moment::AfterLine);
+            matrix(&host, victim, Moment::AfterLine);
         }
-        let private = reference(Scope::Private, SCRIPT);
+        let private = reference(Course::of(Scope::Private));
         for victim in [
             Victim::Leader,
             Victim::Dnsmasq,
@@ -355,7 +416,7 @@ fn what_netd_runs_is_killed_at_each_step_of_the_journal() {
             Victim::Anchor,
             Victim::Keeper,
         ] {
-            matrix(&private, Scope::Private, victim, Moment::AfterLine);
+            matrix(&private, victim, Moment::AfterLine);
         }
     }
 }

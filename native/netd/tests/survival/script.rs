@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tapyard_protocol::{
-    ApplyNetwork, Code, Counters, Error, Expose, OpenTap, RemoveNetwork, Result, SetNat, SetShape,
-    Shutdown, Unexpose,
+    ApplyNetwork, Code, Counters, DoorState, Error, Expose, HostNamesState, Network, OpenTap,
+    RemoveNetwork, Result, SetNat, SetShape, Shutdown, Unexpose,
 };
 
+use crate::bus::{Bus, firewalld, resolved};
 use crate::guest::Guest;
 use crate::world::{GATEWAY_MAC, Lab, PATIENCE, Scope, sh};
 
@@ -71,7 +72,7 @@ pub const OPEN_TAP: Act = Act {
 };
 
 /// The end.
-const SHUT_DOWN: Act = Act {
+pub const SHUT_DOWN: Act = Act {
     name: "shut down",
     verb: Some("shutdown"),
     run: |lab| {
@@ -260,8 +261,69 @@ pub const SCRIPT: &[Act] = &[
     SHUT_DOWN,
 ];
 
+/// Where the host has a firewalld and a systemd-resolved, on a system bus.
+pub const BUS_SCRIPT: &[Act] = &[
+    Act {
+        name: "make a network",
+        verb: Some("apply_network"),
+        run: |lab| {
+            lab.ask::<ApplyNetwork>(first(1500, 1))?;
+            complete(lab)
+        },
+    },
+    OPEN_TAP,
+    Act {
+        name: "firewalld is reloaded",
+        verb: None,
+        run: |lab| by_others(lab, Bus::reload),
+    },
+    Act {
+        name: "firewalld is restarted",
+        verb: None,
+        run: |lab| by_others(lab, |bus| bus.restart(firewalld::NAME)),
+    },
+    Act {
+        name: "resolved is restarted",
+        verb: None,
+        run: |lab| by_others(lab, |bus| bus.restart(resolved::NAME)),
+    },
+    Act {
+        name: "the bus is restarted",
+        verb: None,
+        run: |lab| by_others(lab, Bus::restart_all),
+    },
+    Act {
+        name: "it gives no addresses any more",
+        verb: Some("apply_network"),
+        run: |lab| {
+            let mut args = first(1500, 1);
+            args["network"]["dhcp"] = Value::Null;
+            lab.ask::<ApplyNetwork>(args)?;
+            complete(lab)
+        },
+    },
+    Act {
+        name: "it gives addresses again",
+        verb: Some("apply_network"),
+        run: |lab| {
+            lab.ask::<ApplyNetwork>(first(1500, 1))?;
+            complete(lab)
+        },
+    },
+    SHUT_DOWN,
+];
+
+/// What others do to what netd was told, which it hears of and tells again.
+fn by_others(lab: &mut Lab, act: impl Fn(&Bus)) -> Result<()> {
+    let bus = lab.bus.clone();
+    let known = bus.as_ref().map(Bus::state);
+    bus.as_ref().inspect(|bus| act(bus));
+    wait_for(lab, |_| bus.as_ref().map(Bus::state) == known)?;
+    complete(lab)
+}
+
 /// The first network, whose guest has an address of its own.
-fn first(mtu: u32, reservations: u8) -> Value {
+pub fn first(mtu: u32, reservations: u8) -> Value {
     let reservations: Vec<Value> = (0..reservations)
         .map(|n| {
             json!({"mac": format!("52:54:00:00:00:0{}", n + 2),
@@ -319,7 +381,7 @@ fn leads_out_by(lab: &mut Lab, device: &str) -> Result<()> {
 }
 
 /// Waits until netd says so.
-fn wait_for(lab: &mut Lab, so: impl Fn(&tapyard_protocol::Snapshot) -> bool) -> Result<()> {
+pub fn wait_for(lab: &mut Lab, so: impl Fn(&tapyard_protocol::Snapshot) -> bool) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let snapshot = lab.snapshot()?;
@@ -337,6 +399,7 @@ fn wait_for(lab: &mut Lab, so: impl Fn(&tapyard_protocol::Snapshot) -> bool) -> 
 /// Everything that netd is to hold is there.
 pub fn complete(lab: &mut Lab) -> Result<()> {
     lab.call(&Counters {})?;
+    let with_bus = lab.bus.is_some();
     wait_for(lab, |snapshot| {
         let port_of = |network: &tapyard_protocol::Network| {
             let mut links = snapshot.links.iter();
@@ -348,7 +411,18 @@ pub fn complete(lab: &mut Lab) -> Result<()> {
             && snapshot.networks.iter().all(|network| {
                 let dns = network.dns.as_ref().is_none_or(|dns| dns.pid.is_some());
                 let forwards = network.forwarding == network.mode.forwards();
-                network.bridge.is_some() && network.filter && forwards && dns
+                let open = network
+                    .doors
+                    .iter()
+                    .all(|door| door.state == DoorState::Open);
+                let named = !with_bus || network.dns.is_some() == are_set(network);
+                network.bridge.is_some() && network.filter && forwards && dns && open && named
             })
     })
+}
+
+/// The host asks for the names of its guests.
+pub fn are_set(network: &Network) -> bool {
+    let names = network.host_names.as_ref();
+    names.is_some_and(|names| names.state == HostNamesState::Set)
 }

@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 
 use libc::{c_int, c_long, c_void, pid_t};
 
+use crate::bus::wire::Call;
+
 /// A system call that changes something, about to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
@@ -34,6 +36,11 @@ impl Point {
     fn is_of_ipv6(&self) -> bool {
         self.is_journal() || self.call.starts_with("write /proc/sys/net/ipv6/")
     }
+
+    /// The system bus is about to be told something.
+    fn is_bus(&self) -> bool {
+        self.call.starts_with(BUS)
+    }
 }
 
 /// When to kill. Counted from 0.
@@ -45,6 +52,9 @@ pub enum Moment {
     OfIpv6(usize),
     /// After the line of the journal with this number is written, before anything else is done.
     AfterLine(usize),
+    /// Before a message to the system bus, and after it, before anything else is done: the even
+    /// numbers and the odd ones.
+    Bus(usize),
 }
 
 /// Whom to kill.
@@ -100,6 +110,7 @@ impl Traced {
                 calls: 0,
                 lines: 0,
                 of_ipv6: 0,
+                messages: 0,
                 moment,
                 kill: Some(kill),
                 point: done,
@@ -135,6 +146,7 @@ struct Tracer {
     calls: usize,
     lines: usize,
     of_ipv6: usize,
+    messages: usize,
     moment: Moment,
     kill: Option<Kill>,
     point: Arc<Mutex<Option<Point>>>,
@@ -250,16 +262,19 @@ impl Tracer {
             None => "netd/?".to_owned(),
         };
         let point = Point { process, call };
-        let line = point.is_journal();
         let ipv6 = point.is_of_ipv6();
         let (calls, lines, of_ipv6) = (self.calls, self.lines, self.of_ipv6);
+        let messages = self.messages;
         self.calls += 1;
-        self.lines += usize::from(line);
+        self.lines += usize::from(point.is_journal());
         self.of_ipv6 += usize::from(ipv6);
+        self.messages += usize::from(point.is_bus());
         let now = match self.moment {
             Moment::Call(at) => at == calls,
             Moment::OfIpv6(at) => ipv6 && at == of_ipv6,
             Moment::AfterLine(at) => lines == at + 1,
+            Moment::Bus(at) if at.is_multiple_of(2) => point.is_bus() && messages == at / 2,
+            Moment::Bus(at) => messages == at / 2 + 1,
         };
         if !now {
             return false;
@@ -357,7 +372,10 @@ fn describe(pid: pid_t, number: c_long, args: &[u64; 6]) -> Option<String> {
             }
             match netlink(&head, args[2]) {
                 Some((kind, _)) => format!("sendto netlink {kind}"),
-                None => "sendto socket".to_owned(),
+                None => match to_bus(&memory(pid, args[1], args[2] as usize)) {
+                    Some(what) => format!("{BUS}{what}"),
+                    None => "sendto socket".to_owned(),
+                },
             }
         }
         libc::SYS_sendmsg => "sendmsg".to_owned(),
@@ -389,6 +407,21 @@ fn describe(pid: pid_t, number: c_long, args: &[u64; 6]) -> Option<String> {
         libc::SYS_fork | libc::SYS_vfork => "clone".to_owned(),
         other => format!("system call {other}"),
     })
+}
+
+/// What the system bus is told, as a point calls it.
+const BUS: &str = "the bus: ";
+
+/// What these bytes say to the system bus, where they are for it.
+fn to_bus(bytes: &[u8]) -> Option<String> {
+    if bytes.starts_with(b"\0AUTH ") || bytes == b"BEGIN\r\n" {
+        return Some(
+            String::from_utf8_lossy(&bytes[..5])
+                .trim_matches('\0')
+                .to_owned(),
+        );
+    }
+    Some(Call::parse(bytes)?.member)
 }
 
 const SIOCGIFINDEX: libc::c_ulong = 0x8933;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tapyard_protocol::{Client, ClientKind, Code, Error, Observe, Result, Snapshot, Verb};
 
+use crate::bus::Bus;
 use crate::guest::Guest;
 use crate::kernel;
 use crate::trace::{Kill, Moment, Point, Traced, memory_file};
@@ -81,6 +82,9 @@ const HOST: &str = "
          add set ip filter bridges { type ifname; elements = { \"br0\" }; }
          add chain ip filter out_br0
          add rule ip filter out_br0 counter accept'
+    for n in eth0 eth1 cable br00; do
+        timeout 10 sh -c \"until ip -6 addr show dev $n | grep -q fe80; do sleep 0.02; done\"
+    done
     sleep 0.1
     \"$0\" \"$@\"
     exit $?";
@@ -147,6 +151,8 @@ pub struct Lab {
     pub guest: Arc<Mutex<Option<Guest>>>,
     /// What the guest is to be held to, in bits a second; 0 for nothing.
     pub rate: u64,
+    /// The system bus, where the host has one.
+    pub bus: Option<Bus>,
 }
 
 impl Lab {
@@ -164,6 +170,7 @@ impl Lab {
             log: memory_file(),
             guest: Arc::default(),
             rate: 0,
+            bus: None,
         }
     }
 
@@ -271,7 +278,12 @@ impl Lab {
             ];
             kernel::namespace(&enter.map(str::to_owned))
         });
-        json!({ "host": kernel::namespace(&[]), "lab": inner, "processes": kernel::processes() })
+        json!({
+            "host": kernel::namespace(&[]),
+            "lab": inner,
+            "processes": kernel::processes(),
+            "bus": self.bus.as_ref().map(Bus::state),
+        })
     }
 
     /// What is in the directory.
