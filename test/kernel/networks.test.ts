@@ -5,7 +5,7 @@ import { StockKernel } from '../world/stock-kernel.ts';
 describe('on the kernel of Debian 12, with its modules', () => {
   let kernel: StockKernel;
   const inside = (check: string, timeout = 300_000): Promise<string> =>
-    kernel.program('test/guest/stock-kernel-inside.ts', [check], { timeout });
+    kernel.program('test/kernel/networks-inside.ts', [check], { timeout });
 
   beforeAll(async () => {
     kernel = await StockKernel.boot('debian-12');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What stock-kernel.test.ts runs in a distribution's kernel, as root: `node stock-kernel-inside.mjs CHECK`. */
+/* What networks.test.ts runs in a distribution's kernel, as root: `node networks-inside.mjs CHECK`. */
 import assert from 'node:assert/strict';
 import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
@@ -8,7 +8,7 @@ import { br0, HostLab, PortGuest } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
 import { answerAt } from '../world/tap-guest.ts';
 import { checkoutInside, ended, firstWords, netdInside, type Who, World } from '../world/world.ts';
-import { ipv6Out } from './stock-kernel-ipv6.ts';
+import { ipv6Out } from './ipv6-inside.ts';
 
 const guestMac = '52:54:00:00:00:02';
 const guestAddress = '192.168.57.2';
@@ -152,7 +152,7 @@ class TapGuest {
     const vhostWanted = who === 'root' ? `--vhost ${vhostFd}` : '';
     const command = `exec ${checkoutInside}/native/target/release/tapyard-tap exec --netd ${socket} --lab seed
       --guest guest --tap ${tapFd}:0:br0:${guestMac}:tap0 ${vhostWanted} --
-      ${process.execPath} ${checkoutInside}/dist/stock-kernel/stock-kernel-inside.mjs guest`;
+      ${process.execPath} ${checkoutInside}/dist/stock-kernel/networks-inside.mjs guest`;
     const child = world.start(['sh', '-c', command.replaceAll('\n', ' ')], { as: who });
     const vhost = (await firstWords(child, 'the guest')).trim();
     const shape = (more: Partial<Shape>): Promise<unknown> =>

@@ -17,7 +17,7 @@ test.each([
   '%s: %s',
   async (name, check) => {
     kernel = await StockKernel.boot(name);
-    await kernel.program('test/guest/old-iptables-inside.ts', [check], { timeout: 400_000 });
+    await kernel.program('test/kernel/old-iptables-inside.ts', [check], { timeout: 400_000 });
   },
   600_000,
 );
