@@ -216,3 +216,64 @@ test('no table of the old iptables is made by looking for it', async () => {
   await lab.down();
   expect(await firewalls.rules()).toEqual({ nft: [[], {}], legacy: [] });
 });
+
+/** The refusals that netd knows are those of this firewalld, and of native/netd/tests/survival/bus/firewalld.rs. */
+async function expectAnswers(): Promise<void> {
+  const name = 'org.fedoraproject.FirewallD1';
+  const ask = (call: string): Promise<string> =>
+    firewalls.sh(`busctl call ${name} /org/fedoraproject/FirewallD1 ${name}.zone ${call} 2>&1 || true`);
+  expect(await ask('addInterface ss trusted br0')).toContain('ZONE_ALREADY_SET');
+  expect(await ask('addInterface ss public br0')).toContain('ZONE_CONFLICT');
+  expect(await ask('addInterface ss nowhere br0')).toContain('INVALID_ZONE');
+  expect(await ask('removeInterface ss public br0')).toContain('ZONE_CONFLICT');
+  expect(await ask('removeInterface ss trusted br9')).toContain('UNKNOWN_INTERFACE');
+}
+
+test('firewalld: reload, and restart', async () => {
+  await start();
+  await firewalls.bus();
+  let stop = await firewalls.firewalld();
+  const rules = await firewalls.rules();
+  const zones = await firewalls.sh('firewall-cmd --list-all-zones');
+  expect(await up()).toEqual(['firewalld: zone trusted']);
+  const zone = (): Promise<string> => firewalls.sh('firewall-cmd --zone=trusted --list-interfaces');
+  expect(await zone()).toBe('br0\n');
+  await expectAnswers();
+  await firewalls.sh('firewall-cmd --reload');
+  await guest.getsThrough();
+  await isReached();
+  expect(await zone()).toBe('br0\n');
+  await stop();
+  await guest.getsThrough();
+  stop = await firewalls.firewalld();
+  await guest.getsThrough();
+  expect(await zone()).toBe('br0\n');
+  await lab.down();
+  expect(await firewalls.sh('firewall-cmd --list-all-zones')).toBe(zones);
+  // firewalld keeps the chains of a zone that nobody uses until it is loaded again.
+  await firewalls.sh('firewall-cmd --reload');
+  expect(await firewalls.rules()).toEqual(rules);
+  await stop();
+});
+
+test('firewalld, for a user whom polkit lets change nothing: by rules, which go, and nothing that was refused stays', async () => {
+  firewalls = await Firewalls.start(world);
+  await firewalls.bus();
+  const endPolkit = await firewalls.polkit('// nothing');
+  const stop = await firewalls.firewalld();
+  const rules = await firewalls.rules();
+  lab = await HostLab.start(world, firewalls.inside, 'user');
+  await lab.up();
+  guest = await lab.guest('192.168.57.50');
+  await guest.getsThrough();
+  const doors = (await lab.network())?.doors ?? [];
+  expect(doors.map(({ chain, state }) => `${chain}: ${state}`).sort()).toEqual([
+    'inet firewalld filter_FORWARD: open',
+    'inet firewalld filter_INPUT: open',
+  ]);
+  await lab.down();
+  expect(await lab.network()).toBe(undefined);
+  expect(await firewalls.rules()).toEqual(rules);
+  await stop();
+  await endPolkit();
+});
