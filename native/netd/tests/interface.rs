@@ -291,6 +291,12 @@ fn what_the_host_uses_is_refused() {
         ),
         (
             "eth1",
+            "ip link set br-lan up; ip route add 10.2.0.0/16 nexthop dev br-lan nexthop dev eth1",
+            "ip route del 10.2.0.0/16; ip link set br-lan down",
+            "route to 10.2.0.0/16",
+        ),
+        (
+            "eth1",
             "ip link set eth1 master br-lan",
             "ip link set eth1 nomaster",
             "a port of br-lan",
@@ -329,11 +335,10 @@ fn what_the_host_uses_is_refused() {
         .spawn()
         .unwrap();
     until("it listens", || {
-        std::fs::read_to_string("/proc/net/packet")
-            .unwrap()
-            .lines()
-            .count()
-            > 1
+        // Its socket is bound to the interface a moment after it is there.
+        let sockets = std::fs::read_to_string("/proc/net/packet").unwrap();
+        let mut bound = sockets.lines().skip(1);
+        bound.any(|line| line.split_ascii_whitespace().nth(4) != Some("0"))
     });
     let error = ask(&mut lab, "seed", spec("lan", "eth1")).unwrap_err();
     assert!(error.message.contains("a program listens"), "{error}");

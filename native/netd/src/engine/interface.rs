@@ -23,6 +23,8 @@ struct Facts {
     routes: Vec<Route>,
     /// The interfaces that programs have packet sockets on, as DHCP clients do.
     listened: Vec<u32>,
+    /// The interfaces that PPPoE sessions of the kernel's go over, by name.
+    dialled: Vec<String>,
 }
 
 impl Engine {
@@ -62,7 +64,8 @@ impl Engine {
             links: self.rtnl.links(Counters::Skip)?,
             addresses: self.rtnl.addresses(AddressFamily::Any)?,
             routes: self.rtnl.routes(AddressFamily::Any)?,
-            listened: listened(&std::fs::read_to_string("/proc/net/packet").unwrap_or_default()),
+            listened: listened(&table("/proc/net/packet")?),
+            dialled: dialled(&table("/proc/net/pppoe")?),
         };
         match use_of(link, &own, &facts) {
             None => Ok(()),
@@ -326,10 +329,17 @@ fn use_of(link: &LinkInfo, own: &str, facts: &Facts) -> Option<(String, String)>
         return Some((why, bridge_instead()));
     }
     let route = (facts.routes.iter())
-        .find(|r| r.device == Some(link.ifindex) && !r.is_local() && !is_automatic(r.destination));
+        .find(|r| r.may_lead_to(link.ifindex) && !r.is_local() && !is_automatic(r.destination));
     if let Some(route) = route {
         let why = format!("the host's route to {} leads there", route.destination);
         return Some((why, bridge_instead()));
+    }
+    if facts.dialled.contains(&link.name) {
+        return Some((
+            "the host's PPPoE goes over it".to_owned(),
+            "Take another interface, or end the connection first. What there is: ip -br link"
+                .to_owned(),
+        ));
     }
     if facts.listened.contains(&link.ifindex) {
         let why = "a program listens there, as a DHCP client or a capture does".to_owned();
@@ -358,6 +368,21 @@ fn is_automatic(destination: IpNet) -> bool {
     }
 }
 
+/// A table of the kernel's; nothing where it has none of the kind, as without a module.
+fn table(path: &str) -> Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|e| Error::kernel(format!("read {path}"), &e)),
+    }
+}
+
+/// The interfaces in /proc/net/pppoe, by name: a session's number, whom it is with, and the device.
+fn dialled(text: &str) -> Vec<String> {
+    let lines = text.lines().skip(1);
+    let devices = lines.filter_map(|line| line.split_ascii_whitespace().nth(2));
+    devices.map(str::to_owned).collect()
+}
+
 /// The interfaces in /proc/net/packet.
 fn listened(text: &str) -> Vec<u32> {
     let lines = text.lines().skip(1);
@@ -377,6 +402,16 @@ mod tests {
                     half a line\n";
         assert_eq!(listened(text), [2]);
         crate::fuzz::run("packet", |bytes| listened(&String::from_utf8_lossy(bytes)));
+    }
+
+    #[test]
+    fn sessions_of_pppoe() {
+        let text = "Id       Address              Device\n\
+                    00000A01 52:54:00:00:00:01     eth1\n\
+                    00000002 52:54:00:00:00:02 enp0s31f6.7\n\
+                    00000003 half\n";
+        assert_eq!(dialled(text), ["eth1", "enp0s31f6.7"]);
+        crate::fuzz::run("pppoe", |bytes| dialled(&String::from_utf8_lossy(bytes)));
     }
 
     #[test]

@@ -112,6 +112,7 @@ mod tests {
             kind,
             metric: 0,
             device,
+            others: Vec::new(),
             gateway: None,
             dead: false,
         };

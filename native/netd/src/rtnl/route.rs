@@ -43,6 +43,8 @@ pub struct Route {
     pub metric: u32,
     /// The interface that it leads to; the first of several.
     pub device: Option<u32>,
+    /// The interfaces of its further next hops.
+    pub others: Vec<u32>,
     /// The next hop; none on a link that needs none.
     pub gateway: Option<IpAddr>,
     /// Its device is down.
@@ -53,6 +55,15 @@ impl Route {
     /// Whether it answers for the machine's own addresses.
     pub fn is_local(&self) -> bool {
         self.table == RT_TABLE_LOCAL
+    }
+
+    /// Whether it may lead to this interface: one of next hop objects may tell none
+    /// (net.ipv4.nexthop_compat_mode 0).
+    pub fn may_lead_to(&self, ifindex: u32) -> bool {
+        match self.device {
+            Some(device) => device == ifindex || self.others.contains(&ifindex),
+            None => self.kind == RTN_UNICAST,
+        }
     }
 
     /// Whether it leads to the internet rather than to anybody's subnet: the default route, and the
@@ -162,6 +173,7 @@ fn parse_route(body: &[u8]) -> Option<Route> {
         kind: *body.get(7)?,
         metric: 0,
         device: None,
+        others: Vec::new(),
         gateway: None,
         dead: u32_at(body, 8)? & RTNH_F_DEAD != 0,
     };
@@ -176,11 +188,12 @@ fn parse_route(body: &[u8]) -> Option<Route> {
             RTA_VIA => route.gateway = parse_via(value),
             RTA_PRIORITY => route.metric = u32_at(value, 0)?,
             RTA_TABLE => route.table = u32_at(value, 0)?,
-            // struct rtnexthop: length, flags, hops, interface; attributes.
             RTA_MULTIPATH => {
-                let length = usize::from(u16_at(value, 0)?);
-                route.device = u32_at(value, 4);
-                let attrs = value.get(RTNEXTHOP..length)?;
+                let hops = next_hops(value);
+                let mut devices = hops.iter().filter_map(|hop| u32_at(hop, 4));
+                route.device = devices.next();
+                route.others = devices.collect();
+                let attrs = hops.first()?.get(RTNEXTHOP..)?;
                 route.gateway = find(attrs, RTA_GATEWAY)
                     .and_then(|gateway| parse_ip(family, gateway))
                     .or_else(|| find(attrs, RTA_VIA).and_then(parse_via));
@@ -189,6 +202,19 @@ fn parse_route(body: &[u8]) -> Option<Route> {
         }
     }
     Some(route)
+}
+
+/// Each a struct rtnexthop: length, flags, hops, interface; attributes.
+fn next_hops(mut value: &[u8]) -> Vec<&[u8]> {
+    let mut hops = Vec::new();
+    while let Some(length) = u16_at(value, 0).map(usize::from)
+        && length >= RTNEXTHOP
+        && let Some(hop) = value.get(..length)
+    {
+        hops.push(hop);
+        value = value.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    hops
 }
 
 /// struct rtvia: a next hop of another family (RFC 5549).
@@ -223,6 +249,28 @@ mod tests {
         assert_eq!((route.device, route.metric), (Some(2), 100));
         assert_eq!(route.gateway, Some("203.0.113.1".parse().unwrap()));
         assert_eq!(default_route(&[]), None);
+    }
+
+    #[test]
+    fn each_next_hop_counts() {
+        let hop = |device: u32| {
+            let mut hop = vec![16, 0, 0, 0];
+            hop.extend_from_slice(&device.to_ne_bytes());
+            hop.extend_from_slice(&[8, 0, 5, 0, 203, 0, 113, device as u8]);
+            hop
+        };
+        let mut attrs = Attrs::new();
+        attrs.raw(RTA_MULTIPATH, &[hop(2), hop(3), hop(4)].concat());
+        let head = body(1, 2, 0)[..RTMSG].to_vec();
+        let route = parse_route(&[head.clone(), attrs.into_bytes()].concat()).unwrap();
+        assert_eq!((route.device, &route.others[..]), (Some(2), &[3, 4][..]));
+        assert_eq!(route.gateway, Some("203.0.113.2".parse().unwrap()));
+        let leads: Vec<_> = (1..6).map(|device| route.may_lead_to(device)).collect();
+        assert_eq!(leads, [false, true, true, true, false]);
+        let untold = parse_route(&head).unwrap();
+        assert!(untold.may_lead_to(2));
+        let blackhole = Route { kind: 6, ..untold };
+        assert!(!blackhole.may_lead_to(2));
     }
 
     #[test]
