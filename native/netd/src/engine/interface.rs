@@ -108,7 +108,12 @@ impl Engine {
         }
         // Somebody may have had the same idea just now.
         match self.rtnl.link(link.ifindex)? {
-            Some(link) if link.master == Some(bridge) => Ok(changed),
+            Some(link) if link.master == Some(bridge) => {
+                if !joined {
+                    self.check_still_unused(lab, spec, link)?;
+                }
+                Ok(changed)
+            }
             _ => Err(cannot(
                 Code::InterfaceInUse,
                 spec,
@@ -117,6 +122,28 @@ impl Engine {
             )
             .hint(format!("Look who: ip -d link show {interface}"))),
         }
+    }
+
+    /// The host may have begun to use it between the question and the act, and would not hear any
+    /// more what comes there: then it is given back.
+    fn check_still_unused(
+        &mut self,
+        lab: &LabName,
+        spec: &NetworkSpec,
+        joined: LinkInfo,
+    ) -> Result<()> {
+        let alone = LinkInfo {
+            master: None,
+            ..joined
+        };
+        let checked = self.check_unused(lab, spec, &alone);
+        let recorded = self.journal.state().networks.get(&spec.name).cloned();
+        if checked.is_err()
+            && let Some(recorded) = recorded
+        {
+            self.give_back(&recorded)?;
+        }
+        checked
     }
 
     fn join(&mut self, spec: &NetworkSpec, link: &LinkInfo, bridge: u32) -> Result<()> {
