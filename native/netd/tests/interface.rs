@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tapyard_protocol::{
-    ApplyNetwork, ApplyNetworkReply, Code, Observe, RemoveNetwork, Result, Snapshot,
+    ApplyNetwork, ApplyNetworkReply, Code, Observe, RemoveNetwork, Result, Shutdown, Snapshot,
 };
 
 const GUEST: Mac = [0x52, 0x54, 0, 0, 0, 2];
@@ -374,6 +374,106 @@ fn what_the_host_uses_is_refused() {
         assert_eq!(error.code, Code::InterfaceInUse);
         assert!(error.message.contains("a port of lan already"), "{error}");
     }
+}
+
+/// The user may write the journal.
+#[test]
+fn a_forged_journal_gives_nothing_back_but_what_was_taken() {
+    if !inside("a_forged_journal_gives_nothing_back_but_what_was_taken") {
+        return;
+    }
+    let mut lab = Lab::start("interface-forged");
+    let _wire = Wire::plug(1500);
+    let taken = |network: &str, name: &str| {
+        let found = json!({"ifindex": link(name)["ifindex"], "up": true, "ipv6": false,
+            "alias": "tapyard:0:seed:other"});
+        json!({"taken": {"network": network, "found": found}})
+    };
+    lab.network("br0", 7, true, &[]);
+    lab.forge(&taken("br0", "br0"));
+    assert_eq!(link("br0")["ifalias"], "tapyard:0:seed:br0");
+    remove(&mut lab, "br0");
+    assert!(!sh("ip -br link").contains("br0"));
+
+    ask(&mut lab, "seed", spec("lan", "eth1")).unwrap();
+    lab.forge(&taken("lan", "lan"));
+    assert_eq!(link("lan")["ifalias"], "tapyard:0:seed:lan");
+    lab.forge(&taken("lan", "eth1"));
+    remove(&mut lab, "lan");
+    assert!(!sh("ip -br link").contains("lan@"));
+    assert!(link("eth1")["ifalias"].is_null(), "{}", link("eth1"));
+}
+
+/// Whose label somebody wrote over is nobody's to delete, but guests may be on it still.
+#[test]
+fn a_bridge_that_stays_keeps_its_filter_and_its_guard() {
+    if !inside("a_bridge_that_stays_keeps_its_filter_and_its_guard") {
+        return;
+    }
+    let mut lab = Lab::start("interface-stays");
+    lab.network("br0", 7, true, &[]);
+    lab.network("br1", 8, true, &[]);
+    let _tap = lab.tap("br0", "g2", GUEST, "tap0");
+    let filtered = || {
+        let rules = sh("nft list ruleset");
+        rules.contains("chain in_br0") && rules.contains("tap0")
+    };
+    assert!(filtered());
+    sh("ip link set br0 alias mine");
+    let fails = |lab: &mut Lab| {
+        let args = json!({"lab": "seed", "network": "br0"});
+        let args: RemoveNetwork = serde_json::from_value(args).unwrap();
+        let (removed, _) = lab.client.call(&args, PATIENCE).unwrap();
+        let codes: Vec<_> = removed.failed.iter().map(|error| error.code).collect();
+        assert_eq!(codes, [Code::NameTaken]);
+        assert!(filtered(), "{}", sh("nft list ruleset"));
+    };
+    fails(&mut lab);
+    remove(&mut lab, "br1");
+    assert!(filtered());
+    lab.restart_netd();
+    fails(&mut lab);
+    lab.client.call(&Shutdown {}, PATIENCE).unwrap();
+    assert!(filtered(), "after shutdown");
+    lab.restart_netd();
+    fails(&mut lab);
+    sh("ip link set br0 alias '' down");
+    lab.client.call(&Shutdown {}, PATIENCE).unwrap();
+    assert_eq!(sh("nft list ruleset"), "");
+    lab.restart_netd();
+}
+
+/// The host gets an address there between the question and the act.
+#[test]
+fn what_the_host_begins_to_use_just_then_is_given_back() {
+    if !inside("what_the_host_begins_to_use_just_then_is_given_back") {
+        return;
+    }
+    let mut lab = Lab::start("interface-race");
+    let _wire = Wire::plug(1500);
+    sh("ip link set eth1 alias bench");
+    // netd reads this once it has asked, and waits for as long as nobody writes.
+    let gate = "/proc/sys/net/ipv6/conf/eth1/disable_ipv6";
+    sh(&format!(
+        "mount -t tmpfs none /mnt; mkfifo /mnt/gate; mount --bind /mnt/gate {gate}"
+    ));
+    let other = std::thread::spawn(move || {
+        let mut writer = std::fs::OpenOptions::new().write(true).open(gate).unwrap();
+        sh(&format!(
+            "ip addr add 10.1.0.1/24 dev eth1; ip link set eth1 up; umount -l {gate}"
+        ));
+        std::io::Write::write_all(&mut writer, b"0\n").unwrap();
+    });
+    let error = ask(&mut lab, "seed", spec("lan", "eth1")).unwrap_err();
+    other.join().unwrap();
+    assert_eq!(error.code, Code::InterfaceInUse, "{error}");
+    assert!(error.message.contains("10.1.0.1/24"), "{error}");
+    let port = link("eth1");
+    assert!(port["master"].is_null(), "{port}");
+    assert_eq!(port["ifalias"], "bench");
+    assert!(port["flags"].to_string().contains("\"UP\""), "{port}");
+    assert_eq!(sh(&format!("cat {gate}")), "0\n");
+    assert!(!sh("ip -br link").contains("lan"));
 }
 
 #[test]

@@ -242,6 +242,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether guests may still be on what has a removed network's name: it is up, and netd made it, by
+    /// label or, where somebody wrote another, by its number and address.
+    pub(super) fn is_standing(&mut self, recorded: &Recorded) -> bool {
+        let Recorded { lab, spec, .. } = recorded;
+        match self.rtnl.link_named(&spec.name) {
+            Ok(None) => false,
+            Ok(Some(link)) => {
+                let made = NUMBERS.contains(&link.ifindex) && link.mac == spec.mac.bytes();
+                link.up && link.kind == "bridge" && (made || self.is_our_bridge(&link, lab, spec))
+            }
+            Err(_) => true,
+        }
+    }
+
     /// True when it was there. Journal and label must both say that it is ours.
     pub(super) fn remove_bridge(&mut self, recorded: &Recorded) -> Result<bool> {
         let name = recorded.spec.name.as_str();

@@ -208,7 +208,7 @@ impl Engine {
     fn guarded_networks(&self) -> impl Iterator<Item = &NetworkSpec> {
         let networks = self.journal.state().networks.values();
         networks
-            .filter(|recorded| !recorded.removing)
+            .filter(|n| !n.removing || self.standing.contains(&n.spec.name))
             .map(|recorded| &recorded.spec)
             .filter(|spec| is_guarded(spec))
     }

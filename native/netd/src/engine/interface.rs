@@ -16,6 +16,9 @@ use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result};
 /// Kinds of interfaces that carry a network of somebody's, as a cable does; "" are the physical ones.
 const KINDS: [&str; 3] = ["", "veth", "vlan"];
 
+/// IFALIASZ without its last byte, which is zero.
+const ALIAS_MOST: usize = 255;
+
 /// What tells whether the host has a use for an interface.
 struct Facts {
     links: Vec<LinkInfo>,
@@ -206,8 +209,8 @@ impl Engine {
     }
 
     /// Gives the interface back as it was found. True when there was one. It carries our label for as
-    /// long as anything of it is ours; the user's journal alone is no proof. What somebody else has
-    /// begun to use meanwhile is not switched off.
+    /// long as anything of it is ours; the user's journal alone is no proof, and the network's own
+    /// bridge carries the same. What somebody else has begun to use meanwhile is not switched off.
     pub(super) fn give_back(&mut self, recorded: &Recorded) -> Result<bool> {
         let Some(found) = &recorded.taken else {
             return Ok(false);
@@ -215,7 +218,12 @@ impl Engine {
         let (lab, name) = (&recorded.lab, &recorded.spec.name);
         let label = label::bridge(self.config.identity.label_uid, lab, name);
         let link = self.rtnl.link(found.ifindex)?;
-        let link = link.filter(|link| link.alias == label);
+        let interface = recorded.spec.interface.as_deref();
+        let link = link.filter(|link| {
+            link.alias == label
+                && KINDS.contains(&link.kind.as_str())
+                && Some(link.name.as_str()) == interface
+        });
         let gave = link.is_some();
         if let Some(link) = link {
             match self.restore(recorded, found, &link) {
@@ -255,15 +263,16 @@ impl Engine {
             switch_ipv6(interface, true)?;
         }
         // The last one: until then a netd that comes after this one goes on.
+        let alias = former_alias(found);
         let change = LinkChange {
-            alias: Some(&found.alias),
+            alias: Some(alias),
             ..LinkChange::default()
         };
         deed(format!(
             "took the label of {} off {interface}",
             recorded.spec.name
         ))
-        .command(alias_command(interface, &found.alias))
+        .command(alias_command(interface, alias))
         .told(self.rtnl.change_link(link.ifindex, interface, &change))?;
         Ok(())
     }
@@ -291,6 +300,15 @@ fn switch_ipv6(interface: &str, on: bool) -> Result<bool> {
         ))
         .told(sysctl::set_ipv6(interface, on).map_err(|e| failed(&e)))?;
     Ok(true)
+}
+
+/// None where no interface that was taken had it: a lab's label, or more than the kernel takes.
+fn former_alias(found: &Found) -> &str {
+    let alias = found.alias.as_str();
+    match alias.len() > ALIAS_MOST || alias.starts_with("tapyard:") {
+        true => "",
+        false => alias,
+    }
 }
 
 fn alias_command(interface: &str, alias: &str) -> String {

@@ -118,6 +118,8 @@ pub struct Engine {
     conntrack: Conntrack,
     /// The taps that the guard was told of last.
     guarded: Vec<GuardedTap>,
+    /// Networks that are to go, but whose bridge goes on: so do its filter and its guard.
+    standing: BTreeSet<NetworkName>,
     leases: LeaseWatch,
     journal: Journal,
     dns: BTreeMap<NetworkName, Service>,
@@ -208,6 +210,7 @@ impl Engine {
             guard: Guard::open(&table)?,
             conntrack: Conntrack::open()?,
             guarded: Vec::new(),
+            standing: BTreeSet::new(),
             doors: Doors::open(kept)?,
             table,
             filter_watch: FilterWatch::open().map_err(watched)?,

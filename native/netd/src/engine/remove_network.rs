@@ -46,11 +46,17 @@ impl Engine {
         };
         let gone = deleted.is_ok();
         out.note_if(deleted, || format!("bridge {name}"));
+        let own = recorded.spec.has_own_bridge();
+        let stands = own && !gone && self.is_standing(&recorded);
+        match stands {
+            true => self.standing.insert(name.clone()),
+            false => self.standing.remove(name),
+        };
         let (doors, failed) = self.remove_doors(&recorded);
         out.failed.extend(failed);
         out.note_if(Ok(doors), || format!("doors of {name} in other firewalls"));
         out.note(self.hold_guard().map(drop), None);
-        if recorded.spec.has_own_bridge() {
+        if own && !stands {
             let subnet = recorded.spec.subnet.map(Subnet::net);
             let filter = self.filter.remove_network(name, subnet);
             out.note(
@@ -84,8 +90,8 @@ impl Engine {
         out
     }
 
-    /// With the last network the uplink is put back and the table goes. The table stays where an
-    /// interface could not be put back: it keeps the machine from being a router.
+    /// With the last network the uplink is put back and the tables go. They stay where an interface
+    /// could not be put back, for they keep the machine from being a router, and where a bridge stands.
     pub(super) fn close_all(&mut self, out: &mut Removed) {
         for device in self.journal.state().opened.clone() {
             let what = format!("forwarding of {device}");
@@ -100,7 +106,10 @@ impl Engine {
             out.note(self.end_router6(), Some(what));
         }
         let state = self.journal.state();
-        if !(state.opened.is_empty() && state.opened6.is_empty()) || state.router6 {
+        if !(state.opened.is_empty() && state.opened6.is_empty())
+            || state.router6
+            || !self.standing.is_empty()
+        {
             return;
         }
         let deleted = self.filter.delete();

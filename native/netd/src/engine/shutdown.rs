@@ -27,7 +27,8 @@ impl Engine {
         self.end_captures();
         merge(self.uplink.shutdown());
         // A namespace of the lab's own goes with all that is in it.
-        let left = self.config.identity.scope == Scope::Host && out.failed.iter().any(is_ours);
+        let left = !self.standing.is_empty() || out.failed.iter().any(is_ours);
+        let left = self.config.identity.scope == Scope::Host && left;
         let directory = &self.config.directory;
         out.failed.extend(match left {
             true => directory.clear_but_journal(),

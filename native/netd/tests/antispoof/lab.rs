@@ -54,6 +54,16 @@ impl Lab {
         (self.netd, self.client) = start_netd(&self.directory, self.scope);
     }
 
+    /// The same with one more line in its journal.
+    pub fn forge(&mut self, line: &Value) {
+        self.netd.kill().unwrap();
+        self.netd.wait().unwrap();
+        let journal = self.directory.join("journal");
+        let before = std::fs::read_to_string(&journal).unwrap();
+        std::fs::write(&journal, format!("{before}{line}\n")).unwrap();
+        self.restart_netd();
+    }
+
     /// It mends nothing from now on.
     pub fn pause_netd(&self) {
         sh(&format!("kill -STOP {}", self.netd.id()));
