@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { br0, HostLab, type PortGuest } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
-import { firstWords, until, wanAddress, World } from '../world/world.ts';
+import { firstWords, hostAddress, until, wanAddress, World } from '../world/world.ts';
 
 /*
  * The host around a lab: its ways out change, and it has interfaces that are none of the lab's business.
@@ -112,6 +112,31 @@ END
   await lab.client.request('apply_network', { lab: 'seed', network: { ...br0, ...more, dhcp: null } });
   await lab.host(off);
   await becomes('203.0.113.2');
+});
+
+test('the way out is a bridge, and br_netfilter shows the firewalls what its ports send each other', async () => {
+  await lab.host(`sysctl -qw net.bridge.bridge-nf-call-iptables=1
+    ip link add br-lan type bridge; ip link set br-lan up
+    ip addr flush dev eth0; ip link set eth0 master br-lan
+    ip addr add ${hostAddress}/24 dev br-lan; ip route add default via ${wanAddress}`);
+  const sleeper = world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], { as: 'root' });
+  const neighbour = (await firstWords(sleeper, 'a machine on the bridge')).trim();
+  await lab.host(`ip link add port0 type veth peer name eth0 netns ${neighbour}; ip link set port0 master br-lan up
+    nsenter -t ${neighbour} -n ip addr add 203.0.113.7/24 dev eth0
+    nsenter -t ${neighbour} -n ip link set eth0 up`);
+  // A connection of its own each time: an established one passes anyway.
+  const neighbourGetsOut = (): Promise<boolean> =>
+    until('the neighbour gets out', 20_000, async () => {
+      const ping = ['nsenter', '-t', neighbour, '-n', 'busybox', 'ping', '-c', '1', '-W', '1', wanAddress];
+      return (await world.run(ping, { as: 'root' })).code === 0;
+    });
+  await neighbourGetsOut();
+  await lab.up();
+  guest = await lab.guest('192.168.57.50');
+  await guest.getsThrough();
+  await neighbourGetsOut();
+  await lab.down();
+  await neighbourGetsOut();
 });
 
 test('two more interfaces, and a default route from router advertisements', async () => {

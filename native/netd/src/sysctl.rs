@@ -30,6 +30,11 @@ pub fn bridged_pass_ip6tables() -> bool {
     bridged_pass("bridge-nf-call-ip6tables")
 }
 
+/// Whether they may pass the firewalls: br_netfilter is loaded. A bridge can be switched on by itself.
+pub fn bridged_are_shown() -> bool {
+    std::path::Path::new("/proc/sys/net/bridge").exists()
+}
+
 fn bridged_pass(name: &str) -> bool {
     std::fs::read_to_string(format!("/proc/sys/net/bridge/{name}"))
         .is_ok_and(|text| text.trim() == "1")

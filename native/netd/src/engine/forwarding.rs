@@ -71,13 +71,28 @@ impl Engine {
         networks.any(|n| !n.removing && n.spec.ipv6.is_some() && n.spec.mode.forwards())
     }
 
+    /// The bridges that are not ours and of which the filter would drop what one port sends another:
+    /// br_netfilter shows it that as forwarded, by interfaces that netd made forward.
+    fn foreign_switches(&mut self) -> Result<Vec<String>> {
+        if !sysctl::bridged_are_shown() {
+            return Ok(Vec::new());
+        }
+        let state = self.journal.state();
+        if state.router6 {
+            return Ok(bridges(&self.rtnl.links(Counters::Skip)?));
+        }
+        let opened = state.opened.iter().chain(&state.opened6);
+        let mut foreign = Vec::new();
+        for device in opened {
+            foreign.extend(self.rtnl.link_named(device)?);
+        }
+        Ok(bridges(&foreign))
+    }
+
     /// Makes the filter say what the journal does. True when it did not. Networks in our table
     /// that the journal does not know are left alone.
     pub(super) fn hold_filter(&mut self) -> Result<bool> {
-        let foreign = match self.is_switched6_shown() {
-            true => bridges(&self.rtnl.links(Counters::Skip)?),
-            false => Vec::new(),
-        };
+        let foreign = self.foreign_switches()?;
         let state = self.journal.state();
         let networks = state.networks.values().filter(|n| !n.removing);
         let networks: Vec<_> = networks.filter_map(|n| rules_of(&n.spec)).collect();
@@ -115,6 +130,10 @@ impl Engine {
             return Ok(false);
         }
         self.filter.ensure()?;
+        // Before `opened`, which drops what is not let be.
+        if !switched_right {
+            self.filter.set_switched(&switched)?;
+        }
         if !uplinks_right {
             self.filter.set_uplinks(&uplinks)?;
         }
@@ -132,9 +151,6 @@ impl Engine {
         }
         for rules in wrong {
             self.filter.add_network(rules)?;
-        }
-        if !switched_right {
-            self.filter.set_switched(&switched)?;
         }
         if !router6_right {
             self.filter.set_router6(state.router6)?;

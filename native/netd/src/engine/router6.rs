@@ -47,7 +47,7 @@ impl Engine {
     /// Whether IPv6 from port to port of anybody's bridge would be dropped as what the machine forwards:
     /// br_netfilter shows it to the filter.
     pub(super) fn is_switched6_shown(&self) -> bool {
-        self.journal.state().router6 && sysctl::bridged_pass_ip6tables()
+        self.journal.state().router6 && sysctl::bridged_are_shown()
     }
 
     /// Makes the machine no router, if it is still one by a netd's doing and no other netd needs it.
