@@ -335,12 +335,12 @@ fn what_the_host_uses_is_refused() {
         .spawn()
         .unwrap();
     // A socket is there before it is the interface's: the fifth column says whose.
-    let index = std::fs::read_to_string("/sys/class/net/eth1/ifindex").unwrap();
+    let index = link("eth1")["ifindex"].to_string();
     until("it listens", || {
         let sockets = std::fs::read_to_string("/proc/net/packet").unwrap();
         sockets
             .lines()
-            .any(|line| line.split_whitespace().nth(4) == Some(index.trim()))
+            .any(|line| line.split_whitespace().nth(4) == Some(&*index))
     });
     let error = ask(&mut lab, "seed", spec("lan", "eth1")).unwrap_err();
     assert!(error.message.contains("a program listens"), "{error}");
