@@ -218,12 +218,8 @@ impl Engine {
         let (lab, name) = (&recorded.lab, &recorded.spec.name);
         let label = label::bridge(self.config.identity.label_uid, lab, name);
         let link = self.rtnl.link(found.ifindex)?;
-        let interface = recorded.spec.interface.as_deref();
-        let link = link.filter(|link| {
-            link.alias == label
-                && KINDS.contains(&link.kind.as_str())
-                && Some(link.name.as_str()) == interface
-        });
+        // Of the network's own bridge the label is the same.
+        let link = link.filter(|link| link.alias == label && KINDS.contains(&link.kind.as_str()));
         let gave = link.is_some();
         if let Some(link) = link {
             match self.restore(recorded, found, &link) {
