@@ -86,16 +86,26 @@ async function uplinkReady({ client }: Netd): Promise<void> {
   await used;
 }
 
+/** Asks until the way out can be used: events are gathered for some ms, so they would come late. */
+async function uplinkSeen({ client }: Netd): Promise<void> {
+  const end = performance.now() + 20_000;
+  while ((await client.request('observe', {})).uplink.device === null) {
+    if (performance.now() > end) throw new Error('no uplink within 20 s');
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
 async function networkUp(scope: 'private' | 'host'): Promise<Answer> {
   const began = performance.now();
   const netd = await startNetd(scope);
   const ready = performance.now();
   const { steps } = await netd.client.request('apply_network', { lab, network });
   const applied = performance.now();
+  // The host's own uplink was there before; the private one is pasta's and comes by itself, meanwhile.
+  const wayOut = scope === 'private' ? uplinkSeen(netd) : undefined;
   const tap = await openSome(netd, 1);
   const tapped = performance.now();
-  // The host's own uplink was there before; the private one is pasta's and comes by itself.
-  if (scope === 'private') await uplinkReady(netd);
+  await wayOut;
   const usable = performance.now();
   await tap.close();
   const alone = await openedAlone(netd);
