@@ -96,6 +96,8 @@ fn is_reset(mut client: &TcpStream) -> bool {
 #[test]
 fn waits_for_descriptors() {
     let forward = Forward::start();
+    // By then it has opened what it opens.
+    assert!(forward.sleeps());
     // Enough for a client, and for nothing that leads on.
     let next = forward.next();
     forward.limit(next + 1);
