@@ -215,7 +215,7 @@ export class PortGuest {
     };
   }
 
-  /** Waits until everything gets through, as it does within a second of whatever shut it. */
+  /** Waits until everything gets through. How soon is measured (test/bench/mending.ts), not asserted on a busy machine. */
   async getsThrough(within = 30_000): Promise<void> {
     let last: unknown;
     await until(`the guest gets through`, within, async () => {

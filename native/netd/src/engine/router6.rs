@@ -44,8 +44,8 @@ impl Engine {
         }
     }
 
-    /// Whether IPv6 from port to port of anybody's bridge would be dropped as what the machine forwards:
-    /// br_netfilter shows it to the filter.
+    /// Whether IPv6 from port to port of anybody's bridge may be dropped as what the machine forwards:
+    /// br_netfilter can show it to the filter, of all bridges or of one.
     pub(super) fn is_switched6_shown(&self) -> bool {
         self.journal.state().router6 && sysctl::bridged_are_shown()
     }
