@@ -7,6 +7,7 @@ export const moreTaps = 8;
 export interface Order {
   readonly do:
     | 'network up'
+    | 'network up, tapyard-tap started'
     /** The same by a netd that runs, without DHCP: what the tutorial's commands do, and no more. */
     | 'network again'
     | 'tutorial network up'
