@@ -26,6 +26,8 @@ export interface Invocation {
   /** Runs with a connection to the user's core: the one that runs, or one hosted here meanwhile. */
   readonly core: <Result>(
     run: (connection: Connection, hosted: boolean) => Promise<Result>,
+    /** `lasting`: it goes on until the user ends it, and `run` is called again where the core goes meanwhile. */
+    how?: { readonly lasting: boolean },
   ) => Promise<Result>;
 }
 

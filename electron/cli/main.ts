@@ -16,8 +16,8 @@ export const main = (words: readonly string[]): Promise<number> =>
   perform(parse(words), { terminal: ownTerminal(), cwd: () => process.cwd(), core: ownCore });
 
 /** The user's core: the one that runs, or one in this process for as long as `run` takes. */
-const ownCore: Invocation['core'] = async (run) => {
+const ownCore: Invocation['core'] = async (run, how) => {
   const { withCore } = await import('../core/host/election.ts');
   const { startCore } = await import('./start-core.ts');
-  return withCore({ start: startCore, deadlineMs: joinDeadline, role: 'cli' }, run);
+  return withCore({ start: startCore, deadlineMs: joinDeadline, role: 'cli', ...how }, run);
 };

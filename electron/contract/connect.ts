@@ -14,6 +14,7 @@ import { contractHash } from './hash.ts';
 import type { BytesLeaf, CallLeaf, GaugeLeaf, JobLeaf, Leaf, TableLeaf } from './leaf.ts';
 import { after } from './platform.ts';
 import {
+  type Hello,
   contractMismatch,
   decodeFrame,
   encodeFrame,
@@ -69,7 +70,10 @@ function brokenPeer(what: string): TapyardError {
  * @throws TapyardError CONTRACT_MISMATCH (another version), CORE_UNREACHABLE (the channel closed or nobody
  *   answered in time), or what the core refused the connection with
  */
-export function connect(channel: Channel, options: { role: Role; deadlineMs: number }): Promise<Connection> {
+export function connect(
+  channel: Channel,
+  options: { role: Role; lasting?: boolean; deadlineMs: number },
+): Promise<Connection> {
   return new Promise((resolve, reject) => {
     const session = new Session(channel);
     const cancelDeadline = after(options.deadlineMs, () =>
@@ -87,7 +91,8 @@ export function connect(channel: Channel, options: { role: Role; deadlineMs: num
       cancelDeadline();
       reject(error);
     });
-    session.send({ t: 'hello', contract: contractHash(), role: options.role });
+    const { role, lasting } = options;
+    session.send({ t: 'hello', contract: contractHash(), role, ...(lasting === true ? { lasting } : {}) });
   });
 }
 
@@ -115,7 +120,7 @@ class Session {
       );
   }
 
-  send(message: ClientMessage | { t: 'hello'; contract: string; role: Role }): void {
+  send(message: ClientMessage | Hello): void {
     if (this.#open) this.#channel.send(JSON.stringify(message));
   }
 

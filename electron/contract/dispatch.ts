@@ -101,12 +101,17 @@ export function serveChannel(
   channel: Channel,
   server: Server,
   options: { audience: Audience; onClose?: () => void },
-): Subscription {
-  const peer = new Peer(channel, implementations(server), options);
-  return { close: () => peer.close() };
+): Served {
+  return new Peer(channel, implementations(server), options);
 }
 
-class Peer {
+/** A client that is served. */
+export interface Served extends Subscription {
+  /** Whether it would lose something if the core ended now: an answer, or a command that does not start again. */
+  readonly waits: boolean;
+}
+
+class Peer implements Served {
   readonly #channel: Channel;
   readonly #members: ReadonlyMap<string, Implementation>;
   readonly #onClose: (() => void) | undefined;
@@ -117,6 +122,8 @@ class Peer {
   readonly #streams = new Map<number, StreamFeed>();
   #audience: Audience;
   #greeted = false;
+  /** A command that ends by itself. */
+  #brief = false;
   #visible = true;
   #open = true;
 
@@ -140,6 +147,10 @@ class Peer {
       }
     };
     channel.onClose = () => this.close();
+  }
+
+  get waits(): boolean {
+    return this.#open && (!this.#greeted || this.#brief || this.#calls.size > 0);
   }
 
   /** Lets go of everything that the client had open and aborts its calls. */
@@ -191,6 +202,7 @@ class Peer {
       this.#cancelDeadline();
       this.#greeted = true;
       this.#audience = effectiveAudience(this.#audience, hello.role);
+      this.#brief = hello.role === 'cli' && hello.lasting !== true;
       this.#send({ t: 'hello', contract: contractHash() });
     }
   }

@@ -6,8 +6,8 @@ import { z } from './zod.ts';
 
 /*
  * The messages of the wire (docs/wire.md). Text messages are JSON control messages, binary ones are frames
- * of a byte stream. The shapes of `hello` and `refused` never change: by them an upgraded window and an old
- * core tell each other that they do not fit.
+ * of a byte stream. The shapes of `hello` and `refused` never change but by keys that may be left out: by
+ * them an upgraded window and an old core tell each other that they do not fit.
  */
 
 const Id = z.number().int().min(1).max(0xffff_ffff);
@@ -20,7 +20,13 @@ export const Role = z.enum(['browser', 'cli', 'window', 'shell']);
 export type Role = z.infer<typeof Role>;
 
 /** The first message of a client. Unknown keys are let through: a newer client must be told, not cut off. */
-export const Hello = z.object({ t: z.literal('hello'), contract: z.string().max(64), role: Role });
+export const Hello = z.object({
+  t: z.literal('hello'),
+  contract: z.string().max(64),
+  role: Role,
+  /** A command that goes on until its user ends it, and finds another core when this one goes. */
+  lasting: z.boolean().optional(),
+});
 export type Hello = z.infer<typeof Hello>;
 
 /** What a client sends after its hello. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -92,6 +93,38 @@ describe('a guest of the private scope, from its host', () => {
     });
     expect(second.stderr).toContain(`127.0.0.1:8080 is taken by tapyard-tap (process `);
     forward.kill('SIGTERM');
+  });
+
+  // No core runs but for as long as a command hosts one, and the others use that.
+  test('commands given at once all have their answers, whichever of them is done first', async () => {
+    const ls = (): ReturnType<World['tapyard']> => world.tapyard(['ls', '--json']);
+    const all = await Promise.all(
+      Array.from({ length: 8 }, (_, nth) => (nth % 2 === 0 ? ls() : ssh('hostname'))),
+    );
+    for (const { code, stderr } of all) expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+
+  test('a console goes on in a core of its own when the command whose core it used is done', async () => {
+    const socket = path.join(world.runtimeDir('user'), 'tapyard/core.sock');
+    const host = world.start(world.tapyardCommand(['log', '--follow']));
+    const hostEnded = finish(host, 'the log', {});
+    await until('there is a core', 20_000, () => existsSync(socket));
+    const words = world.tapyardCommand(['console', 'guest']).map((word) => `'${word}'`);
+    const terminal = world.start(['script', '-qec', words.join(' '), '/dev/null']);
+    const terminalEnded = once(terminal, 'exit');
+    let seen = '';
+    terminal.stdout?.on('data', (chunk: Buffer) => (seen += chunk.toString('latin1')));
+    const asks = async (sum: string, answer: string): Promise<void> => {
+      terminal.stdin?.write(`echo $((${sum}))\r`);
+      await until(`the guest answers ${answer}`, 30_000, () => seen.includes(answer));
+    };
+    await asks('40000 + 2000', '42000');
+    host.kill('SIGINT');
+    expect(await hostEnded).toMatchObject({ code: 0 });
+    await asks('50000 + 3000', '53000');
+    expect(seen.split('42000')).toHaveLength(2);
+    terminal.stdin?.write('\u001d');
+    expect(await terminalEnded).toEqual([0, null]);
   });
 
   test('what cannot be reached is told: another port, no such guest', async () => {

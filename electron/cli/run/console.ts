@@ -34,11 +34,22 @@ function rawTerminal(): () => void {
   };
 }
 
+/** Where a console goes on that outlives the core it went through. */
+interface Place {
+  /** Offset of the next byte of its record, -1 before the first. */
+  next: number;
+}
+
 /** Connects this terminal to the guest until the user leaves or the console ends. */
-async function converse(connection: Connection, lab: string, guest: string, history: boolean): Promise<void> {
+async function converse(
+  connection: Connection,
+  { lab, guest }: { lab: string; guest: string },
+  history: boolean,
+  place: Place,
+): Promise<void> {
   const { stdin, stdout } = process;
   await new Promise<void>((resolve, reject) => {
-    let replaying = true;
+    let replaying = place.next === -1;
     let ended = false;
     const restore = rawTerminal();
     const finish = (error?: TapyardError): void => {
@@ -58,13 +69,17 @@ async function converse(connection: Connection, lab: string, guest: string, hist
       else if (replaying) quiet = setTimeout(() => (replaying = false), replayQuiet);
     };
     const stream: ByteStream = connection.client.consoles.serial(
-      { lab, guest, from: -1, ...(history ? {} : { tail: 0 }) },
+      { lab, guest, from: place.next, ...(history ? {} : { tail: 0 }) },
       {
-        data: (chunk) => {
+        data: (chunk, offset) => {
+          place.next = offset + chunk.length;
           stdout.write(replaying && stdin.isTTY ? withoutQuestions(chunk) : chunk);
           rearm();
         },
-        skip: () => void stdout.write('\r\n[some output was lost]\r\n'),
+        skip: (offset) => {
+          place.next = offset;
+          stdout.write('\r\n[some output was lost]\r\n');
+        },
         end: finish,
       },
     );
@@ -76,7 +91,7 @@ async function converse(connection: Connection, lab: string, guest: string, hist
       if (leave !== -1) finish();
     };
     const onInputEnd = (): void => rearm();
-    stdin.on('data', onInput).on('end', onInputEnd);
+    stdin.on('data', onInput).on('end', onInputEnd).resume();
     rearm();
   });
 }
@@ -90,7 +105,7 @@ export function consoleRefusal({ name, lab, state, pid, serialRecord }: GuestRow
   });
 }
 
-async function consoleOf(connection: Connection, invocation: Invocation): Promise<number> {
+async function consoleOf(connection: Connection, invocation: Invocation, place: Place): Promise<number> {
   const [guest = ''] = invocation.arguments;
   const lab = await labOf(connection, invocation);
   const row = (await rowsOf(connection, connection.client.tables.guests)).find(
@@ -98,13 +113,20 @@ async function consoleOf(connection: Connection, invocation: Invocation): Promis
   );
   const refusal = row && consoleRefusal(row);
   if (refusal) throw refusal;
-  if (process.stdin.isTTY) {
+  if (process.stdin.isTTY && place.next === -1) {
     invocation.terminal.err(`Connected to ${guest}; Ctrl+] leaves.\r\n`);
   }
   // A script wants the answer to what it types, and not what was there before.
-  await converse(connection, lab, guest, process.stdin.isTTY || invocation.options['history'] === true);
+  const history = process.stdin.isTTY || invocation.options['history'] === true;
+  await converse(connection, { lab, guest }, history, place);
   if (process.stdin.isTTY) invocation.terminal.err('\r\n');
   return 0;
 }
 
-export const run: Run = (invocation) => invocation.core((connection) => consoleOf(connection, invocation));
+export const run: Run = (invocation) => {
+  const place: Place = { next: -1 };
+  return invocation.core((connection) => consoleOf(connection, invocation, place), {
+    // What is piped in has an end, and what of it was not delivered would not be sent again.
+    lasting: process.stdin.isTTY,
+  });
+};

@@ -59,37 +59,44 @@ function localTime(ms: number): [day: string, time: string] {
 const actsOf = (rows: Iterable<ActRow>, lab: string): ActRow[] =>
   [...rows].filter((row) => row.lab === lab).sort((left, right) => left.order - right.order);
 
-export const run: Run = (invocation) =>
-  invocation.core(async (connection) => {
-    const { terminal, options } = invocation;
-    const [named] = invocation.arguments;
-    const lab = await labOf(connection, {
-      ...invocation,
-      options: { ...options, ...(named === undefined ? {} : { lab: named }) },
-    });
-    const text = new LogText();
-    if (options['follow'] !== true) {
-      const acts = actsOf(await rowsOf(connection, connection.client.tables.acts), lab);
-      if (options['json'] === true) printJson(terminal, acts);
-      else if (acts.length === 0)
-        terminal.out(`The network helper has done nothing for ${lab} yet. Bring it up: tapyard up\n`);
-      else terminal.out(acts.map((act) => text.of(act)).join(''));
-      return 0;
-    }
-    const signalled = untilSignalled();
-    const mirror = await Mirror.open(connection, connection.client.tables.acts);
-    let shown = 0;
-    const show = (): void => {
-      for (const act of actsOf(mirror.rows.values(), lab)) {
-        if (act.order <= shown) continue;
-        shown = act.order;
-        terminal.out(options['json'] === true ? `${JSON.stringify(act)}\n` : text.of(act));
+export const run: Run = (invocation) => {
+  const { terminal, options } = invocation;
+  const [named] = invocation.arguments;
+  const text = new LogText();
+  const lasting = options['follow'] === true;
+  let signalled: Promise<unknown> | undefined;
+  // The last one that was shown. The numbers are the log's, which outlives the core.
+  let shown = 0;
+  return invocation.core(
+    async (connection) => {
+      const lab = await labOf(connection, {
+        ...invocation,
+        options: { ...options, ...(named === undefined ? {} : { lab: named }) },
+      });
+      if (!lasting) {
+        const acts = actsOf(await rowsOf(connection, connection.client.tables.acts), lab);
+        if (options['json'] === true) printJson(terminal, acts);
+        else if (acts.length === 0)
+          terminal.out(`The network helper has done nothing for ${lab} yet. Bring it up: tapyard up\n`);
+        else terminal.out(acts.map((act) => text.of(act)).join(''));
+        return 0;
       }
-    };
-    show();
-    mirror.onChange(show);
-    const lost = await Promise.race([signalled.then(() => undefined), connection.closed]);
-    mirror.close();
-    if (lost) throw lost;
-    return 0;
-  });
+      const ended = (signalled ??= untilSignalled());
+      const mirror = await Mirror.open(connection, connection.client.tables.acts);
+      const show = (): void => {
+        for (const act of actsOf(mirror.rows.values(), lab)) {
+          if (act.order <= shown) continue;
+          shown = act.order;
+          terminal.out(options['json'] === true ? `${JSON.stringify(act)}\n` : text.of(act));
+        }
+      };
+      show();
+      mirror.onChange(show);
+      const lost = await Promise.race([ended.then(() => undefined), connection.closed]);
+      mirror.close();
+      if (lost) throw lost;
+      return 0;
+    },
+    { lasting },
+  );
+};

@@ -19,7 +19,7 @@ const helloDeadline = 5000;
 /** Resolves when the core at the other end of the channel goes. */
 async function gone(channel: PausableChannel): Promise<void> {
   try {
-    const connecting = connect(channel, { role: 'cli', deadlineMs: helloDeadline });
+    const connecting = connect(channel, { role: 'cli', lasting: true, deadlineMs: helloDeadline });
     channel.resume();
     await (
       await connecting

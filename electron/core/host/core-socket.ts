@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server as NetServer } from 'node:net';
-import type { Subscription } from '../../contract/client.ts';
-import { serveChannel } from '../../contract/dispatch.ts';
+import { type Served, serveChannel } from '../../contract/dispatch.ts';
 import type { Server } from '../../contract/server.ts';
 import { largestRequest, socketChannel } from './socket-channel.ts';
 
 /** Windows, browsers and commands that one core serves at a time. */
 const connectionLimit = 64;
 
+/** A socket that is listened on. */
+export interface Listening {
+  /** Whether a client waits for an answer, or is a command that is not done. */
+  waitedFor(): boolean;
+  close(): Promise<void>;
+}
+
 /**
  * Serves `server` on the unix socket `path` (mode 0600, in a directory that is this user's alone). The caller
  * holds the core's lock, so a socket file that is already there is a dead core's and is replaced.
  * Rejects with the system's error where it cannot listen.
  */
-export async function listenOn(path: string, server: Server): Promise<{ close(): Promise<void> }> {
-  const peers = new Set<Subscription>();
+export async function listenOn(path: string, server: Server): Promise<Listening> {
+  const peers = new Set<Served>();
   const listener = createServer((socket) => {
     const channel = socketChannel(socket, largestRequest);
     const peer = serveChannel(channel, server, {
@@ -29,6 +35,7 @@ export async function listenOn(path: string, server: Server): Promise<{ close():
   await listening(listener, path);
   chmodSync(path, 0o600);
   return {
+    waitedFor: () => [...peers].some((peer) => peer.waits),
     close: () =>
       new Promise((resolve) => {
         // Gone from the file system first: whoever looks for a core now finds none and may become one.

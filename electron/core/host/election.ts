@@ -29,6 +29,12 @@ export interface RunningCore {
 export interface Host {
   readonly kind: 'host';
   readonly server: Server;
+  /**
+   * Resolves when nothing that others have begun here would be lost by its end: no job runs, no call waits for its
+   * answer, no other command is not done; after `deadlineMs` in any case. From then on until the next turn of the
+   * event loop that stays so.
+   */
+  settled(deadlineMs: number): Promise<void>;
   /** Ends the core in this process: socket first, lock last. Guests and netd run on. */
   close(): Promise<void>;
 }
@@ -52,6 +58,7 @@ export const coreSocketPath = (): string => socketPath(runtimeDir(), 'core.sock'
 const connectDeadline = 2000;
 const retryEvery = 50;
 const lockDeadline = 5000;
+const settleEvery = 20;
 
 /**
  * Finds the one core of this user or becomes it. A process that is neither (somebody else holds the lock and
@@ -87,7 +94,14 @@ async function host(
       await running.close();
       await unlock(lock, lockPath);
     };
-    return { kind: 'host', server: running.server, close: () => (closing ??= close()) };
+    const busy = (): boolean =>
+      closing === undefined &&
+      (socket.waitedFor() || running.server.tables.jobs.rows().some((job) => job.state === 'running'));
+    const settled = async (deadlineMs: number): Promise<void> => {
+      const end = Date.now() + deadlineMs;
+      while (busy() && Date.now() < end) await sleep(settleEvery);
+    };
+    return { kind: 'host', server: running.server, settled, close: () => (closing ??= close()) };
   } catch (thrown) {
     await core?.close();
     await unlock(lock, lockPath);
@@ -167,35 +181,67 @@ export function localChannel(server: Server, audience: Audience): Channel {
 }
 
 const helloDeadline = 5000;
-/** How long a command that hosts the core stays for the jobs that others have started in it. */
-const jobsDeadline = 60_000;
+/** How long a command that hosts the core stays for what others have begun in it. */
+const settleDeadline = 60_000;
+
+/** How a command finds its core. */
+export interface CommandOptions extends ElectionOptions {
+  readonly role: Role;
+  /** It goes on until its user ends it: nobody waits for it, and it begins again where the core goes. */
+  readonly lasting?: boolean;
+}
 
 /**
  * Runs `run` with a connection to the user's core: to the one that is running, or to one that is hosted here
- * for as long as that takes.
+ * for as long as that takes, and for as long as others' commands in it do. A lasting `run` is called again, with
+ * a new connection, where another process hosted the core and ends.
  * @throws TapyardError what `joinCore` and `connect` throw, and what `run` does
  */
 export async function withCore<Result>(
-  options: ElectionOptions & { role: Role },
+  options: CommandOptions,
   run: (connection: Connection, hosted: boolean) => Promise<Result>,
 ): Promise<Result> {
   let hosted: Host | undefined;
   const release = endOnSignal(async () => hosted?.close());
   try {
-    const core = await joinCore(options);
-    if (core.kind === 'host') hosted = core;
-    const channel = core.kind === 'host' ? localChannel(core.server, 'user') : core.channel;
-    const connection = await connect(channel, { role: options.role, deadlineMs: helloDeadline });
-    try {
-      const result = await run(connection, core.kind === 'host');
-      if (core.kind === 'host') await jobsEnded(core.server, jobsDeadline);
-      return result;
-    } finally {
-      connection.close();
+    for (;;) {
+      const reached = await reach(options);
+      const { connection } = reached;
+      hosted = reached.hosted;
+      let gone = false;
+      void connection.closed.then(() => (gone = true));
+      try {
+        return await run(connection, hosted !== undefined);
+      } catch (thrown) {
+        if (options.lasting !== true || hosted !== undefined || !gone) throw thrown;
+      } finally {
+        await hosted?.settled(settleDeadline);
+        connection.close();
+      }
     }
   } finally {
     await hosted?.close();
     release();
+  }
+}
+
+/** A connection to the core; `hosted` where it is in this process, and then the caller's to close. */
+async function reach(options: CommandOptions): Promise<{ connection: Connection; hosted: Host | undefined }> {
+  const { role, lasting = false } = options;
+  const end = Date.now() + options.deadlineMs;
+  for (;;) {
+    const core = await joinCore({ ...options, deadlineMs: end - Date.now() });
+    const hosted = core.kind === 'host' ? core : undefined;
+    const channel = core.kind === 'host' ? localChannel(core.server, 'user') : core.channel;
+    try {
+      return { connection: await connect(channel, { role, lasting, deadlineMs: helloDeadline }), hosted };
+    } catch (thrown) {
+      await hosted?.close();
+      // It ended before it had said hello, so nothing was asked of it: the next one may be there.
+      const ended = thrown instanceof TapyardError && thrown.code === 'CORE_UNREACHABLE';
+      if (!ended || hosted !== undefined || Date.now() >= end) throw thrown;
+      await sleep(retryEvery);
+    }
   }
 }
 
@@ -220,22 +266,4 @@ function endOnSignal(close: () => Promise<void>): () => void {
   };
   for (const name of names) process.on(name, end);
   return release;
-}
-
-/** Waits until no job runs, at most `deadlineMs`: a window may have started one in a core that a command hosts. */
-async function jobsEnded(server: Server, deadlineMs: number): Promise<void> {
-  const table = server.tables.jobs;
-  const busy = (): boolean => table.rows().some((job) => job.state === 'running');
-  if (!busy()) return;
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      subscription.close();
-      resolve();
-    };
-    const timer = setTimeout(done, deadlineMs);
-    const subscription = table.subscribe(() => {
-      if (!busy()) done();
-    });
-  });
 }

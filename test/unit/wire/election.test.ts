@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from 'node:child_process';
+import { createServer } from 'node:net';
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { coreSocketPath, joinCore, tryLock, withCore } from '../../../electron/core/host/election.ts';
+import type { Server } from '../../../electron/contract/server.ts';
 import { stubServer } from './stub-server.ts';
 
 let dir: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'tapyard-run-'));
   vi.stubEnv('XDG_RUNTIME_DIR', dir);
+  delete started.server;
 });
 afterEach(() => {
   vi.unstubAllEnvs();
   rmSync(dir, { recursive: true });
 });
 
-const started = { count: 0 };
+const started: { count: number; server?: Server } = { count: 0 };
 const start = () => {
   started.count += 1;
-  return Promise.resolve({ server: stubServer(), close: () => Promise.resolve() });
+  return Promise.resolve({ server: started.server ?? stubServer(), close: () => Promise.resolve() });
 };
 
 describe('the lock', () => {
@@ -128,5 +131,103 @@ describe('the election', () => {
       return [hosted, await client.check.run({}), inner];
     });
     expect(inPlace).toEqual([true, { results: [] }, [false, { results: [] }]]);
+  });
+
+  describe('when a command that hosts the core is done before others are', () => {
+    const cli = { start, deadlineMs: 5000, role: 'cli' as const };
+    const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+    /** Runs `other` in the core of a command, which is done as soon as `other` has begun. */
+    async function whileHostEnds<Result>(other: (begun: () => void) => Promise<Result>): Promise<Result> {
+      let begun = (): void => undefined;
+      const begins = new Promise<void>((resolve) => (begun = resolve));
+      let hosting = (): void => undefined;
+      const hosts = new Promise<void>((resolve) => (hosting = resolve));
+      const host = withCore(cli, async (_, hosted) => {
+        expect(hosted).toBe(true);
+        hosting();
+        await begins;
+      });
+      await hosts;
+      const result = await other(begun);
+      await host;
+      return result;
+    }
+
+    it('waits for those that end by themselves', async () => {
+      const seen = await whileHostEnds((begun) =>
+        withCore(cli, async ({ client }, hosted) => {
+          begun();
+          await later(200);
+          return [hosted, await client.check.run({})];
+        }),
+      );
+      expect(seen).toEqual([false, { results: [] }]);
+    });
+
+    it('waits as well where it has failed itself', async () => {
+      let member: Promise<unknown> | undefined;
+      const host = withCore(cli, async () => {
+        await new Promise<void>((begun) => {
+          member = withCore(cli, async ({ client }) => {
+            begun();
+            await later(200);
+            return client.check.run({});
+          });
+        });
+        throw new Error('failed');
+      });
+      await expect(host).rejects.toThrow('failed');
+      await expect(member).resolves.toEqual({ results: [] });
+    });
+
+    it('waits for the answer to a window, and not for the window', async () => {
+      let asked = (): void => undefined;
+      const server = stubServer();
+      const check = {
+        ...server.check,
+        run: async () => {
+          asked();
+          await later(200);
+          return { results: [] };
+        },
+      };
+      started.server = { ...server, check };
+      const seen = await whileHostEnds((begun) =>
+        withCore({ ...cli, role: 'window' }, async ({ client, closed }) => {
+          asked = begun;
+          expect(await client.check.run({})).toEqual({ results: [] });
+          return closed;
+        }),
+      );
+      expect(seen).toMatchObject({ code: 'CORE_UNREACHABLE' });
+    });
+
+    it('waits for none that lasts: that one goes on by itself, in a core of its own', async () => {
+      const turns: boolean[] = [];
+      await whileHostEnds((begun) =>
+        withCore({ ...cli, lasting: true }, async ({ closed }, hosted) => {
+          turns.push(hosted);
+          if (hosted) return;
+          begun();
+          throw await closed;
+        }),
+      );
+      expect(turns).toEqual([false, true]);
+    });
+  });
+
+  it('asks again where a core ends before it has said hello', async () => {
+    const { makePrivateDir } = await import('../../../electron/core/host/runtime-dir.ts');
+    makePrivateDir(join(dir, 'tapyard'));
+    let asked = 0;
+    const ending = createServer((peer) => {
+      asked += 1;
+      ending.close();
+      peer.destroy();
+    });
+    await new Promise<void>((resolve) => ending.listen(coreSocketPath(), resolve));
+    const hosted = await withCore({ start, deadlineMs: 5000, role: 'cli' }, async (_, own) => own);
+    expect([asked, hosted]).toEqual([1, true]);
   });
 });
