@@ -375,9 +375,14 @@ export const commands: readonly CommandSpec[] = [
     arguments: [],
     summary: 'What this computer can do, and the fix for what it cannot',
     description: [
-      'Looks and changes nothing. Exits 1 when something that labs need is missing; what is merely better to have is a warning.',
+      'Looks and changes nothing, and says what to type for what it cannot do. Exits 1 when something that labs need is missing; what is merely better to have is a warning.',
+      'With --mend it runs those of these commands that give the installed network helper back what it has lost by being copied or upgraded: its file capabilities, its group, its mode. Each is shown before it is run, as root by sudo, which asks for your password in its own way. Then it looks again. Run it as yourself. It exits 1 also when a mend failed. Whatever would install something, load a module, loosen a setting or give somebody a right that they had not, it leaves to you.',
     ],
-    options: [json],
+    options: [{ name: 'mend', text: 'Mend what can be mended, asking through sudo.' }, json],
+    examples: [
+      ['tapyard check', 'What is missing here, and what brings it?'],
+      ['tapyard check --mend', 'After an upgrade: give the network helper its capabilities back.'],
+    ],
     load: async () => (await import('./run/check.ts')).run,
   },
   {

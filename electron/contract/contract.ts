@@ -18,6 +18,7 @@ import {
   JobRow,
   LabRow,
   LinkRow,
+  MendableCheck,
   NetworkRow,
   StepRow,
 } from './rows.ts';
@@ -368,6 +369,15 @@ export const contract = {
       out: z.strictObject({ results: z.array(CheckResult) }),
       errors: [],
       idempotent: true,
+      for: 'anyone',
+    }),
+    /**
+     * Mends what a check found, by the commands of its fix that has `mend`, and looks again. polkit asks for the
+     * password, after the job has told what for. While one is being mended the answer is that job.
+     */
+    mend: job({
+      in: z.strictObject({ check: MendableCheck }),
+      errors: [],
       for: 'anyone',
     }),
   },

@@ -99,6 +99,10 @@ export const errorCodes = [
   'KERNEL',
   'UNREACHABLE',
   'TIMED_OUT',
+  // the checks
+  'MEND_DENIED',
+  'MEND_DISMISSED',
+  'MEND_FAILED',
   // everything
   'USAGE',
   'NO_SUCH_CALL',

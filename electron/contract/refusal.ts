@@ -30,6 +30,14 @@ export const refusals: Partial<Readonly<Record<ErrorCode, Refusal>>> = {
     rule: 'polkit asks before it lets you have the host scope (dev.tapyard.Tapyard.network).',
     fix: 'Ask again: tapyard up --scope host. Without it: tapyard scope private',
   },
+  MEND_DENIED: {
+    rule: 'What a mend runs as root, polkit lets you run (org.freedesktop.policykit.exec) or sudo does.',
+    fix: 'In a terminal, where sudo asks: tapyard check --mend',
+  },
+  MEND_DISMISSED: {
+    rule: 'polkit asks before anything is run as root (org.freedesktop.policykit.exec).',
+    fix: 'Press Mend again, or in a terminal, where sudo asks: tapyard check --mend',
+  },
   USERNS_DENIED: {
     rule: 'A setting of this computer keeps namespaces from ordinary users (a sysctl, AppArmor, or a container around Tapyard).',
     fix: 'Which one, and how to allow them: tapyard check',

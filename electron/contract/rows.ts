@@ -277,6 +277,8 @@ export type StepRow = z.infer<typeof StepRow>;
 export const JobRow = z.strictObject({
   id: z.string(),
   lab: z.string().nullable(),
+  /** The check that it mends; null for what is no mend. */
+  check: z.string().nullable(),
   /** The job leaf's name, such as `lab.up`. */
   name: z.string(),
   state: z.enum(['running', 'done', 'failed', 'cancelled']),
@@ -305,6 +307,10 @@ export const HostRow = z.strictObject({
 });
 export type HostRow = z.infer<typeof HostRow>;
 
+/** The checks that Tapyard can mend. What it then runs is no one's to say but the core's. */
+export const MendableCheck = z.enum(['host-scope']);
+export type MendableCheck = z.infer<typeof MendableCheck>;
+
 /** The result of one check of this host. */
 export const CheckResult = z.strictObject({
   id: z.string(),
@@ -312,7 +318,12 @@ export const CheckResult = z.strictObject({
   state: z.enum(['ok', 'warning', 'failed']),
   /** What was found. */
   found: z.string(),
-  /** What to do, one entry a way; commands are copyable. */
-  fixes: z.array(z.strictObject({ text: z.string(), command: z.string().optional() })),
+  /**
+   * What to do, one entry a way; commands are copyable. With `mend` the core runs `command` itself when it is told
+   * to (`check.mend`): as root, with another program than sudo asking for the password.
+   */
+  fixes: z.array(
+    z.strictObject({ text: z.string(), command: z.string().optional(), mend: z.literal(true).optional() }),
+  ),
 });
 export type CheckResult = z.infer<typeof CheckResult>;

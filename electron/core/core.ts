@@ -16,6 +16,7 @@ import type {
 } from '../contract/rows.ts';
 import type { Server } from '../contract/server.ts';
 import { runChecks } from './check/checks.ts';
+import { byPkexec, mendCheck } from './check/mend.ts';
 import { qemuVersion } from './check/qemu.ts';
 import { accelerator } from './guest/accelerator.ts';
 import { guestDirs } from './guest/spec.ts';
@@ -238,17 +239,19 @@ class LocalCore implements Core {
         up: async ({ lab: name, scope, waitReachable }) => {
           const lab = this.#lab(name);
           await lab.beforeUp(scope);
-          return { job: this.#jobs.start('lab.up', name, (job) => lab.up(job, waitReachable)) };
+          return { job: this.#jobs.start('lab.up', { lab: name }, (job) => lab.up(job, waitReachable)) };
         },
         move: async ({ lab: name, scope, waitReachable }) => {
           const lab = this.#lab(name);
           await lab.beforeMove(scope);
-          return { job: this.#jobs.start('lab.move', name, (job) => lab.move(job, scope, waitReachable)) };
+          return {
+            job: this.#jobs.start('lab.move', { lab: name }, (job) => lab.move(job, scope, waitReachable)),
+          };
         },
         down: async ({ lab: name, force }) => {
           const lab = this.#lab(name);
           lab.beforeDown();
-          return { job: this.#jobs.start('lab.down', name, (job) => lab.down(job, force)) };
+          return { job: this.#jobs.start('lab.down', { lab: name }, (job) => lab.down(job, force)) };
         },
       },
       guest: {
@@ -330,6 +333,11 @@ class LocalCore implements Core {
       },
       check: {
         run: async () => ({ results: [...this.#storeResult(), ...(await runChecks())] }),
+        mend: async ({ check }) => ({
+          job:
+            this.#jobs.running('check.mend') ??
+            this.#jobs.start('check.mend', { check }, (job) => mendCheck(check, job, byPkexec)),
+        }),
       },
       image: {
         list: async () => ({ images: await listImages() }),

@@ -3,9 +3,10 @@ import { connect } from '../../electron/contract/connect.ts';
 import type { ActRow } from '../../electron/contract/act.ts';
 import type { Channel, Connection } from '../../electron/contract/client.ts';
 import { serveChannel } from '../../electron/contract/dispatch.ts';
-import { TapyardError } from '../../electron/contract/error.ts';
+import { type ErrorData, TapyardError } from '../../electron/contract/error.ts';
 import { memoryChannelPair } from '../../electron/contract/memory-channel.ts';
 import type {
+  CheckResult,
   ForwardRow,
   GuestRow,
   JobRow,
@@ -33,6 +34,27 @@ export interface FakeOptions {
   /** Time between samples of a gauge, ms. */
   readonly gaugeMs?: number;
 }
+
+const netd = '/usr/libexec/tapyard/host/tapyard-netd';
+const setcap = `/usr/sbin/setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${netd}`;
+const mended = `You may run ${netd}: nobody is asked.`;
+const checks: readonly CheckResult[] = [
+  { id: 'tun', title: 'TUN/TAP device', state: 'ok', found: '/dev/net/tun can be opened.', fixes: [] },
+  {
+    id: 'kvm',
+    title: 'Hardware acceleration (KVM)',
+    state: 'warning',
+    found: 'KVM is present but does not run guests here; using TCG',
+    fixes: [{ text: 'See what the kernel says of it:', command: 'sudo dmesg | grep -i kvm' }],
+  },
+  {
+    id: 'host-scope',
+    title: 'Host scope',
+    state: 'warning',
+    found: `${netd} has lost its file capabilities, as a file does that is copied or upgraded (or its file system is mounted nosuid). Without it polkit asks for a password.`,
+    fixes: [{ text: 'Give them back:', command: `sudo ${setcap}`, mend: true }],
+  },
+];
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -65,6 +87,10 @@ export class FakeCore {
   readonly steps: FakeTable<StepRow>;
   /** Every call that came, as "leaf subject". */
   readonly calls: string[] = [];
+  /** What the checks find. */
+  checks: readonly CheckResult[] = checks;
+  /** Answers what polkit asks for a mend: with the password, or with this refusal. */
+  answerPolkit: (error?: ErrorData) => void = () => {};
   readonly server: Server;
   readonly #up: LabRows;
   readonly #options: Required<Omit<FakeOptions, 'rate'>> & Pick<FakeOptions, 'rate'>;
@@ -167,15 +193,23 @@ export class FakeCore {
     this.networks.change(changed);
   }
 
-  #job(name: string, lab: string, doing: string, work: () => Promise<void>): { job: string } {
+  #job(
+    name: string,
+    of: { lab: string } | { check: string },
+    doing: string,
+    work: () => Promise<void>,
+    asks: string | null = null,
+  ): { job: string } {
     const id = `job${++this.#jobCount}`;
     const row: JobRow = {
       id,
-      lab,
+      lab: null,
+      check: null,
+      ...of,
       name,
       state: 'running',
       doing,
-      asks: null,
+      asks,
       done: 0,
       total: 3,
       startedAt: Date.now(),
@@ -184,11 +218,11 @@ export class FakeCore {
     };
     this.jobs.change([row]);
     void work().then(
-      () => this.jobs.change([{ ...row, state: 'done', done: 3, endedAt: Date.now() }]),
-      (thrown: unknown) =>
-        this.jobs.change([
-          { ...row, state: 'failed', endedAt: Date.now(), error: TapyardError.from(thrown).toData() },
-        ]),
+      () => this.jobs.change([{ ...row, asks: null, state: 'done', done: 3, endedAt: Date.now() }]),
+      (thrown: unknown) => {
+        const error = TapyardError.from(thrown).toData();
+        this.jobs.change([{ ...row, asks: null, state: 'failed', endedAt: Date.now(), error }]);
+      },
     );
     return { job: id };
   }
@@ -261,11 +295,11 @@ export class FakeCore {
         },
         up: async ({ lab }) => {
           this.#note('lab.up', lab);
-          return this.#job('lab.up', lab, `bringing ${lab} up`, () => this.#bringUp(lab));
+          return this.#job('lab.up', { lab }, `bringing ${lab} up`, () => this.#bringUp(lab));
         },
         move: async ({ lab, scope }) => {
           this.#note('lab.move', `${lab} ${scope}`);
-          return this.#job('lab.move', lab, `moving ${lab}`, async () => {
+          return this.#job('lab.move', { lab }, `moving ${lab}`, async () => {
             await wait(guestMs);
             const row = this.labs.get(lab);
             if (row) this.labs.change([{ ...row, scope }]);
@@ -273,7 +307,7 @@ export class FakeCore {
         },
         down: async ({ lab }) => {
           this.#note('lab.down', lab);
-          return this.#job('lab.down', lab, `taking ${lab} down`, () => this.#bringDown(lab));
+          return this.#job('lab.down', { lab }, `taking ${lab} down`, () => this.#bringDown(lab));
         },
       },
       guest: {
@@ -410,18 +444,20 @@ export class FakeCore {
       },
       recipe: { script: async () => ({ script: '#!/bin/sh\nset -e\nip link add br0 type bridge\n' }) },
       check: {
-        run: async () => ({
-          results: [
-            { id: 'tun', title: 'TUN/TAP', state: 'ok', found: '/dev/net/tun can be opened', fixes: [] },
-            {
-              id: 'kvm',
-              title: 'KVM',
-              state: 'warning',
-              found: 'KVM is present but does not run guests here; using TCG',
-              fixes: [{ text: 'Guests run, only slower. Nothing must be done.' }],
-            },
-          ],
-        }),
+        run: async () => ({ results: [...this.checks] }),
+        mend: async ({ check }) => {
+          this.#note('check.mend', check);
+          const asks = `polkit asks you now for the password of an administrator, to run as root: ${setcap}. Closed, it is not run.`;
+          const work = async (): Promise<void> => {
+            await new Promise<void>((answer, refuse) => {
+              this.answerPolkit = (error) => (error ? refuse(TapyardError.fromData(error)) : answer());
+            });
+            this.checks = this.checks.map((result) =>
+              result.id === check ? { ...result, state: 'ok', found: mended, fixes: [] } : result,
+            );
+          };
+          return this.#job('check.mend', { check }, `running ${setcap}`, work, asks);
+        },
       },
       image: {
         list: async () => ({ images: [{ image: 'micro', label: 'Micro guest', ready: true }] }),

@@ -87,7 +87,7 @@ test('tapyard check sees that the installed helper has lost its capabilities, an
     state: 'warning',
     found: expect.stringContaining('lost its file capabilities'),
   });
-  expect(check?.fixes.map(({ command }) => command)).toEqual([`sudo ${setcap}`]);
+  expect(check?.fixes.map(({ command }) => command)).toEqual([`sudo /usr/sbin/${setcap}`]);
   const mended = await system(`${install}; setcap -r ${installed}; ${setcap}; tapyard check --json || :`, [
     group,
   ]);

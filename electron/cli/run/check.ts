@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { CheckResult } from '../../contract/rows.ts';
+import { TapyardError } from '../../contract/error.ts';
+import { type CheckResult, MendableCheck } from '../../contract/rows.ts';
+import { type AsRoot, mendCheck, ranInVain } from '../../core/check/mend.ts';
+import { findProgram } from '../../core/host/programs.ts';
 import type { Run } from '../commands.ts';
-import { printJson, safe, safeLine } from '../terminal.ts';
+import { runProgram } from '../run-program.ts';
+import { printJson, safe, safeLine, showError, type Terminal } from '../terminal.ts';
 
 const marks: Record<CheckResult['state'], string> = { ok: '✓', warning: '!', failed: '✗' };
 
@@ -13,16 +17,61 @@ export function checkText(results: readonly CheckResult[]): string {
         (fix) =>
           `    ${safeLine(fix.text)}\n${fix.command === undefined ? '' : `      ${safe(fix.command).replaceAll('\n', '\n      ')}\n`}`,
       );
+      if (result.fixes.some((fix) => fix.mend)) fixes.push('    Or let it be done: tapyard check --mend\n');
       const words = result.state === 'ok' ? '' : ` (${result.state})`;
       return `${marks[result.state]} ${safeLine(result.title)}${words}: ${safeLine(result.found)}\n${fixes.join('')}`;
     })
     .join('');
 }
 
+/** sudo, on this terminal, with its own question. */
+const bySudo: AsRoot = {
+  asks: (command) => `As root, by sudo, which may ask for your password: ${command.join(' ')}`,
+  async run(command) {
+    const sudo = findProgram('sudo');
+    if (sudo === undefined)
+      throw new TapyardError('MEND_DENIED', 'sudo, which would run it as root, is not installed.', {
+        hint: `What tapyard check shows, without sudo, in a shell of root’s (su -): ${command.join(' ')}`,
+      });
+    // Ctrl+C is for sudo: it comes from the terminal, which both are on.
+    const status = await runProgram([sudo, ...command], { passed: [] });
+    if (status !== 0)
+      throw ranInVain(command, 'what sudo or it said stands above.', { code: status, signal: null });
+  },
+};
+
+/** Mends what can be mended, one after the other. @returns whether nothing failed */
+async function mend(results: readonly CheckResult[], terminal: Terminal): Promise<boolean> {
+  const broken = results.filter(({ fixes }) => fixes.some((fix) => fix.mend));
+  if (broken.length === 0) terminal.err('There is nothing here that tapyard check --mend can mend.\n');
+  let all = true;
+  for (const { id, title } of broken) {
+    terminal.err(`Mending: ${safeLine(title)}\n`);
+    const job = {
+      progress: () => {},
+      asks: (text: string) => terminal.err(`  ${text}\n`),
+      signal: new AbortController().signal,
+    };
+    try {
+      await mendCheck(MendableCheck.parse(id), job, bySudo);
+    } catch (thrown) {
+      all = false;
+      showError(terminal, thrown, false);
+    }
+  }
+  return all;
+}
+
 export const run: Run = ({ core, options, terminal }) =>
   core(async (connection) => {
-    const { results } = await connection.client.check.run({});
+    const look = async (): Promise<CheckResult[]> => (await connection.client.check.run({})).results;
+    let results = await look();
+    let mended = true;
+    if (options['mend'] === true) {
+      mended = await mend(results, terminal);
+      results = await look();
+    }
     if (options['json'] === true) printJson(terminal, results);
     else terminal.out(checkText(results));
-    return results.some((result) => result.state === 'failed') ? 1 : 0;
+    return mended && results.every((result) => result.state !== 'failed') ? 0 : 1;
   });

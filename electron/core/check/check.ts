@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CheckResult } from '../../contract/rows.ts';
 
+/** A program by its absolute path, and its arguments: run without a shell. */
+export type Command = readonly [program: string, ...args: readonly string[]];
+
 /** What a check found. */
-export type Finding = Pick<CheckResult, 'state' | 'found' | 'fixes'>;
+export type Finding = Pick<CheckResult, 'state' | 'found' | 'fixes'> & {
+  /** What mends it, run as root one after the other; the fix that says so has the same commands. */
+  readonly mend?: readonly Command[];
+};
 
 /** One look at this host: cheap, read-only, and it never throws nor waits without a deadline. */
 export interface Check {
@@ -26,6 +32,14 @@ export const failed = (found: string, ...fixes: CheckResult['fixes']): Finding =
   state: 'failed',
   found,
   fixes,
+});
+
+/** As {@link warning}, with commands that Tapyard itself can run as root (mend.ts). Their words need no quoting. */
+export const mendable = (found: string, text: string, mend: readonly Command[]): Finding => ({
+  state: 'warning',
+  found,
+  fixes: [{ text, command: mend.map((command) => `sudo ${command.join(' ')}`).join('\n'), mend: true }],
+  mend,
 });
 
 /** Words of whatever was thrown. */

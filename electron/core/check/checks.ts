@@ -42,7 +42,8 @@ export async function runChecks(): Promise<CheckResult[]> {
   return Promise.all(
     checks.map(async ({ id, title, look }) => {
       try {
-        return { id, title, ...(await look()) };
+        const { state, found, fixes } = await look();
+        return { id, title, state, found, fixes };
       } catch (thrown) {
         return { id, title, ...failed(`This could not be looked at: ${words(thrown)}`) };
       }

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { installedNetd, isProgram } from '../host/programs.ts';
-import { groupCommands, type HostScopeGround, hostScopeWays, polkitLacks } from '../net/host-scope.ts';
-import { setCapabilities, thisComputer } from '../net/host-scope.ts';
+import {
+  groupCommands,
+  type HostScopeGround,
+  hostScopeWays,
+  netdCapabilities,
+  polkitLacks,
+  thisComputer,
+} from '../net/host-scope.ts';
 import { NetdReady } from '../net/netd-protocol.ts';
-import { type Check, type Finding, ok, warning } from './check.ts';
+import { type Check, type Finding, mendable, ok, warning } from './check.ts';
+import { givenBack, installedNow, type InstalledNetd, isForGroup } from './installed-netd.ts';
 
 /** How long netd may take to say that a directory is none, ms. */
 const deadline = 5000;
@@ -15,12 +22,16 @@ export type Answer = { readonly code: string; readonly message: string } | undef
 
 /**
  * What is open, from what the installed netd answers: file capabilities are in no file that could be read, they go
- * when a file is copied or upgraded, and a mount or a session can make them nothing. `there`: it is installed,
+ * when a file is copied or upgraded, and a mount or a session can make them nothing. `netd`: it is installed,
  * whoever may run it.
  */
 export function judge(
   ground: HostScopeGround,
-  installed: { readonly there: boolean; readonly answer: Answer; readonly noNewPrivileges: boolean },
+  installed: {
+    readonly netd: InstalledNetd | undefined;
+    readonly answer: Answer;
+    readonly noNewPrivileges: boolean;
+  },
 ): Finding {
   if (ground.root) return ok('You are root, who needs no leave.');
   // Who runs the installed one with its privilege, wherever that is from, has it.
@@ -39,13 +50,13 @@ export function judge(
         `${installedNetd} does not start: ${installed.answer?.message ?? 'it says nothing'}. Without it ${beside}`,
         { text: 'Install it anew:', command: groupCommands(ground) },
       );
-    return warning(
-      `${installedNetd} has lost its file capabilities, as a file does that is copied or upgraded (or its file system is mounted nosuid). Without it ${beside}`,
-      { text: 'Give them back:', command: setCapabilities },
-    );
+    return lost(ground, installed.netd, beside);
   }
+  // Of group root it is for nobody else: the group is lost, and perhaps more.
+  if (installed.netd?.gid === 0 && givenBack(installed.netd) !== undefined)
+    return lost(ground, installed.netd, beside);
   if (asked) return ok(`Each time it is asked for, ${beside}`);
-  if (installed.there)
+  if (installed.netd !== undefined && installed.netd.gid !== 0)
     return warning(`${installedNetd} is installed, and not for you to run. Without it ${beside}`, {
       text: 'Its group is shown by the first command; with the second you are in it, once you have logged in again:',
       command: `stat -c %G ${installedNetd}\nsudo usermod -aG "$(stat -c %G ${installedNetd})" "$USER"`,
@@ -54,6 +65,30 @@ export function judge(
     text: 'The private scope needs none of it. To let one group have the host scope:',
     command: groupCommands(ground),
   });
+}
+
+/** The installed netd has no privilege; who may give it back, and by what. */
+function lost(ground: HostScopeGround, netd: InstalledNetd | undefined, beside: string): Finding {
+  const forGroup = netd === undefined || isForGroup(netd);
+  const what = forGroup ? 'its file capabilities' : 'its group or mode, and its file capabilities';
+  const found = `${installedNetd} has lost ${what}, as a file does that is copied or upgraded`;
+  if (netd?.unsafe !== undefined)
+    return warning(
+      `${found}, and it must not have them as it lies there: ${netd.unsafe}. Who can change it would have its privilege. Without it ${beside}`,
+      { text: 'See who may write to it, and let nobody but root:', command: `namei -l ${installedNetd}` },
+    );
+  const commands = netd && givenBack(netd);
+  const why = `${found} (or its file system is mounted nosuid). Without it ${beside}`;
+  if (commands !== undefined) return mendable(why, 'Give them back:', commands);
+  if (forGroup)
+    return warning(why, {
+      text: 'Give them back (setcap is in the package libcap2-bin, elsewhere libcap):',
+      command: `sudo setcap ${netdCapabilities} ${installedNetd}`,
+    });
+  return warning(
+    `${found}. With them as it is, everybody on this computer would have the host scope. Without it ${beside}`,
+    { text: 'Install it anew, for one group:', command: groupCommands(ground) },
+  );
 }
 
 const lacking = (ground: HostScopeGround): string =>
@@ -87,7 +122,7 @@ export const hostScope: Check = {
   async look() {
     const ground = thisComputer();
     return judge(ground, {
-      there: existsSync(installedNetd),
+      netd: installedNow(),
       answer: !ground.root && isProgram(installedNetd) ? await answerOf(installedNetd) : undefined,
       noNewPrivileges: /^NoNewPrivs:\s*1$/m.test(readFileSync('/proc/self/status', 'utf8')),
     });

@@ -23,11 +23,16 @@ export class Jobs {
   readonly table = new Table<JobRow>();
   readonly #running = new Map<string, { readonly abort: AbortController; readonly ended: Promise<void> }>();
 
+  /** The running job of that name, if any. */
+  running(name: string): string | undefined {
+    return this.table.rows().find((row) => row.name === name && row.state === 'running')?.id;
+  }
+
   /**
-   * Begins a job and returns its id. `work` rejects with why it failed; after an abort any rejection counts
+   * Begins a job, of a lab or of a check, and returns its id. `work` rejects with why it failed; after an abort any rejection counts
    * as cancelled. It is called in the next tick, so the job is in the table before it does anything.
    */
-  start(name: string, lab: string | null, work: (job: Job) => Promise<void>): string {
+  start(name: string, of: { lab: string } | { check: string }, work: (job: Job) => Promise<void>): string {
     const id = randomBytes(8).toString('hex');
     const abort = new AbortController();
     const update = (change: Partial<JobRow>): void => {
@@ -36,7 +41,9 @@ export class Jobs {
     };
     this.table.put({
       id,
-      lab,
+      lab: null,
+      check: null,
+      ...of,
       name,
       state: 'running',
       doing: '',
@@ -56,11 +63,11 @@ export class Jobs {
     const ended = Promise.resolve()
       .then(() => work(job))
       .then(
-        () => update({ state: 'done', endedAt: Date.now() }),
+        () => update({ state: 'done', asks: null, endedAt: Date.now() }),
         (thrown: unknown) => {
           const error = TapyardError.from(thrown);
           const state = abort.signal.aborted && error.code === 'ABORTED' ? 'cancelled' : 'failed';
-          update({ state, endedAt: Date.now(), error: error.toData() });
+          update({ state, asks: null, endedAt: Date.now(), error: error.toData() });
         },
       )
       .finally(() => {

@@ -116,12 +116,13 @@ export const programEnvironment: Readonly<Record<string, string>> = {
 
 /**
  * Runs a program to its end, without a shell and without input. Killed (SIGKILL) at the deadline, which throws
- * DEADLINE, and at an abort, which throws ABORTED. A program that cannot be started throws as `spawn` does.
+ * DEADLINE, and at an abort, which throws ABORTED. A program that cannot be started throws as `spawn` does. With
+ * `ownSession` it has no terminal that it could ask on.
  */
 export async function runProgram(
   program: string,
   args: readonly string[],
-  { deadlineMs, abort }: { deadlineMs: number; abort?: AbortSignal },
+  { deadlineMs, abort, ownSession }: { deadlineMs: number; abort?: AbortSignal; ownSession?: boolean },
 ): Promise<ProgramResult> {
   return await new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -129,6 +130,7 @@ export async function runProgram(
       env: programEnvironment,
       timeout: deadlineMs,
       killSignal: 'SIGKILL',
+      detached: ownSession === true,
       ...(abort === undefined ? {} : { signal: abort }),
     });
     const startedAt = performance.now();

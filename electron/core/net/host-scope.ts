@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs';
 import { TapyardError } from '../../contract/error.ts';
+import { pkexecRefused } from '../host/pkexec.ts';
 import { shellWord } from '../lab/shell-quote.ts';
 import {
   findProgram,
@@ -19,8 +20,10 @@ const policyNetd = `${installedDirectory}/tapyard-netd`;
 /** What is said before polkit's dialogue comes, which itself says little more than that a password is wanted. */
 const beforePolkit = `The host scope makes bridges and firewall rules on this computer, which takes CAP_NET_ADMIN: polkit asks you now for the password that starts ${policyNetd}. Closed, nothing changes.`;
 
-/** Gives the installed netd the capabilities that a copied or upgraded file has lost. */
-export const setCapabilities = `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installedNetd}`;
+/** The file capabilities of the installed netd, as setcap(8) takes them. */
+export const netdCapabilities = 'cap_net_admin,cap_net_raw,cap_net_bind_service+ep';
+/** The group that the commands printed here make, and let run the installed netd. */
+export const netdGroup = 'tapyard';
 
 /** A way to start netd with the privilege that the host scope needs. */
 export interface HostScopeWay {
@@ -102,35 +105,40 @@ export function polkitLacks(ground: HostScopeGround = thisComputer()): Lack[] {
   return lacks;
 }
 
-/**
- * What pkexec's exit status says where netd has said nothing (pkexec(1)): 126, the question was closed; 127, not
- * allowed, or nobody was there to be asked. undefined where it was something else.
- */
+/** What pkexec meant by ending without netd's having said a word; undefined where it was something else. */
 export function pkexecRefusal(status: number | null, words: string): TapyardError | undefined {
-  if (status === 126)
-    return new TapyardError('HOST_SCOPE_DISMISSED', 'The question for the host scope was closed.', {
-      hint: 'Nothing was changed. Try again when you want, or use the private scope, which asks nothing: tapyard scope private',
-      subject: policyNetd,
-    });
-  if (status !== 127) return undefined;
-  if (/getting authority|initializing authority/i.test(words))
-    return new TapyardError('HOST_SCOPE_DENIED', 'pkexec is installed, but polkit does not answer it.', {
-      hint: `See whether it runs (systemctl status polkit), or let sudo ask:\n${onceHint(policyNetd)}`,
-      subject: policyNetd,
-    });
-  const nobody = /agent/i.test(words);
-  return new TapyardError(
-    'HOST_SCOPE_DENIED',
-    nobody
-      ? 'Nobody could be asked for the host scope: no polkit agent runs in this session.'
-      : 'polkit does not allow you the host scope (dev.tapyard.Tapyard.network).',
-    {
-      hint: nobody
-        ? `Start Tapyard from your desktop, or let sudo ask:\n${onceHint(policyNetd)}`
-        : 'An administrator can allow it, or let a group run the network helper: tapyard check prints how.',
-      subject: policyNetd,
-    },
-  );
+  switch (pkexecRefused(status, words)) {
+    case 'dismissed':
+      return new TapyardError('HOST_SCOPE_DISMISSED', 'The question for the host scope was closed.', {
+        hint: 'Nothing was changed. Try again when you want, or use the private scope, which asks nothing: tapyard scope private',
+        subject: policyNetd,
+      });
+    case 'no-polkit':
+      return new TapyardError('HOST_SCOPE_DENIED', 'pkexec is installed, but polkit does not answer it.', {
+        hint: `See whether it runs (systemctl status polkit), or let sudo ask:\n${onceHint(policyNetd)}`,
+        subject: policyNetd,
+      });
+    case 'nobody':
+      return new TapyardError(
+        'HOST_SCOPE_DENIED',
+        'Nobody could be asked for the host scope: no polkit agent runs in this session.',
+        {
+          hint: `Start Tapyard from your desktop, or let sudo ask:\n${onceHint(policyNetd)}`,
+          subject: policyNetd,
+        },
+      );
+    case 'denied':
+      return new TapyardError(
+        'HOST_SCOPE_DENIED',
+        'polkit does not allow you the host scope (dev.tapyard.Tapyard.network).',
+        {
+          hint: 'An administrator can allow it, or let a group run the network helper: tapyard check prints how.',
+          subject: policyNetd,
+        },
+      );
+    case undefined:
+      return undefined;
+  }
 }
 
 /** That there is no way, with those that an administrator can make. `dir` is netd's directory. */
@@ -171,10 +179,10 @@ function hostScopeHint(dir: string, ground: HostScopeGround): string {
 /** What lets a group run netd, and the user into the group. */
 export const groupCommands = (ground: HostScopeGround = thisComputer()): string =>
   [
-    'sudo groupadd -f tapyard',
-    `sudo install -D -o root -g tapyard -m 0750 ${shellWord(ownNetd(ground))} ${installedNetd}`,
-    setCapabilities,
-    'sudo usermod -aG tapyard "$USER"   # then log in again',
+    `sudo groupadd -f ${netdGroup}`,
+    `sudo install -D -o root -g ${netdGroup} -m 0750 ${shellWord(ownNetd(ground))} ${installedNetd}`,
+    `sudo setcap ${netdCapabilities} ${installedNetd}`,
+    `sudo usermod -aG ${netdGroup} "$USER"   # then log in again`,
   ].join('\n');
 
 function ownNetd(ground: HostScopeGround): string {

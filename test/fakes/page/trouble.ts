@@ -26,6 +26,7 @@ function job(core: FakeCore, part: Partial<JobRow>): void {
       done: 3,
       total: 7,
       startedAt: Date.now() - 2400,
+      check: null,
       endedAt: null,
       error: null,
       ...part,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { judge } from '../../../electron/core/check/host-scope.ts';
+import { groupNumber, type InstalledNetd } from '../../../electron/core/check/installed-netd.ts';
 import type { HostScopeGround } from '../../../electron/core/net/host-scope.ts';
 
 const installed = '/usr/libexec/tapyard/host/tapyard-netd';
+const setcap = `setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installed}`;
 const ground = (part: Partial<HostScopeGround> = {}): HostScopeGround => ({
   root: false,
   isProgram: () => true,
@@ -13,8 +15,18 @@ const ground = (part: Partial<HostScopeGround> = {}): HostScopeGround => ({
   ownPolicy: () => undefined,
   ...part,
 });
-const says = (code: string) => ({
-  there: true,
+/** As the commands of the documentation install it, for a group that this user is in. */
+const netd = (part: Partial<InstalledNetd> = {}): InstalledNetd => ({
+  gid: 4711,
+  mode: 0o750,
+  unsafe: undefined,
+  groups: [1000, 4711],
+  tapyard: 4711,
+  program: (name) => `/usr/sbin/${name}`,
+  ...part,
+});
+const says = (code: string, part: Partial<InstalledNetd> = {}) => ({
+  netd: netd(part),
   answer: { code, message: `because ${code}` },
   noNewPrivileges: false,
 });
@@ -27,9 +39,8 @@ describe('the check of the host scope', () => {
       state: 'warning',
       found: expect.stringContaining('lost its file capabilities'),
     });
-    expect(lost.fixes.map(({ command }) => command)).toEqual([
-      `sudo setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installed}`,
-    ]);
+    expect(lost.fixes.map(({ command }) => command)).toEqual([`sudo /usr/sbin/${setcap}`]);
+    expect(lost.mend).toEqual([`/usr/sbin/${setcap}`.split(' ')]);
     expect(judge(ground(), says('UNSAFE_PATH')).found).toContain('because UNSAFE_PATH');
     expect(judge(ground(), { ...says(''), answer: undefined }).found).toContain('says nothing');
   });
@@ -38,7 +49,7 @@ describe('the check of the host scope', () => {
     const outside = ground({ isProgram: (path) => path !== installed });
     for (const found of [
       judge(ground(), { ...says('NO_PRIVILEGE'), noNewPrivileges: true }),
-      judge(outside, { there: false, answer: undefined, noNewPrivileges: true }),
+      judge(outside, { netd: undefined, answer: undefined, noNewPrivileges: true }),
     ]) {
       expect(found).toMatchObject({ state: 'warning', found: expect.stringContaining('no_new_privs') });
       expect(found.found).not.toContain('polkit asks');
@@ -50,7 +61,7 @@ describe('the check of the host scope', () => {
   });
 
   it('names the way that is open, and of those that are not what opens them', () => {
-    const none = { there: false, answer: undefined, noNewPrivileges: false };
+    const none = { netd: undefined, answer: undefined, noNewPrivileges: false };
     expect(judge(ground({ root: true }), none)).toMatchObject({ state: 'ok' });
     const outside = ground({ isProgram: (path) => path !== installed });
     expect(judge(outside, none)).toMatchObject({
@@ -58,9 +69,82 @@ describe('the check of the host scope', () => {
       found: expect.stringContaining('polkit asks'),
     });
     const alone = ground({ isProgram: () => false, find: () => undefined });
-    expect(judge(alone, { ...none, there: true }).fixes[0]?.command).toContain('usermod -aG "$(stat');
+    expect(judge(alone, { ...none, netd: netd() }).fixes[0]?.command).toContain('usermod -aG "$(stat');
     const bare = judge(alone, none);
     expect(bare.found).toContain('pkexec is not installed');
     expect(bare.fixes[0]?.command).toContain('setcap');
+  });
+});
+
+describe('what Tapyard mends of the installed helper', () => {
+  const lost = (part: Partial<InstalledNetd>) => judge(ground(), says('NO_PRIVILEGE', part));
+  const [, cap = '', file = ''] = setcap.split(' ');
+
+  it('is its group, its mode and then its capabilities, where a group of the user is to have it', () => {
+    const all = [
+      ['/usr/sbin/chgrp', 'tapyard', file],
+      ['/usr/sbin/chmod', '0750', file],
+      ['/usr/sbin/setcap', cap, file],
+    ];
+    // As a package or cp writes it.
+    expect(lost({ gid: 0, mode: 0o755 }).mend).toEqual(all);
+    // Its own group stays, whatever it is called.
+    expect(lost({ gid: 1000, mode: 0o755 }).mend).toEqual(all.slice(1));
+    expect(lost({ mode: 0o4750 }).mend).toEqual(all.slice(1));
+    expect(lost({ mode: 0o710 }).mend).toEqual(all.slice(2));
+    const outside = ground({ isProgram: (path) => path !== installed });
+    const closed = judge(outside, { ...says('', { gid: 0 }), answer: undefined });
+    expect(closed.mend).toEqual([all[0], all[2]]);
+    for (const { fixes, mend } of [lost({ gid: 0, mode: 0o755 }), closed])
+      expect(fixes).toEqual([
+        {
+          text: 'Give them back:',
+          command: mend?.map((command) => `sudo ${command.join(' ')}`).join('\n'),
+          mend: true,
+        },
+      ]);
+  });
+
+  it('is nothing that would give somebody what they had not', () => {
+    for (const finding of [
+      lost({ gid: 0, mode: 0o755, tapyard: undefined }),
+      lost({ gid: 0, mode: 0o755, groups: [1000] }),
+      lost({ mode: 0o755, groups: [1000] }),
+    ]) {
+      expect(finding).toMatchObject({
+        state: 'warning',
+        fixes: [{ text: expect.stringMatching(/one group/) }],
+      });
+      expect(finding.mend).toBeUndefined();
+      expect(finding.fixes[0]?.mend).toBeUndefined();
+    }
+    const outside = ground({ isProgram: (path) => path !== installed, find: () => undefined });
+    const stranger = { ...says('', { groups: [1000] }), answer: undefined };
+    expect(judge(outside, stranger).mend).toBeUndefined();
+    // Nobody is told to join the group of root.
+    const roots = { ...says('', { gid: 0, groups: [1000] }), answer: undefined };
+    expect(judge(outside, roots).fixes[0]?.command).not.toContain('usermod -aG "$(stat');
+  });
+
+  it('is nothing that others than root can change', () => {
+    const finding = lost({ unsafe: '/usr/libexec can be written by a group' });
+    expect(finding.found).toContain('/usr/libexec can be written by a group');
+    expect(finding.mend).toBeUndefined();
+    expect(finding.fixes.map(({ command }) => command)).toEqual([`namei -l ${installed}`]);
+  });
+
+  it('is nothing by a program that is not there, or not root’s', () => {
+    const finding = lost({ program: (name) => (name === 'setcap' ? undefined : `/usr/bin/${name}`) });
+    expect(finding.mend).toBeUndefined();
+    expect(finding.fixes).toEqual([
+      { text: expect.stringContaining('libcap2-bin'), command: `sudo ${setcap}` },
+    ]);
+  });
+
+  it('reads the number of the group', () => {
+    const text = 'root:x:0:\ntapyards:x:1:\ntapyard:x:981:ada\nx:tapyard:3:\n';
+    expect(groupNumber(text, 'tapyard')).toBe(981);
+    expect(groupNumber('tapyard:x::\n', 'tapyard')).toBeUndefined();
+    expect(groupNumber('', 'tapyard')).toBeUndefined();
   });
 });

@@ -224,7 +224,7 @@ describe('a lab that is down', () => {
     const jobs = new Jobs();
     await lab.beforeUp('host');
     expect(lab.scope).toBe('host');
-    const id = jobs.start('lab.up', 'seed', (job) => lab.up(job, 0));
+    const id = jobs.start('lab.up', { lab: 'seed' }, (job) => lab.up(job, 0));
     await until(() => jobs.table.get(id)?.state === 'failed');
     expect(row()).toMatchObject({ scope: 'private', error: { code: 'HOST_SCOPE_DENIED' } });
     expect(scopes).toEqual(['host', 'private']);
@@ -245,7 +245,7 @@ describe('a lab that is down', () => {
 
   it('does one thing at a time, and down leaves nothing', async () => {
     const jobs = new Jobs();
-    const id = jobs.start('lab.down', 'seed', (job) => lab.down(job, false));
+    const id = jobs.start('lab.down', { lab: 'seed' }, (job) => lab.down(job, false));
     await Promise.resolve();
     expect(() => lab.beforeDown()).toThrow(expect.objectContaining({ code: 'LAB_BUSY' }));
     await expect(lab.startGuest('a', {})).rejects.toMatchObject({ code: 'LAB_BUSY' });

@@ -116,6 +116,7 @@ export const job = (part: Partial<Row<'jobs'>> = {}): Row<'jobs'> => ({
   done: 1,
   total: 4,
   startedAt: 1,
+  check: null,
   endedAt: null,
   error: null,
   ...part,

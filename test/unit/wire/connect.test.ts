@@ -49,6 +49,7 @@ const job = (id: string, done = 0) => ({
   done,
   total: 0,
   startedAt: 0,
+  check: null,
   endedAt: null,
   error: null,
 });
@@ -111,7 +112,7 @@ describe('the derived client', () => {
       context = given;
       return new Promise(() => undefined);
     };
-    const { client } = await joined({ ...server, check: { run } });
+    const { client } = await joined({ ...server, check: { ...server.check, run } });
     const controller = new AbortController();
     const answer = client.check.run({}, { signal: controller.signal });
     await settle();
@@ -130,7 +131,7 @@ describe('the connection', () => {
       signal = context.signal;
       return new Promise(() => undefined);
     };
-    const { client, connection, left, right } = await joined({ ...server, check: { run } });
+    const { client, connection, left, right } = await joined({ ...server, check: { ...server.check, run } });
     const answer = client.check.run({});
     await settle();
     right.close();

@@ -138,6 +138,7 @@ describe('tables', () => {
     done,
     total: 0,
     startedAt: 0,
+    check: null,
     endedAt: null,
     error: null,
   });

@@ -72,7 +72,7 @@ export function stubServer(): Server {
     network: { subnets: refuse, create: refuse, change: refuse, remove: refuse, setNat: refuse },
     forward: { add: refuse, remove: refuse },
     recipe: { script: refuse },
-    check: { run: () => Promise.resolve({ results: [] }) },
+    check: { run: () => Promise.resolve({ results: [] }), mend: refuse },
     image: { list: () => Promise.resolve({ images: [] }) },
     job: { cancel: () => Promise.resolve({}) },
     command: { run: refuse },
