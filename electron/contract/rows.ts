@@ -320,10 +320,10 @@ export const CheckResult = z.strictObject({
   found: z.string(),
   /**
    * What to do, one entry a way; commands are copyable. With `mend` the core runs `command` itself when it is told
-   * to (`check.mend`): as root, with another program than sudo asking for the password.
+   * to (`check.mend` of that check): as root, with polkit asking for the password in place of sudo.
    */
   fixes: z.array(
-    z.strictObject({ text: z.string(), command: z.string().optional(), mend: z.literal(true).optional() }),
+    z.strictObject({ text: z.string(), command: z.string().optional(), mend: MendableCheck.optional() }),
   ),
 });
 export type CheckResult = z.infer<typeof CheckResult>;

@@ -52,7 +52,7 @@ const checks: readonly CheckResult[] = [
     title: 'Host scope',
     state: 'warning',
     found: `${netd} has lost its file capabilities, as a file does that is copied or upgraded (or its file system is mounted nosuid). Without it polkit asks for a password.`,
-    fixes: [{ text: 'Give them back:', command: `sudo ${setcap}`, mend: true }],
+    fixes: [{ text: 'Give them back:', command: `sudo ${setcap}`, mend: 'host-scope' }],
   },
 ];
 

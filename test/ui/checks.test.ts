@@ -79,7 +79,7 @@ describe('a check that can be mended', () => {
     await row.getByText('fine', { exact: true }).waitFor();
   });
 
-  it('is the same for a window that is loaded anew meanwhile', async () => {
+  it('is still being mended for who leaves the page and comes back', async () => {
     const { page, row, mend } = await openChecks('dark');
     await mend.click();
     await row.getByRole('status').getByText('polkit asks you now').waitFor();

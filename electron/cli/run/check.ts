@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TapyardError } from '../../contract/error.ts';
-import { type CheckResult, MendableCheck } from '../../contract/rows.ts';
+import type { CheckResult } from '../../contract/rows.ts';
 import { type AsRoot, mendCheck, ranInVain } from '../../core/check/mend.ts';
 import { findProgram } from '../../core/host/programs.ts';
 import type { Run } from '../commands.ts';
@@ -17,7 +17,8 @@ export function checkText(results: readonly CheckResult[]): string {
         (fix) =>
           `    ${safeLine(fix.text)}\n${fix.command === undefined ? '' : `      ${safe(fix.command).replaceAll('\n', '\n      ')}\n`}`,
       );
-      if (result.fixes.some((fix) => fix.mend)) fixes.push('    Or let it be done: tapyard check --mend\n');
+      if (result.fixes.some((fix) => fix.mend !== undefined))
+        fixes.push('    Or let it be done: tapyard check --mend\n');
       const words = result.state === 'ok' ? '' : ` (${result.state})`;
       return `${marks[result.state]} ${safeLine(result.title)}${words}: ${safeLine(result.found)}\n${fixes.join('')}`;
     })
@@ -42,10 +43,12 @@ const bySudo: AsRoot = {
 
 /** Mends what can be mended, one after the other. @returns whether nothing failed */
 async function mend(results: readonly CheckResult[], terminal: Terminal): Promise<boolean> {
-  const broken = results.filter(({ fixes }) => fixes.some((fix) => fix.mend));
+  const broken = results.flatMap(({ title, fixes }) =>
+    fixes.flatMap((fix) => (fix.mend === undefined ? [] : [{ title, check: fix.mend }])),
+  );
   if (broken.length === 0) terminal.err('There is nothing here that tapyard check --mend can mend.\n');
   let all = true;
-  for (const { id, title } of broken) {
+  for (const { title, check } of broken) {
     terminal.err(`Mending: ${safeLine(title)}\n`);
     const job = {
       progress: () => {},
@@ -53,7 +56,7 @@ async function mend(results: readonly CheckResult[], terminal: Terminal): Promis
       signal: new AbortController().signal,
     };
     try {
-      await mendCheck(MendableCheck.parse(id), job, bySudo);
+      await mendCheck(check, job, bySudo);
     } catch (thrown) {
       all = false;
       showError(terminal, thrown, false);

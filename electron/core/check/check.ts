@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { CheckResult } from '../../contract/rows.ts';
+import type { CheckResult, MendableCheck } from '../../contract/rows.ts';
 
 /** A program by its absolute path, and its arguments: run without a shell. */
 export type Command = readonly [program: string, ...args: readonly string[]];
@@ -35,10 +35,15 @@ export const failed = (found: string, ...fixes: CheckResult['fixes']): Finding =
 });
 
 /** As {@link warning}, with commands that Tapyard itself can run as root (mend.ts). Their words need no quoting. */
-export const mendable = (found: string, text: string, mend: readonly Command[]): Finding => ({
+export const mendable = (
+  check: MendableCheck,
+  found: string,
+  text: string,
+  mend: readonly Command[],
+): Finding => ({
   state: 'warning',
   found,
-  fixes: [{ text, command: mend.map((command) => `sudo ${command.join(' ')}`).join('\n'), mend: true }],
+  fixes: [{ text, command: mend.map((command) => `sudo ${command.join(' ')}`).join('\n'), mend: check }],
   mend,
 });
 

@@ -79,7 +79,7 @@ function lost(ground: HostScopeGround, netd: InstalledNetd | undefined, beside: 
     );
   const commands = netd && givenBack(netd);
   const why = `${found} (or its file system is mounted nosuid). Without it ${beside}`;
-  if (commands !== undefined) return mendable(why, 'Give them back:', commands);
+  if (commands !== undefined) return mendable('host-scope', why, 'Give them back:', commands);
   if (forGroup)
     return warning(why, {
       text: 'Give them back (setcap is in the package libcap2-bin, elsewhere libcap):',

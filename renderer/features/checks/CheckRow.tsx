@@ -49,7 +49,7 @@ export function CheckRow({ result, current }: CheckRowProps): ReactElement {
                 <CopyButton what="the command" text={fix.command} />
               </div>
             )}
-            {fix.mend === true ? <Mend result={result} current={current} /> : null}
+            {fix.mend === undefined ? null : <Mend check={fix.mend} title={result.title} current={current} />}
           </div>
         ))}
         {fine ? null : <MendFailure check={result.id} />}

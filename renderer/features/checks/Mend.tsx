@@ -2,7 +2,7 @@
 import { Wrench } from 'lucide-react';
 import { useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
-import { MendableCheck, type CheckResult } from '../../../electron/contract/rows.ts';
+import type { MendableCheck } from '../../../electron/contract/rows.ts';
 import { Button } from '../../lib/Button.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
 import { cx } from '../../lib/class-names.ts';
@@ -13,14 +13,16 @@ import styles from './Checks.module.css';
 import { mendOf } from './mends.ts';
 
 interface MendProps {
-  readonly result: CheckResult;
+  readonly check: MendableCheck;
+  readonly title: string;
+  /** Whether the check was looked at since its last mend. */
   readonly current: boolean;
 }
 
-/** Lets the core run the command of a fix; how that goes is a job, so a window that is loaded anew still shows it. */
-export function Mend({ result, current }: MendProps): ReactElement {
+/** Lets the core run the command of a fix; how that goes is a job, so who leaves the page and comes back still sees it. */
+export function Mend({ check, title, current }: MendProps): ReactElement {
   const client = useClient();
-  const job = useTables((tables) => mendOf(tables.jobs.values(), result.id));
+  const job = useTables((tables) => mendOf(tables.jobs.values(), check));
   // From the press until the job is there.
   const [asking, setAsking] = useState(false);
   const [refused, setRefused] = useState<ErrorData | null>(null);
@@ -33,7 +35,7 @@ export function Mend({ result, current }: MendProps): ReactElement {
     setRefused(null);
     if (job) useUi.getState().dismissJob(job.id);
     try {
-      await client.check.mend({ check: MendableCheck.parse(result.id) });
+      await client.check.mend({ check });
     } catch (thrown) {
       setRefused(TapyardError.from(thrown).toData());
     } finally {
@@ -47,7 +49,7 @@ export function Mend({ result, current }: MendProps): ReactElement {
         <Button
           unavailable={pending}
           tip="As root: polkit asks for the password first"
-          aria-label={pending === undefined ? `Mend: ${result.title}` : `${pending} ${result.title}`}
+          aria-label={pending === undefined ? `Mend: ${title}` : `${pending} ${title}`}
           onPress={() => void mend()}
         >
           <Wrench aria-hidden />

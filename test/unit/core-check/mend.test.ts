@@ -7,7 +7,7 @@ import { type Finding, mendable, ok, warning } from '../../../electron/core/chec
 import { type AsRoot, byPkexec, mendCheck } from '../../../electron/core/check/mend.ts';
 import { contract } from '../../../electron/contract/contract.ts';
 
-const broken = mendable('It is broken.', 'Mend it:', [
+const broken = mendable('host-scope', 'It is broken.', 'Mend it:', [
   ['/bin/one', 'a'],
   ['/bin/two', 'b'],
 ]);
@@ -40,7 +40,7 @@ describe('a mend', () => {
       '2/2 looking again',
     ]);
     expect(broken.fixes).toEqual([
-      { text: 'Mend it:', command: 'sudo /bin/one a\nsudo /bin/two b', mend: true },
+      { text: 'Mend it:', command: 'sudo /bin/one a\nsudo /bin/two b', mend: 'host-scope' },
     ]);
   });
 

@@ -100,7 +100,7 @@ describe('what Tapyard mends of the installed helper', () => {
         {
           text: 'Give them back:',
           command: mend?.map((command) => `sudo ${command.join(' ')}`).join('\n'),
-          mend: true,
+          mend: 'host-scope',
         },
       ]);
   });
