@@ -154,6 +154,17 @@ pub(crate) fn hand_on(wanted: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Has this process end with `parent`, which forked it. After [`hand_on`], since a change of capabilities
+/// undoes it. Async-signal-safe.
+pub(crate) fn end_with(parent: u32) -> io::Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0)?;
+    // It may have ended before.
+    match rustix::process::getppid().is_some_and(|p| p.as_raw_pid().unsigned_abs() == parent) {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
+}
+
 fn prctl(option: libc::c_int, first: libc::c_ulong, second: libc::c_ulong) -> io::Result<()> {
     let zero: libc::c_ulong = 0;
     // SAFETY: the options that are used here take integers only.

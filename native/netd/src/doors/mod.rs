@@ -127,14 +127,20 @@ impl Doors {
         self.firewalld.on_readable() | self.legacy.on_readable()
     }
 
-    /// When somebody who was asked should have answered.
+    /// When somebody who was asked should have answered, or what failed is tried again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.firewalld.deadline()
+        let answer = self.firewalld.deadline().into_iter();
+        answer.chain(self.legacy.retry_at()).min()
     }
 
-    /// Waits no longer for those whose time is up. Whether there was one.
-    pub fn give_up(&mut self, now: Instant) -> bool {
-        self.firewalld.give_up(now)
+    /// Waits no longer for those whose time is up. Whether doors are to be held again for it.
+    pub fn on_deadline(&mut self, now: Instant) -> bool {
+        self.firewalld.give_up(now) | self.legacy.retry_at().is_some_and(|at| at <= now)
+    }
+
+    /// Something failed and is tried again.
+    pub fn has_failed(&self) -> bool {
+        self.legacy.retry_at().is_some()
     }
 
     /// Opens a door wherever one is needed for these networks. True when that changed something.
@@ -167,6 +173,7 @@ impl Doors {
             changed |= look.changed;
             self.found.insert(network.name.clone(), doors);
         }
+        self.legacy.plan_retry(Instant::now());
         Ok(changed)
     }
 

@@ -385,7 +385,7 @@ impl Engine {
         let _by = acts::by_itself("it tries again");
         self.dirty |= self.restart_dns(now);
         self.dirty |= self.hear_of_names(|resolved| resolved.on_deadline(now));
-        if self.doors.give_up(now) {
+        if self.doors.on_deadline(now) {
             self.filter_doubtful = true;
             self.dirty = true;
         }
@@ -450,7 +450,7 @@ impl Engine {
         let now = Instant::now();
         if !self.door_repairs.allowed(now) {
             self.repair_at = Some(self.door_repairs.next(now));
-        } else if self.hold_doors(None) {
+        } else if self.hold_doors(None) || self.doors.has_failed() {
             self.door_repairs.count(now);
         }
     }

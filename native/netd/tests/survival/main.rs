@@ -17,6 +17,7 @@ mod faults;
 mod guest;
 mod heal;
 mod kernel;
+mod legacy;
 mod random;
 mod script;
 mod trace;
@@ -46,6 +47,8 @@ struct Course {
     script: &'static [Act],
     /// The host's system bus, where it has one.
     bus: Option<Bus>,
+    /// The host drops what is forwarded in tables of the old iptables.
+    legacy: bool,
 }
 
 impl Course {
@@ -55,6 +58,7 @@ impl Course {
             scope,
             script: SCRIPT,
             bus: None,
+            legacy: false,
         }
     }
 
@@ -64,12 +68,34 @@ impl Course {
             scope: Scope::Host,
             script: BUS_SCRIPT,
             bus: Some(Bus::start()),
+            legacy: false,
+        }
+    }
+
+    /// What netd does to the old iptables.
+    fn of_legacy() -> Course {
+        legacy::load();
+        Course {
+            scope: Scope::Host,
+            script: legacy::SCRIPT,
+            bus: None,
+            legacy: true,
+        }
+    }
+
+    /// What is on the host, in words.
+    fn host(&self) -> &'static str {
+        match (&self.bus, self.legacy) {
+            (None, false) => "",
+            (None, true) => " with old iptables",
+            (Some(_), _) => " with a system bus",
         }
     }
 
     fn lab(&self) -> Lab {
         let mut lab = Lab::new(self.scope);
         lab.bus = self.bus.clone();
+        lab.legacy = self.legacy;
         lab
     }
 }
@@ -90,6 +116,8 @@ enum Victim {
     Actor,
     /// The process that the caller started.
     Leader,
+    /// The program that changes the old iptables, which makes the call.
+    Program,
     Dnsmasq,
     Pasta,
     /// The guest, with its tap.
@@ -113,7 +141,7 @@ impl Victim {
             Victim::Pasta => Some("--config-net"),
             Victim::Anchor => Some("tapyard-netd: anchor of"),
             Victim::Keeper => Some("tapyard-netd: keeper of"),
-            Victim::Actor | Victim::Leader | Victim::Qemu => None,
+            Victim::Actor | Victim::Leader | Victim::Program | Victim::Qemu => None,
         }
     }
 
@@ -124,7 +152,7 @@ impl Victim {
 
     fn kill(self, lab: &Lab) -> Kill {
         match self {
-            Victim::Actor => Kill::Actor,
+            Victim::Actor | Victim::Program => Kill::Actor,
             Victim::Leader => Kill::Leader,
             _ => {
                 let guest = Arc::clone(&lab.guest);
@@ -248,6 +276,8 @@ fn run(reference: &Reference, victim: Victim, moment: Moment) -> Option<Point> {
         break;
     }
     assert_left(&lab, &reference.before);
+    let outlives = lab.point().is_some_and(|point| point.outlives);
+    assert!(!outlives, "{done:?}: it goes on after netd was killed");
     done
 }
 
@@ -291,8 +321,8 @@ fn revive(lab: &mut Lab, error: &Error, act: &Act) {
 /// Tries one moment after the other with this victim, until there are no more, and says how many
 /// there were.
 fn matrix(reference: &Reference, victim: Victim, moment: fn(usize) -> Moment) {
-    let Course { scope, bus, .. } = &reference.course;
-    let host = bus.as_ref().map_or("", |_| " with a system bus");
+    let scope = reference.course.scope;
+    let host = reference.course.host();
     let number = |name: &str| {
         std::env::var(name)
             .ok()
@@ -394,6 +424,18 @@ fn netd_is_killed_at_every_step_of_making_an_older_kernel_a_router() {
             ..Course::of(Scope::Host)
         });
         matrix(&reference, Victim::Actor, Moment::OfIpv6);
+    }
+}
+
+#[test]
+fn netd_and_its_program_are_killed_at_every_step_of_the_old_iptables() {
+    if on_hosts(
+        "netd_and_its_program_are_killed_at_every_step_of_the_old_iptables",
+        SHARDS,
+    ) {
+        let reference = reference(Course::of_legacy());
+        matrix(&reference, Victim::Leader, Moment::OfLegacy);
+        matrix(&reference, Victim::Program, Moment::OfProgram);
     }
 }
 

@@ -12,10 +12,12 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, c_void, pid_t};
 
 use crate::bus::wire::Call;
+use crate::world::SOON;
 
 /// A system call that changes something, about to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Point {
     pub process: String,
     /// The call, with the file's name where it has one.
     pub call: String,
+    /// The program that makes it outlived netd, which was killed.
+    pub outlives: bool,
 }
 
 impl Point {
@@ -35,6 +39,16 @@ impl Point {
     /// A line of the journal or a sysctl of IPv6 is about to be written.
     fn is_of_ipv6(&self) -> bool {
         self.is_journal() || self.call.starts_with("write /proc/sys/net/ipv6/")
+    }
+
+    /// A table of the old iptables is about to be another.
+    fn is_replacement(&self) -> bool {
+        self.call == REPLACE
+    }
+
+    /// The program of the old iptables is about to change them, or to end.
+    fn is_of_program(&self) -> bool {
+        self.process.ends_with(PROGRAM) && (self.is_replacement() || self.call == "exit")
     }
 
     /// The system bus is about to be told something.
@@ -52,6 +66,11 @@ pub enum Moment {
     OfIpv6(usize),
     /// After the line of the journal with this number is written, before anything else is done.
     AfterLine(usize),
+    /// Before the line of the journal or the change of the old iptables with this number.
+    OfLegacy(usize),
+    /// Before the change of the old iptables, or the end of the program that changes or lists them, with
+    /// this number.
+    OfProgram(usize),
     /// Before a message to the system bus, and after it, before anything else is done: the even
     /// numbers and the odd ones.
     Bus(usize),
@@ -110,6 +129,8 @@ impl Traced {
                 calls: 0,
                 lines: 0,
                 of_ipv6: 0,
+                of_legacy: 0,
+                of_program: 0,
                 messages: 0,
                 moment,
                 kill: Some(kill),
@@ -146,6 +167,8 @@ struct Tracer {
     calls: usize,
     lines: usize,
     of_ipv6: usize,
+    of_legacy: usize,
+    of_program: usize,
     messages: usize,
     moment: Moment,
     kill: Option<Kill>,
@@ -182,12 +205,16 @@ impl Tracer {
                     self.running = true;
                     go_on(pid);
                 }
-                // dnsmasq or pasta: no part of netd any more.
-                (_, libc::PTRACE_EVENT_EXEC) => {
-                    self.names.remove(&pid);
-                    let _ = ptrace(libc::PTRACE_DETACH, pid, 0, 0);
-                    continue;
-                }
+                (_, libc::PTRACE_EVENT_EXEC) => match title(pid).filter(|t| t.ends_with(PROGRAM)) {
+                    // netd waits for what it does.
+                    Some(title) => _ = self.names.insert(pid, (title, 0)),
+                    // dnsmasq or pasta: no part of netd any more.
+                    None => {
+                        self.names.remove(&pid);
+                        let _ = ptrace(libc::PTRACE_DETACH, pid, 0, 0);
+                        continue;
+                    }
+                },
                 (_, event) if event != 0 => {}
                 (stop, _) if stop == libc::SIGTRAP | 0x80 => {
                     if self.running && self.is_the_end(pid) {
@@ -261,17 +288,29 @@ impl Tracer {
             Some((name, _)) => name.clone(),
             None => "netd/?".to_owned(),
         };
-        let point = Point { process, call };
+        let point = Point {
+            process,
+            call,
+            outlives: false,
+        };
         let ipv6 = point.is_of_ipv6();
+        let program = point.is_of_program();
+        let replacement = point.is_replacement();
+        let legacy = replacement || point.is_journal();
         let (calls, lines, of_ipv6) = (self.calls, self.lines, self.of_ipv6);
+        let (of_legacy, of_program) = (self.of_legacy, self.of_program);
         let messages = self.messages;
         self.calls += 1;
         self.lines += usize::from(point.is_journal());
         self.of_ipv6 += usize::from(ipv6);
+        self.of_legacy += usize::from(legacy);
+        self.of_program += usize::from(program);
         self.messages += usize::from(point.is_bus());
         let now = match self.moment {
             Moment::Call(at) => at == calls,
             Moment::OfIpv6(at) => ipv6 && at == of_ipv6,
+            Moment::OfLegacy(at) => legacy && at == of_legacy,
+            Moment::OfProgram(at) => program && at == of_program,
             Moment::AfterLine(at) => lines == at + 1,
             Moment::Bus(at) if at.is_multiple_of(2) => point.is_bus() && messages == at / 2,
             Moment::Bus(at) => messages == at / 2 + 1,
@@ -287,12 +326,37 @@ impl Tracer {
                 let mut status = 0;
                 // SAFETY: waits for our own child, into an integer of ours.
                 unsafe { libc::waitpid(self.leader, &raw mut status, libc::__WALL) };
+                if replacement && !is_ended(pid) {
+                    let mut point = self.point.lock().unwrap();
+                    point.iter_mut().for_each(|point| point.outlives = true);
+                }
             }
             Some(Kill::Other(act)) => act(),
             None => {}
         }
         true
     }
+}
+
+/// Whether a traced process ends soon by itself, though it stands still.
+fn is_ended(pid: pid_t) -> bool {
+    let deadline = Instant::now() + SOON;
+    while Instant::now() < deadline {
+        let mut status = 0;
+        // SAFETY: waits for what this thread traces, into an integer of ours.
+        let found = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | libc::WNOHANG) };
+        if found < 0 || found == pid && !libc::WIFSTOPPED(status) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    false
+}
+
+/// What a process was started as.
+fn title(pid: pid_t) -> Option<String> {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    line.split('\0').next().map(str::to_owned)
 }
 
 /// kill -9.
@@ -379,6 +443,10 @@ fn describe(pid: pid_t, number: c_long, args: &[u64; 6]) -> Option<String> {
             }
         }
         libc::SYS_sendmsg => "sendmsg".to_owned(),
+        libc::SYS_setsockopt => match (args[1] as c_int, args[2] as c_int) {
+            (libc::IPPROTO_IP | libc::IPPROTO_IPV6, SO_SET_REPLACE) => REPLACE.to_owned(),
+            _ => return None,
+        },
         libc::SYS_ioctl => match args[1] as libc::c_ulong {
             libc::TCGETS | libc::FIONBIO | SIOCGIFINDEX | libc::FIOCLEX => return None,
             request => format!("ioctl {request:#x}"),
@@ -408,6 +476,13 @@ fn describe(pid: pid_t, number: c_long, args: &[u64; 6]) -> Option<String> {
         other => format!("system call {other}"),
     })
 }
+
+/// How the programs of the old iptables are called, IPv4's and IPv6's.
+const PROGRAM: &str = "tables-legacy";
+/// Their change, as a point calls it.
+const REPLACE: &str = "replace the table";
+/// `IPT_SO_SET_REPLACE`, which is IPv6's too (linux/netfilter_ipv4/ip_tables.h).
+const SO_SET_REPLACE: c_int = 64;
 
 /// What the system bus is told, as a point calls it.
 const BUS: &str = "the bus: ";
@@ -548,7 +623,6 @@ const HARMLESS: &[c_long] = &[
     libc::SYS_set_robust_list,
     libc::SYS_set_tid_address,
     libc::SYS_setsid,
-    libc::SYS_setsockopt,
     libc::SYS_sigaltstack,
     libc::SYS_socket,
     libc::SYS_socketpair,

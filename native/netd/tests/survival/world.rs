@@ -16,6 +16,7 @@ use tapyard_protocol::{Client, ClientKind, Code, Error, Observe, Result, Snapsho
 use crate::bus::Bus;
 use crate::guest::Guest;
 use crate::kernel;
+use crate::legacy;
 use crate::trace::{Kill, Moment, Point, Traced, memory_file};
 
 const INSIDE: &str = "TAPYARD_TEST_INSIDE";
@@ -153,6 +154,8 @@ pub struct Lab {
     pub rate: u64,
     /// The system bus, where the host has one.
     pub bus: Option<Bus>,
+    /// The host has tables of the old iptables. Looking makes them where it has none.
+    pub legacy: bool,
 }
 
 impl Lab {
@@ -171,6 +174,7 @@ impl Lab {
             guest: Arc::default(),
             rate: 0,
             bus: None,
+            legacy: false,
         }
     }
 
@@ -283,6 +287,7 @@ impl Lab {
             "lab": inner,
             "processes": kernel::processes(),
             "bus": self.bus.as_ref().map(Bus::state),
+            "legacy": self.legacy.then(legacy::tables),
         })
     }
 

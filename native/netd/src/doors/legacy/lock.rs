@@ -59,11 +59,9 @@ pub(super) fn is_the_programs() -> bool {
     rustix::process::geteuid().is_root() || access(LOCK, Access::READ_OK).is_ok()
 }
 
-/// Has the program lock nothing where it may not.
-pub(super) fn prepare(command: &mut Command) {
-    if !is_the_programs() {
-        command.env("XTABLES_LOCKFILE", OWN);
-    }
+/// Has the program take another lock, which nobody else asks for (iptables 1.8.4).
+pub(super) fn take_none(command: &mut Command) {
+    command.env("XTABLES_LOCKFILE", OWN);
 }
 
 /// Waits for the right to change a table. `quiet` is the watch, kept from one change to the next.

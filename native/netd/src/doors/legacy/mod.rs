@@ -10,6 +10,7 @@ mod listing;
 mod lock;
 mod old;
 mod presence;
+mod retry;
 mod run;
 mod watch;
 
@@ -24,9 +25,11 @@ use crate::programs;
 use listing::{parse, specifications};
 use lock::{HELD, Quiet};
 use presence::Presence;
+use retry::Retry;
 use run::run;
 use std::os::fd::BorrowedFd;
 use std::process::Command;
+use std::time::Instant;
 use tapyard_protocol::{Error, Result as Done};
 use watch::Watch;
 
@@ -60,6 +63,8 @@ pub(super) struct Legacy {
     told: Vec<Option<String>>,
     /// Somebody kept the lock from us, so that what the rules said could not be done.
     missed: bool,
+    /// What failed otherwise: the program was killed, say.
+    retry: Retry,
 }
 
 impl Legacy {
@@ -71,6 +76,7 @@ impl Legacy {
             quiet: None,
             told: Vec::new(),
             missed: false,
+            retry: Retry::default(),
         })
     }
 
@@ -87,25 +93,23 @@ impl Legacy {
         }
         let listed: std::result::Result<Vec<_>, _> =
             ALL.into_iter().map(|old| self.list(old)).collect();
-        let listed = match listed {
-            Ok(listed) => listed,
-            // Who keeps the lock from us lets it go, and that is an event again.
-            Err(_) => {
-                self.forget_own_look();
-                return false;
-            }
+        let Ok(listed) = listed else {
+            self.plan_retry(Instant::now());
+            return false;
         };
-        self.forget_own_look();
         let changed = listed != self.told;
         self.told = listed;
         changed | std::mem::take(&mut self.missed)
     }
 
-    /// The program that looks takes the lock, if it may.
-    fn forget_own_look(&self) {
-        if lock::is_the_programs() {
-            self.watch.drain();
-        }
+    /// After a look at all networks: whether some of it has to be tried again, and when.
+    pub(super) fn plan_retry(&mut self, now: Instant) {
+        self.retry.plan(now);
+    }
+
+    /// When what failed is tried again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry.at
     }
 
     /// Its filter table.
@@ -168,16 +172,20 @@ impl Legacy {
         let Some(program) = programs::find(name) else {
             return Err(format!("{name} is not installed"));
         };
+        // The kernel gives a table as a whole; and a look that took the lock would be taken for a
+        // change, or hide the one that somebody makes right after it.
+        let looks = args.first() == Some(&"-S");
         let run = || {
             let mut command = Command::new(&program);
             command.args(["-w", "2"]).args(args).env_clear();
-            lock::prepare(&mut command);
+            if looks || !lock::is_the_programs() {
+                lock::take_none(&mut command);
+            }
             run(command).map_err(|e| format!("{name} {}: {e}", args.join(" ")))
         };
-        let done = match args {
-            // The kernel gives it as a whole.
-            ["-S", ..] => run(),
-            _ => {
+        let done = match looks {
+            true => run(),
+            false => {
                 let done = self.change(run);
                 let what = match args {
                     ["-I", ..] => "let a network through the old iptables",
@@ -190,7 +198,12 @@ impl Legacy {
                 done
             }
         };
-        self.missed |= done.as_ref().is_err_and(|why| why.contains(HELD));
+        if let Err(why) = &done {
+            match why.contains(HELD) {
+                true => self.missed = true,
+                false => self.retry.failed = true,
+            }
+        }
         done
     }
 
@@ -201,9 +214,12 @@ impl Legacy {
         let mut tries = 0;
         loop {
             let turn = lock::wait(&self.kept, &mut self.quiet)?;
-            self.told.clear();
             let done = run();
             drop(turn);
+            // What changed nothing is no event that has to be told.
+            if done.is_ok() {
+                self.told.clear();
+            }
             tries += 1;
             // Another netd, which cannot have the lock either, or somebody who does not take it.
             if tries == TRIES || !done.as_ref().is_err_and(|why| why.contains(OUTRUN)) {

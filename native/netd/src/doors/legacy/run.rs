@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running the distribution's program, which ends in time or is ended.
 
-use crate::confine::{NET_ADMIN, NET_RAW, hand_on};
+use crate::confine::{NET_ADMIN, NET_RAW, end_with, hand_on};
 use crate::wait;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -15,10 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_OUTPUT: usize = 16 << 20;
 
 /// Runs a program to its end, within [`PATIENCE`], with the capabilities to read and change the
-/// old tables, which it does by a raw socket.
+/// old tables, which it does by a raw socket. It ends with netd: what it does after netd's end, the
+/// next netd would not know of.
 pub(super) fn run(mut command: Command) -> io::Result<String> {
-    // SAFETY: `hand_on` makes system calls only.
-    unsafe { command.pre_exec(|| hand_on(NET_ADMIN | NET_RAW)) };
+    let netd = std::process::id();
+    // SAFETY: both make system calls only.
+    unsafe { command.pre_exec(move || hand_on(NET_ADMIN | NET_RAW).and_then(|()| end_with(netd))) };
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -39,9 +41,12 @@ pub(super) fn run(mut command: Command) -> io::Result<String> {
     if let Some(mut err) = child.stderr.take() {
         let _ = err.read_to_string(&mut complaint);
     }
-    match child.wait()?.success() {
-        true => read,
-        false => Err(io::Error::other(complaint.trim().to_owned())),
+    let status = child.wait()?;
+    match (status.success(), complaint.trim()) {
+        (true, _) => read,
+        // Killed, it says nothing.
+        (false, "") => Err(io::Error::other(status.to_string())),
+        (false, complaint) => Err(io::Error::other(complaint.to_owned())),
     }
 }
 
@@ -69,6 +74,10 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo said; echo why >&2; exit 3"]);
         assert_eq!(run(command).unwrap_err().to_string(), "why");
+        let mut command = Command::new("sh");
+        command.args(["-c", "kill -9 $$"]);
+        let killed = run(command).unwrap_err();
+        assert_eq!(killed.to_string(), "signal: 9 (SIGKILL)");
         let mut command = Command::new("sh");
         command.args(["-c", "echo said"]);
         assert_eq!(run(command).unwrap(), "said\n");
