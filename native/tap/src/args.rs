@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line of `exec`.
+//! Command lines: what all have in common, and that of `exec`.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -55,29 +55,22 @@ pub fn parse(words: &[OsString]) -> Result<Args, String> {
     let mut shapes = Vec::new();
     let mut vhosts = Vec::new();
     let mut report = None;
-    let mut rest = words.iter();
-    let program: Vec<OsString> = loop {
-        let Some(option) = rest.next() else {
-            return Err("`-- PROGRAM` is missing".into());
-        };
-        if option == "--" {
-            break rest.cloned().collect();
+    let dashes = words.iter().position(|word| word == "--");
+    let (words, program) = words.split_at(dashes.ok_or("`-- PROGRAM` is missing")?);
+    let program = program[1..].to_vec();
+    options(words, |option, value| {
+        match option {
+            "--netd" => netd = Some(PathBuf::from(value)),
+            "--lab" => lab = Some(name::<LabName>(option, value)?),
+            "--guest" => guest = Some(name::<GuestName>(option, value)?),
+            "--tap" => taps.push(wanted_tap(text(option, value)?)?),
+            "--shape" => shapes.push(shape(text(option, value)?)?),
+            "--vhost" => vhosts.push(descriptor(option, text(option, value)?)?),
+            "--report" => report = Some(descriptor(option, text(option, value)?)?),
+            _ => return Ok(false),
         }
-        let mut value = || {
-            rest.next()
-                .ok_or_else(|| format!("{} needs a value", option.display()))
-        };
-        match option.to_str() {
-            Some("--netd") => netd = Some(PathBuf::from(value()?)),
-            Some("--lab") => lab = Some(name::<LabName>("--lab", value()?)?),
-            Some("--guest") => guest = Some(name::<GuestName>("--guest", value()?)?),
-            Some("--tap") => taps.push(wanted_tap(text("--tap", value()?)?)?),
-            Some("--shape") => shapes.push(shape(text("--shape", value()?)?)?),
-            Some("--vhost") => vhosts.push(descriptor("--vhost", text("--vhost", value()?)?)?),
-            Some("--report") => report = Some(descriptor("--report", text("--report", value()?)?)?),
-            _ => return Err(format!("unknown option {}", option.display())),
-        }
-    };
+        Ok(true)
+    })?;
     if program.is_empty() {
         return Err("`-- PROGRAM` is missing".into());
     }
@@ -106,6 +99,41 @@ pub fn parse(words: &[OsString]) -> Result<Args, String> {
         report,
         program,
     })
+}
+
+/// Reads a command line: options, each of which has a value, and plain words, which are given back.
+/// `take` says whether it knows the option.
+pub fn read<'a>(
+    words: &'a [OsString],
+    mut take: impl FnMut(&str, &'a OsStr) -> Result<bool, String>,
+) -> Result<Vec<&'a str>, String> {
+    let mut plain = Vec::new();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let word = word
+            .to_str()
+            .ok_or_else(|| format!("{} is not UTF-8", word.display()))?;
+        if !word.starts_with('-') {
+            plain.push(word);
+            continue;
+        }
+        let value = rest.next().ok_or_else(|| format!("{word} needs a value"))?;
+        if !take(word, value)? {
+            return Err(format!("unknown option {word}"));
+        }
+    }
+    Ok(plain)
+}
+
+/// Reads a command line of options alone.
+pub fn options<'a>(
+    words: &'a [OsString],
+    take: impl FnMut(&str, &'a OsStr) -> Result<bool, String>,
+) -> Result<(), String> {
+    match read(words, take)?.first() {
+        Some(word) => Err(format!("{word}: an option is wanted")),
+        None => Ok(()),
+    }
 }
 
 fn text<'a>(option: &str, value: &'a OsStr) -> Result<&'a str, String> {

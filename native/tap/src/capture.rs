@@ -2,7 +2,7 @@
 //! `tapyard-tap capture`: the packets of an interface as pcapng on standard output, for a file or
 //! for Wireshark.
 
-use crate::fail;
+use crate::{args, fail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, retry_on_intr, write};
 use rustix::net::{Shutdown, shutdown};
@@ -215,32 +215,23 @@ fn signals() -> io::Result<OwnedFd> {
 fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
     let mut netd = None;
     let mut lab = None;
-    let mut interface = None;
     let mut output = None;
-    let mut rest = words.iter();
-    while let Some(word) = rest.next() {
-        let text = word
-            .to_str()
-            .ok_or_else(|| format!("{} is not UTF-8", word.display()))?;
-        match text {
-            "--netd" => netd = Some(PathBuf::from(rest.next().ok_or("--netd needs a value")?)),
-            "--output" => {
-                output = Some(PathBuf::from(rest.next().ok_or("--output needs a value")?));
-            }
-            "--lab" => {
-                let value = rest.next().ok_or("--lab needs a value")?;
-                let value = value.to_str().ok_or("--lab is not UTF-8")?;
-                lab = Some(value.parse().map_err(|e| format!("--lab {value}: {e}"))?);
-            }
-            _ if text.starts_with('-') => return Err(format!("unknown option {text}")),
-            _ if interface.is_some() => return Err("one INTERFACE is wanted".into()),
-            _ => interface = Some(text.parse().map_err(|e| format!("{text}: {e}"))?),
+    let plain = args::read(words, |option, value| {
+        match option {
+            "--netd" => netd = Some(PathBuf::from(value)),
+            "--output" => output = Some(PathBuf::from(value)),
+            "--lab" => lab = Some(args::name(option, value)?),
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
+    let [interface] = plain[..] else {
+        return Err("one INTERFACE is wanted".into());
+    };
     Ok(Args {
         netd: netd.ok_or("--netd is missing")?,
         lab: lab.ok_or("--lab is missing")?,
-        interface: interface.ok_or("INTERFACE is wanted")?,
+        interface: interface.parse().map_err(|e| format!("{interface}: {e}"))?,
         output,
     })
 }

@@ -2,6 +2,7 @@
 //! `tapyard-tap dial`: standard input and output, connected to a guest's TCP port. An ssh
 //! ProxyCommand, as `nc HOST PORT` is one, for guests that no route leads to.
 
+use crate::args::{name, read};
 use crate::copy::{Failed, copy};
 use crate::fail;
 use rustix::io::Errno;
@@ -99,23 +100,14 @@ fn close_stdout() {
 fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
     let mut netd = None;
     let mut lab = None;
-    let mut plain = Vec::new();
-    let mut rest = words.iter();
-    while let Some(word) = rest.next() {
-        let text = word
-            .to_str()
-            .ok_or_else(|| format!("{} is not UTF-8", word.display()))?;
-        match text {
-            "--netd" => netd = Some(PathBuf::from(rest.next().ok_or("--netd needs a value")?)),
-            "--lab" => {
-                let value = rest.next().ok_or("--lab needs a value")?;
-                let value = value.to_str().ok_or("--lab is not UTF-8")?;
-                lab = Some(value.parse().map_err(|e| format!("--lab {value}: {e}"))?);
-            }
-            _ if text.starts_with('-') => return Err(format!("unknown option {text}")),
-            _ => plain.push(text),
+    let plain = read(words, |option, value| {
+        match option {
+            "--netd" => netd = Some(PathBuf::from(value)),
+            "--lab" => lab = Some(name(option, value)?),
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     let [address, port] = plain[..] else {
         return Err("ADDRESS and PORT are wanted".into());
     };

@@ -2,13 +2,13 @@
 //! `tapyard-tap forward`: a port of this computer that leads to a guest's.
 
 use crate::dial::connect;
-use crate::fail;
 use crate::flow::{Flow, reset};
 use crate::watchers::{Status, Watchers};
+use crate::{args, fail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -202,25 +202,22 @@ fn joined(
 
 fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
     let (mut netd, mut lab, mut listen, mut to, mut watch) = (None, None, None, None, None);
-    let mut rest = words.iter();
-    while let Some(option) = rest.next() {
-        let name = option.to_string_lossy();
-        let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
-        let text = || value.to_str().ok_or_else(|| format!("{name} is not UTF-8"));
-        match &*name {
+    args::options(words, |option, value| {
+        match option {
             "--netd" => netd = Some(PathBuf::from(value)),
             "--watch" => watch = Some(PathBuf::from(value)),
-            "--lab" => lab = Some(text()?.parse().map_err(|e| format!("--lab: {e}"))?),
+            "--lab" => lab = Some(args::name(option, value)?),
             "--listen" => {
-                listen = match endpoint(&name, text()?)? {
+                listen = match endpoint(option, value)? {
                     SocketAddr::V4(at) => Some(at),
                     SocketAddr::V6(at) => return Err(format!("--listen {at}: IPv4 is wanted")),
                 }
             }
-            "--to" => to = Some(endpoint(&name, text()?)?),
-            _ => return Err(format!("unknown option {name}")),
+            "--to" => to = Some(endpoint(option, value)?),
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     let listen = listen.ok_or("--listen is missing")?;
     let to = to.ok_or("--to is missing")?;
     Ok(Args {
@@ -234,7 +231,8 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
 }
 
 /// `192.168.57.2:80`, `[fd00::2]:80`.
-fn endpoint(option: &str, text: &str) -> std::result::Result<SocketAddr, String> {
-    let at = text.parse().ok().filter(|at: &SocketAddr| at.port() != 0);
-    at.ok_or_else(|| format!("{option} {text}: ADDRESS:PORT is wanted"))
+fn endpoint(option: &str, value: &OsStr) -> std::result::Result<SocketAddr, String> {
+    let at = value.to_str().and_then(|text| text.parse().ok());
+    at.filter(|at: &SocketAddr| at.port() != 0)
+        .ok_or_else(|| format!("{option} {}: ADDRESS:PORT is wanted", value.display()))
 }

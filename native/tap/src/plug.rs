@@ -2,7 +2,7 @@
 //! `tapyard-tap plug`: one more tap for a QEMU that runs. A descriptor that QEMU got belongs to the
 //! monitor that it came by, so the netdev is made on the same connection.
 
-use crate::args::name;
+use crate::args::{name, options};
 use crate::fail;
 use crate::qmp::Monitor;
 use serde::Serialize;
@@ -114,27 +114,24 @@ fn parse(words: &[OsString]) -> std::result::Result<Args, String> {
     let (mut lab, mut guest) = (None, None);
     let mut shape = Shape::default();
     let (mut nic, mut network, mut mac, mut tap) = (None, None, None, None);
-    let mut rest = words.iter();
-    while let Some(option) = rest.next() {
-        let value = rest
-            .next()
-            .ok_or_else(|| format!("{} needs a value", option.display()))?;
-        match option.to_str() {
-            Some("--netd") => netd = Some(PathBuf::from(value)),
-            Some("--qmp") => monitor = Some(PathBuf::from(value)),
-            Some("--lab") => lab = Some(name::<LabName>("--lab", value)?),
-            Some("--guest") => guest = Some(name::<GuestName>("--guest", value)?),
-            Some("--nic") => nic = Some(nic_number(name::<u64>("--nic", value)?)?),
-            Some("--network") => network = Some(name::<NetworkName>("--network", value)?),
-            Some("--mac") => {
-                let text = name::<String>("--mac", value)?;
+    options(words, |option, value| {
+        match option {
+            "--netd" => netd = Some(PathBuf::from(value)),
+            "--qmp" => monitor = Some(PathBuf::from(value)),
+            "--lab" => lab = Some(name::<LabName>(option, value)?),
+            "--guest" => guest = Some(name::<GuestName>(option, value)?),
+            "--nic" => nic = Some(nic_number(name::<u64>(option, value)?)?),
+            "--network" => network = Some(name::<NetworkName>(option, value)?),
+            "--mac" => {
+                let text = name::<String>(option, value)?;
                 mac = Some(Mac::try_from(text).map_err(|e| format!("--mac: {e}"))?);
             }
-            Some("--tap") => tap = Some(name::<TapName>("--tap", value)?),
-            Some("--shape") => shape = name::<Shape>("--shape", value)?,
-            _ => return Err(format!("unknown option {}", option.display())),
+            "--tap" => tap = Some(name::<TapName>(option, value)?),
+            "--shape" => shape = name::<Shape>(option, value)?,
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     Ok(Args {
         netd: netd.ok_or("--netd is missing")?,
         monitor: monitor.ok_or("--qmp is missing")?,
