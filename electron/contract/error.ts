@@ -79,6 +79,7 @@ export const errorCodes = [
   'TUN_UNREADABLE',
   'VHOST_MISSING',
   'BRIDGE_FULL',
+  'QUOTA_REACHED',
   'GUEST_UNREACHABLE',
   'DOOR_SHUT',
   'PORT_TAKEN',

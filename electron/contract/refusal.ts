@@ -50,6 +50,10 @@ export const refusals: Partial<Readonly<Record<ErrorCode, Refusal>>> = {
     rule: '/etc/tapyard/netd.conf says who may put guests on which bridge or interface of this computer.',
     fix: 'An administrator adds a line to /etc/tapyard/netd.conf: allow-bridge USER BRIDGE_OR_INTERFACE',
   },
+  QUOTA_REACHED: {
+    rule: 'How many networks and taps a user may have in the host scope, /etc/tapyard/netd.conf says (256 and 4096 where it does not).',
+    fix: 'Take down a lab that you do not need (tapyard ls), or an administrator adds a line to /etc/tapyard/netd.conf: limit-networks USER NUMBER, or limit-taps USER NUMBER',
+  },
   WIFI_CANNOT_BRIDGE: {
     rule: 'A Wi-Fi access point takes from a station only frames with the station’s own MAC address (IEEE 802.11).',
     fix: 'In the lab file use mode: nat or routed, or a bridge with a cable behind it: ip -br link show type bridge',

@@ -35,6 +35,7 @@ pub enum Code {
     NetemMissing,
     ShaperMissing,
     BridgeFull,
+    QuotaReached,
     GuestUnreachable,
     TunMissing,
     TunUnreadable,

@@ -23,6 +23,7 @@ const denials: readonly (readonly [string, RegExp])[] = [
   ['UnsafePath', /root can write/],
   ['TunUnreadable', /chmod 0666 \/dev\/net\/tun/],
   ['BridgeNotAllowed', /allow-bridge/],
+  ['QuotaReached', /administrator adds this line/],
   ['WifiCannotBridge', /nat or routed/],
   ['PortDenied', /ip_unprivileged_port_start/],
 ];

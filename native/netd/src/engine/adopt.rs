@@ -77,6 +77,7 @@ impl Engine {
         self.check_mode(spec)?;
         self.check_uplink(spec)?;
         self.check_name(lab, spec, Some(recorded))?;
+        self.check_network_quota(&spec.name)?;
         if self.has_address(spec)? {
             return Ok(());
         }

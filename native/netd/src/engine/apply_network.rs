@@ -23,6 +23,9 @@ impl Engine {
         self.check_interface(&lab, &spec)?;
         self.check_uplink(&spec)?;
         let before = self.journal.state().networks.get(&spec.name).cloned();
+        if before.as_ref().is_none_or(|before| before.removing) {
+            self.check_network_quota(&spec.name)?;
+        }
         let shapes = before.as_ref().map(|before| before.shapes.clone());
         let before = self.change_bridge(&lab, &spec, before)?;
         self.check_name(&lab, &spec, before.as_ref())?;

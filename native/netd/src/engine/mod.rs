@@ -19,6 +19,7 @@ mod names;
 mod observe;
 mod open_tap;
 mod opened;
+mod quota;
 mod remove_network;
 mod router6;
 mod set_nat;
@@ -47,6 +48,7 @@ use expose::Reserved;
 use forwarding::{DOOR_REPAIRS, REPAIRS, Repairs};
 use guard::GuardedTap;
 use ipnet::IpNet;
+use quota::Quota;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -135,6 +137,7 @@ pub struct Engine {
     taps: Taps,
     reserved: Reserved,
     ifbs: Taps,
+    quota: Option<Quota>,
     captures: Vec<Capture>,
     repairs: Repairs,
     /// Who loads a firewall anew does it in many steps, and each may shut a door.
@@ -216,6 +219,7 @@ impl Engine {
             filter_watch: FilterWatch::open().map_err(watched)?,
             leases: LeaseWatch::open().map_err(watched)?,
             journal: Journal::open(&directory.journal(), fresh_namespace)?,
+            quota: Quota::of(&identity)?,
             config: Fixed {
                 identity,
                 directory,

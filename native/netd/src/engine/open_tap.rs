@@ -65,6 +65,7 @@ impl Engine {
             .subject(other.name.as_str()));
         }
         self.check_shape(&args.shape)?;
+        self.check_tap_quota(&args.tap)?;
         // The tap that this NIC had before is gone, but perhaps not what shaped it.
         let key = (args.guest.clone(), args.nic);
         if recorded.shapes.contains_key(&key) {
@@ -73,6 +74,7 @@ impl Engine {
         let (name, fd) = open_free(&args.tap)?;
         let ifindex = rustix::net::netdevice::name_to_index(self.rtnl.fd(), &name)
             .map_err(|e| Error::kernel(format!("look up {name}"), &e.into()))?;
+        self.count_tap(ifindex);
         let change = LinkChange {
             mac: Some(args.mac.tap_side()),
             mtu: Some(bridge.mtu),

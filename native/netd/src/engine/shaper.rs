@@ -158,6 +158,7 @@ impl Engine {
 
     /// Named after the tap where that is free and fits.
     fn add_ifb(&mut self, port: &Port<'_>) -> Result<(u32, String)> {
+        self.check_tap_quota(port.name)?;
         let own = format!("ifb-{}", port.name);
         let names = [own.as_str(), NUMBERED];
         // IFNAMSIZ, with its NUL.
@@ -182,6 +183,7 @@ impl Engine {
             }
         };
         self.ifbs.insert(port.alias.to_owned(), ifindex);
+        self.count_tap(ifindex);
         let link = self.rtnl.link(ifindex)?.ok_or_else(|| {
             Error::new(
                 Code::Kernel,

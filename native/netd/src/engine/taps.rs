@@ -15,7 +15,11 @@ impl Engine {
     /// Takes notice of the taps that netds before this one opened.
     pub(super) fn adopt_taps(&mut self) -> Result<()> {
         let uid = self.config.identity.label_uid;
-        for link in self.rtnl.links(Counters::Skip)? {
+        let links = self.rtnl.links(Counters::Skip)?;
+        if let Some(quota) = &mut self.quota {
+            quota.count(uid, &links);
+        }
+        for link in links {
             let known = match link.kind.as_str() {
                 "tun" => &mut self.taps,
                 "ifb" => &mut self.ifbs,

@@ -15,7 +15,7 @@ mod socket;
 
 pub use address::{Address, AddressFamily};
 pub use link::{BridgeOptions, Counters, LinkChange, LinkInfo, LinkStats, NewBridge};
-pub use monitor::{Changes, Monitor};
+pub use monitor::{Changes, Monitor, Newcomers};
 pub use qdisc::{Discipline, Place, Qdisc};
 pub use redirect::NewIfb;
 pub use route::{Route, default_route};

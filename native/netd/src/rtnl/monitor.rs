@@ -2,11 +2,12 @@
 //! Multicast groups of rtnetlink(7): told when something changed, not what. Whoever is told
 //! reads the kernel again, so a lost message costs nothing.
 
-use super::socket::split;
+use super::socket::{split, u32_at};
 use super::{Error, Result};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 // linux/rtnetlink.h, RTNLGRP_… as bits.
@@ -70,23 +71,9 @@ pub struct Monitor {
 impl Monitor {
     /// Subscribes in the calling thread's network namespace.
     pub fn open() -> Result<Monitor> {
-        let open = || -> std::result::Result<OwnedFd, Errno> {
-            let fd = socket_with(
-                AddressFamily::NETLINK,
-                SocketType::RAW,
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-                None, // NETLINK_ROUTE is 0
-            )?;
-            let ipv4 = IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV4_NETCONF;
-            let ipv6 = IPV6_IFADDR | IPV6_ROUTE | IPV6_RULE | IPV6_NETCONF;
-            let groups = LINK | TC | ipv4 | ipv6;
-            bind(&fd, &SocketAddrNetlink::new(0, groups))?;
-            Ok(fd)
-        };
-        let fd = open().map_err(|errno| Error {
-            operation: "watch interfaces, addresses and routes".into(),
-            errno,
-        })?;
+        let ipv4 = IPV4_IFADDR | IPV4_ROUTE | IPV4_RULE | IPV4_NETCONF;
+        let ipv6 = IPV6_IFADDR | IPV6_ROUTE | IPV6_RULE | IPV6_NETCONF;
+        let fd = subscribe(LINK | TC | ipv4 | ipv6)?;
         Ok(Monitor { fd })
     }
 
@@ -136,6 +123,70 @@ impl Monitor {
             }
         }
     }
+}
+
+/// A subscription of its own by which it is known, without a look at all of them, whether there are
+/// interfaces of others that were not there before.
+#[derive(Debug)]
+pub struct Newcomers {
+    fd: OwnedFd,
+    known: HashSet<u32>,
+}
+
+impl Newcomers {
+    /// Subscribes in the calling thread's network namespace. Whatever is there comes as news.
+    pub fn watch() -> Result<Newcomers> {
+        let (fd, known) = (subscribe(LINK)?, HashSet::new());
+        Ok(Newcomers { fd, known })
+    }
+
+    /// This one is no news.
+    pub fn expect(&mut self, ifindex: u32) {
+        self.known.insert(ifindex);
+    }
+
+    /// Whether any came since last asked. The kernel tells of an interface before whoever makes it
+    /// goes on.
+    pub fn came(&mut self) -> bool {
+        let mut came = false;
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match recv(&self.fd, &mut buffer, RecvFlags::empty()) {
+                Ok((size, _)) => {
+                    for part in split(&buffer[..size]) {
+                        // `struct ifinfomsg`, ifi_index.
+                        match (part.kind, u32_at(part.body, 4)) {
+                            (RTM_NEWLINK, Some(ifindex)) => came |= self.known.insert(ifindex),
+                            (RTM_DELLINK, Some(ifindex)) => drop(self.known.remove(&ifindex)),
+                            _ => {}
+                        }
+                    }
+                }
+                // Some were lost.
+                Err(Errno::NOBUFS) => came = true,
+                Err(Errno::INTR) => {}
+                Err(_) => return came,
+            }
+        }
+    }
+}
+
+/// A socket that the kernel tells of these groups.
+fn subscribe(groups: u32) -> Result<OwnedFd> {
+    let open = || -> std::result::Result<OwnedFd, Errno> {
+        let fd = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None, // NETLINK_ROUTE is 0
+        )?;
+        bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+        Ok(fd)
+    };
+    open().map_err(|errno| Error {
+        operation: "watch interfaces, addresses and routes".into(),
+        errno,
+    })
 }
 
 /// A `struct netconfmsg` begins with the family.

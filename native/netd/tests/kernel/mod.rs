@@ -25,7 +25,8 @@ pub fn inside_of(test: &str, flags: &str, script: &str) -> bool {
         return true;
     }
     let status = Command::new("unshare")
-        .args([flags, "--", "sh", "-ec"])
+        .args(flags.split(' '))
+        .args(["--", "sh", "-ec"])
         .arg(format!("{script}\nexec \"$0\" \"$@\""))
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
@@ -46,9 +47,17 @@ pub fn netd_directory(test: &str) -> PathBuf {
     path
 }
 
+/// The program.
+pub const NETD: &str = env!("CARGO_BIN_EXE_tapyard-netd");
+
 /// A netd with these arguments, and the one line that it says.
 pub fn start_netd(args: &[&str], directory: &Path) -> (Child, Value) {
-    let mut netd = Command::new(env!("CARGO_BIN_EXE_tapyard-netd"))
+    start_copy(NETD, args, directory)
+}
+
+/// The same of a copy of the program.
+pub fn start_copy(program: &str, args: &[&str], directory: &Path) -> (Child, Value) {
+    let mut netd = Command::new(program)
         .args(args)
         .arg("--dir")
         .arg(directory)
