@@ -56,7 +56,7 @@ export const refusals: Partial<Readonly<Record<ErrorCode, Refusal>>> = {
   },
   WIFI_CANNOT_BRIDGE: {
     rule: 'A Wi-Fi access point takes from a station only frames with the station’s own MAC address (IEEE 802.11).',
-    fix: 'In the lab file use mode: nat or routed, or a bridge with a cable behind it: ip -br link show type bridge',
+    fix: 'In the lab file use mode: nat, or mode: routed with proxyArp: true and a part of the LAN’s subnet, by which guests have addresses of the LAN behind one MAC address; or a bridge with a cable behind it: ip -br link show type bridge',
   },
   NO_SUCH_BRIDGE: {
     rule: 'The uplink of a bridged network is a bridge that an administrator made.',
@@ -73,6 +73,14 @@ export const refusals: Partial<Readonly<Record<ErrorCode, Refusal>>> = {
   NAME_TAKEN: {
     rule: 'The network helper touches no interface that it did not make (its label and its journal say which).',
     fix: 'Give the network another name. Who made that interface: ip -d link show NAME',
+  },
+  SUBNET_NOT_ON_LAN: {
+    rule: 'With proxyArp a network’s subnet is a part of the LAN’s, of which this computer has an address by its default route.',
+    fix: 'What the LAN’s is: ip -4 addr. Choose a part of it that neither begins nor ends with it, as 192.168.1.192/28 of 192.168.1.0/24',
+  },
+  ADDRESS_TAKEN: {
+    rule: 'Guests get no address of the LAN that somebody there has: the LAN was asked by ARP.',
+    fix: 'Choose a part of the LAN’s subnet that nobody has, and keep its router’s DHCP from giving it away. Who is there: ip neigh',
   },
   SUBNET_OVERLAP: {
     rule: 'A lab’s subnet must not be in use on this computer, or packets for one of the two would be lost.',

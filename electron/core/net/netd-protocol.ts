@@ -84,6 +84,16 @@ export const NetdExposure = z.object({
 });
 export type NetdExposure = z.infer<typeof NetdExposure>;
 
+/** How the LAN gets answers for a network's addresses. */
+export const NetdProxyArp = z.object({
+  /** The interface that answers, and for how many addresses, read back from the kernel. */
+  device: z.string().nullable(),
+  addresses: count,
+  /** Why for none. */
+  reason: ErrorData.nullable(),
+});
+export type NetdProxyArp = z.infer<typeof NetdProxyArp>;
+
 /** One network as the kernel has it. */
 export const NetdNetwork = z.object({
   lab: LabName,
@@ -99,6 +109,8 @@ export const NetdNetwork = z.object({
   uplink: z.string().optional(),
   /** The interface that is a port of a bridged network's own bridge. */
   interface: z.string().optional(),
+  /** Of a network with proxy ARP. */
+  proxy_arp: NetdProxyArp.optional(),
   mac: z.string(),
   mtu: count,
   /** Read back from nftables; false in other modes than `nat`. */

@@ -6,6 +6,7 @@ pub mod acts;
 
 pub mod announce;
 pub mod args;
+mod arp;
 mod capture;
 pub mod confine;
 pub mod conntrack;
@@ -20,6 +21,7 @@ mod fuzz;
 pub mod host;
 pub mod journal;
 pub mod nft;
+mod packet;
 pub mod private;
 pub mod process;
 pub mod programs;

@@ -367,6 +367,11 @@ fn what_the_host_uses_is_refused() {
     sh("mount -t tmpfs none /sys/class/net && mkdir -p /sys/class/net/eth1/wireless");
     let error = ask(&mut lab, "seed", spec("lan", "eth1")).unwrap_err();
     assert_eq!(error.code, Code::WifiCannotBridge, "{error}");
+    let hint = error.hint.unwrap();
+    assert!(
+        hint.contains("mode: nat") && hint.contains("proxyArp: true"),
+        "{hint}"
+    );
     sh("umount /sys/class/net");
 
     // One network at a time.

@@ -220,6 +220,11 @@ fn bridged_guests_are_ports_of_the_administrators_bridge() {
     sh("mount -t tmpfs none /sys/class/net && mkdir -p /sys/class/net/eth1/wireless");
     let refused = apply(&mut client, bridged("eth1")).unwrap_err();
     assert_eq!(refused.code, Code::WifiCannotBridge);
+    let hint = refused.hint.unwrap();
+    assert!(
+        hint.contains("mode: nat") && hint.contains("proxyArp: true"),
+        "{hint}"
+    );
     apply(&mut client, spec(1, "nat")).unwrap();
     let refused = apply(&mut client, bridged("br1")).unwrap_err();
     assert_eq!(refused.code, Code::NoSuchBridge, "a lab's own");

@@ -22,6 +22,8 @@ pub enum Code {
     NoSuchNetwork,
     NameTaken,
     SubnetOverlap,
+    SubnetNotOnLan,
+    AddressTaken,
     NoNatSwitch,
     ModeNeedsHostScope,
     BridgeNotAllowed,

@@ -36,8 +36,8 @@ pub use rest::Rest;
 pub use shape::Shape;
 pub use types::{
     Dns, Door, DoorState, Exposed, Exposure, Firewall, HostNames, HostNamesState, HostSubnet,
-    Lease, Link, Mode, Network, NetworkRef, Owner, Provider, Scope, Snapshot, Step, Transport,
-    Uplink, Uplink6,
+    Lease, Link, Mode, Network, NetworkRef, Owner, Provider, ProxyArp, Scope, Snapshot, Step,
+    Transport, Uplink, Uplink6,
 };
 pub use verbs::{
     ApplyNetwork, ApplyNetworkReply, Capture, CaptureReply, ClientKind, Counters, CountersReply,

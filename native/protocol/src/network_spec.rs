@@ -3,8 +3,11 @@
 
 use crate::{Code, Error, GuestName, Mac, Mode, Mtu, NetworkName, Subnet, Subnet6, TapName};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The shortest prefix of a subnet that the LAN gets answers for: 256 addresses.
+const PROXIED_PREFIX: u8 = 24;
 
 /// A network as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,10 @@ pub struct NetworkSpec {
     /// What the guests reach.
     #[serde(default)]
     pub mode: Mode,
+    /// Its subnet is a part of the LAN's, and the host answers the LAN's ARP for its guests. Of a routed
+    /// network only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_arp: bool,
     /// The switch of a network with NAT: whether the guests reach the uplink. False in other modes.
     pub nat: bool,
     /// Whether each guest may send with its own addresses only. Without DHCP nothing tells which
@@ -90,6 +97,27 @@ impl NetworkSpec {
         Some(self.ipv6?.host(number.into()))
     }
 
+    /// The addresses that a guest of a network with proxy ARP can have; none of another one.
+    pub fn proxied(&self) -> BTreeSet<Ipv4Addr> {
+        let (Some(subnet), true) = (self.subnet, self.proxy_arp) else {
+            return BTreeSet::new();
+        };
+        let all = |from, to| (u32::from(from)..=u32::from(to)).map(Ipv4Addr::from);
+        let mut addresses: BTreeSet<Ipv4Addr> = match &self.dhcp {
+            Some(dhcp) => {
+                let reserved = dhcp.reservations.iter().map(|r| r.address);
+                all(dhcp.from, dhcp.to).chain(reserved).collect()
+            }
+            None => {
+                let net = subnet.net();
+                let hosts = all(net.network(), net.broadcast());
+                hosts.filter(|address| subnet.is_host(*address)).collect()
+            }
+        };
+        addresses.retain(|address| Some(*address) != self.address);
+        addresses
+    }
+
     /// Whether netd makes its bridge. Else that is an administrator's.
     pub fn has_own_bridge(&self) -> bool {
         self.uplink.is_none()
@@ -135,9 +163,17 @@ impl NetworkSpec {
             let why = format!("a network of mode {} has no NAT to switch on", self.mode);
             return Err(bad("network.nat", why));
         }
+        if self.proxy_arp && self.mode != Mode::Routed {
+            let why = format!("a network of mode {} answers no ARP of the LAN", self.mode);
+            return Err(bad("network.proxy_arp", why));
+        }
         let Some((subnet, own)) = self.ipv4()? else {
             return Ok(());
         };
+        if self.proxy_arp && subnet.net().prefix_len() < PROXIED_PREFIX {
+            let why = format!("{subnet} has more than 256 addresses");
+            return Err(bad("network.proxy_arp", why));
+        }
         check_host(subnet, own, "network.address")?;
         match &self.dhcp {
             Some(dhcp) => dhcp.check(subnet, own),
@@ -250,6 +286,31 @@ mod tests {
             }),
             Err("network.uplink".into())
         );
+    }
+
+    #[test]
+    fn what_the_lan_gets_answers_for() {
+        let proxied = |change: fn(&mut serde_json::Value)| {
+            let mut value = spec();
+            value["mode"] = "routed".into();
+            value["nat"] = false.into();
+            value["proxy_arp"] = true.into();
+            change(&mut value);
+            let spec: NetworkSpec = serde_json::from_value(value).unwrap();
+            match spec.check() {
+                Ok(()) => spec.proxied().iter().map(Ipv4Addr::to_string).collect(),
+                Err(error) => vec![error.subject.unwrap()],
+            }
+        };
+        let few = proxied(|v| v["dhcp"]["to"] = "192.168.57.101".into());
+        assert_eq!(few, ["192.168.57.2", "192.168.57.100", "192.168.57.101"]);
+        let all = proxied(|v| v["dhcp"] = serde_json::Value::Null);
+        assert_eq!((all.len(), all[0].as_str()), (253, "192.168.57.2"));
+        let wide = proxied(|v| v["subnet"] = "192.168.56.0/23".into());
+        assert_eq!(wide, ["network.proxy_arp"]);
+        let isolated = proxied(|v| v["mode"] = "isolated".into());
+        assert_eq!(isolated, ["network.proxy_arp"]);
+        assert_eq!(proxied(|v| v["proxy_arp"] = false.into()), [""; 0]);
     }
 
     #[test]

@@ -277,6 +277,18 @@ pub struct Exposed {
     pub at: Vec<Ipv4Addr>,
 }
 
+/// How the LAN gets answers for a network's addresses, read back from the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyArp {
+    /// The interface that answers; none where none does.
+    pub device: Option<String>,
+    /// For how many addresses.
+    pub addresses: usize,
+    /// Why for none.
+    pub reason: Option<Error>,
+}
+
 /// A network as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -300,6 +312,9 @@ pub struct Network {
     /// The host's interface that is a port of a bridged network's own bridge, as applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<TapName>,
+    /// What of a network with proxy ARP is on the LAN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_arp: Option<ProxyArp>,
     /// The bridge's hardware address, as applied.
     pub mac: Mac,
     /// The bridge's MTU in bytes, read back where the bridge is there.

@@ -24,7 +24,7 @@ const denials: readonly (readonly [string, RegExp])[] = [
   ['TunUnreadable', /chmod 0666 \/dev\/net\/tun/],
   ['BridgeNotAllowed', /allow-bridge/],
   ['QuotaReached', /administrator adds this line/],
-  ['WifiCannotBridge', /nat or routed/],
+  ['WifiCannotBridge', /ONE_MAC/],
   ['PortDenied', /ip_unprivileged_port_start/],
 ];
 
@@ -53,7 +53,7 @@ describe('a denial', () => {
 
 /** A file, a setting or a command: what somebody can look at or type. */
 const concrete =
-  /\/(etc|dev|usr|run)\/|tapyard (ls|up|check|scope|forward|force-off|topology|serve|console)|sudo |namei |ls -l|chmod |ip (-|route|link)|bridge fdb |ss -|sysctl|net\.ipv4|mode: |mkdir /;
+  /\/(etc|dev|usr|run)\/|tapyard (ls|up|check|scope|forward|force-off|topology|serve|console)|sudo |namei |ls -l|chmod |ip (-|route|link|neigh)|bridge fdb |ss -|sysctl|net\.ipv4|mode: |mkdir /;
 
 /** Names of codes that sound like a refusal. */
 const sounds = /DENIED|ALLOWED|DISMISSED|UNSAFE|UNREADABLE|UNWRITABLE|CANNOT|NEEDS|TAKEN|IN_USE|OVERLAP|SHUT/;

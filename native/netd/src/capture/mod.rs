@@ -8,8 +8,8 @@
 
 mod pcapng;
 
-use crate::confine;
 use crate::process::Process;
+use crate::{confine, packet};
 use pcapng::Direction;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -116,15 +116,7 @@ impl Capture {
 
 /// A packet socket that has only ever seen this interface.
 fn open(ifindex: u32) -> io::Result<OwnedFd> {
-    // Of no protocol, so that nothing comes in before it is bound.
-    // SAFETY: socket(2) makes a descriptor that nobody else has.
-    let socket = unsafe {
-        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        OwnedFd::from_raw_fd(fd)
-    };
+    let socket = packet::socket()?;
     let on: libc::c_int = 1;
     set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, on)?;
     // VLAN tags have left the packet by then (packet(7)).
@@ -133,23 +125,8 @@ fn open(ifindex: u32) -> io::Result<OwnedFd> {
     if set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, WAITING).is_err() {
         set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, WAITING)?;
     }
-    // SAFETY: all-zero is a valid sockaddr_ll.
-    let mut address: libc::sockaddr_ll = unsafe { zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-    address.sll_ifindex = i32::try_from(ifindex).map_err(io::Error::other)?;
-    // SAFETY: the address is of the size that is said.
-    let bound = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-        )
-    };
-    match bound {
-        0 => Ok(socket),
-        _ => Err(io::Error::last_os_error()),
-    }
+    packet::bind(&socket, ifindex, libc::ETH_P_ALL)?;
+    Ok(socket)
 }
 
 /// Lets nothing more in; what waits can be read. By a filter that keeps no byte of any packet:

@@ -30,8 +30,16 @@ impl Engine {
         let before = self.change_bridge(&lab, &spec, before)?;
         self.check_name(&lab, &spec, before.as_ref())?;
         let settled = before.as_ref().filter(|b| !b.removing);
-        if settled.is_none_or(|b| !subnets_of(&b.spec).eq(subnets_of(&spec))) {
+        self.forget_asked(&spec.name);
+        let on_lan = |spec: &NetworkSpec| spec.proxy_arp;
+        if settled.is_none_or(|b| {
+            !subnets_of(&b.spec).eq(subnets_of(&spec)) || on_lan(&b.spec) != on_lan(&spec)
+        }) {
+            let lan = self.check_on_lan(&spec)?;
             self.check_subnet(&spec)?;
+            if let Some(lan) = lan {
+                self.ask_lan(&spec, lan)?;
+            }
         }
         if settled.is_none_or(|b| b.spec != spec) {
             self.journal.append(Entry::Network {
@@ -143,8 +151,11 @@ impl Engine {
         let filter = watch.step("filter", changed);
         let changed = self.hold_forwarding()?;
         let forwarding = watch.step("forwarding", changed);
+        let changed = self.hold_proxies()?;
+        let proxy = spec.proxy_arp.then(|| watch.step("proxy_arp", changed));
         // Told in the order of the tutorial.
         let mut steps = vec![bridge, address, up, forwarding, filter];
+        steps.extend(proxy);
         // Last, so that the host is shut off from what is behind it.
         if let Some(interface) = &spec.interface {
             let changed = self.take_interface(lab, spec, interface, ifindex)?;

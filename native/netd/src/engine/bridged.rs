@@ -12,6 +12,11 @@ use rustix::io::Errno;
 use std::path::Path;
 use tapyard_protocol::{Code, Error, LabName, NetworkSpec, Result, Step};
 
+/// What is left where guests cannot have MAC addresses of their own on the wire.
+pub(super) const ONE_MAC: &str = "Use mode: nat, or mode: routed with proxyArp: true and a part of the \
+                                  LAN's subnet, by which guests have addresses of the LAN behind the one \
+                                  MAC address of the card";
+
 /// The bridge that a network's taps are ports of: an administrator's, or its own.
 pub(super) fn bridge_name(spec: &NetworkSpec) -> &str {
     spec.uplink.as_deref().unwrap_or(&spec.name)
@@ -49,7 +54,9 @@ impl Engine {
             return refuse(
                 Code::WifiCannotBridge,
                 why.to_owned(),
-                "Use mode: nat or routed, or a bridge with a cable behind it: ip -br link show type bridge",
+                &format!(
+                    "{ONE_MAC}, or a bridge with a cable behind it: ip -br link show type bridge"
+                ),
             );
         }
         if link.kind != "bridge" {

@@ -2,6 +2,7 @@
 //! What must hold before a network is made: this scope has its mode, its name and its subnet are
 //! free.
 
+use super::proxy::Lan;
 use super::{Engine, label, subnets_of};
 use crate::journal::Recorded;
 use crate::rtnl::{AddressFamily, Counters, LinkInfo};
@@ -71,13 +72,24 @@ impl Engine {
     /// `SUBNET_OVERLAP` with another network of ours, the uplink's host, or any address or
     /// route of the namespace but those of the network's own bridge.
     pub(super) fn check_subnet(&mut self, spec: &NetworkSpec) -> Result<()> {
+        // A part of the LAN's subnet is meant to overlap it, and nothing else.
+        let lan = match spec.proxy_arp {
+            true => self.lan_of(spec).ok(),
+            false => None,
+        };
         for subnet in subnets_of(spec) {
-            self.check_one_subnet(spec, subnet)?;
+            self.check_one_subnet(spec, subnet, lan.as_ref())?;
         }
         Ok(())
     }
 
-    fn check_one_subnet(&mut self, spec: &NetworkSpec, subnet: IpNet) -> Result<()> {
+    fn check_one_subnet(
+        &mut self,
+        spec: &NetworkSpec,
+        subnet: IpNet,
+        lan: Option<&Lan>,
+    ) -> Result<()> {
+        let overlaps = |a: IpNet, b: IpNet| overlaps(a, b) && !lan.is_some_and(|lan| lan.is(b));
         let overlap = |what: String, subject: String| {
             Err(Error::new(
                 Code::SubnetOverlap,

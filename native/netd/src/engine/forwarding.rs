@@ -263,7 +263,8 @@ impl Engine {
         let forwarding = self.hold_forwarding()?;
         let doors = self.hold_doors(None);
         let shapes = self.hold_shapes()?;
-        Ok(rules || forwarding || doors || shapes)
+        let proxies = self.hold_proxies()?;
+        Ok(rules || forwarding || doors || shapes || proxies)
     }
 
     /// Holds both of our tables.

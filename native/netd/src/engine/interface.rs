@@ -3,7 +3,7 @@
 //! of the network's own bridge, and is given back as it was found. The host itself is not on the
 //! network behind it: the bridge has no address, no IPv6, answers no ARP and forwards nothing.
 
-use super::bridged::{bridge_by_network_manager, is_wireless};
+use super::bridged::{ONE_MAC, bridge_by_network_manager, is_wireless};
 use super::{Engine, label};
 use crate::acts::{self, deed};
 use crate::journal::{Entry, Found, Recorded};
@@ -59,8 +59,11 @@ impl Engine {
         if is_wireless(interface) {
             let why = "it is Wi-Fi, and an access point takes from a station only frames with the \
                        station's own MAC address";
-            return Err(cannot(Code::WifiCannotBridge, spec, interface, why)
-                .hint("Use mode: nat or routed, or an interface with a cable: ip -br link"));
+            return Err(
+                cannot(Code::WifiCannotBridge, spec, interface, why).hint(format!(
+                    "{ONE_MAC}, or an interface with a cable: ip -br link"
+                )),
+            );
         }
         let own = label::bridge(self.config.identity.label_uid, lab, &spec.name);
         let facts = Facts {

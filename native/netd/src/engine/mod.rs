@@ -19,6 +19,7 @@ mod names;
 mod observe;
 mod open_tap;
 mod opened;
+mod proxy;
 mod quota;
 mod remove_network;
 mod router6;
@@ -48,6 +49,7 @@ use expose::Reserved;
 use forwarding::{DOOR_REPAIRS, REPAIRS, Repairs};
 use guard::GuardedTap;
 use ipnet::IpNet;
+use proxy::Proxies;
 use quota::Quota;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -136,6 +138,7 @@ pub struct Engine {
     nameless: BTreeSet<NetworkName>,
     taps: Taps,
     reserved: Reserved,
+    proxies: Proxies,
     ifbs: Taps,
     quota: Option<Quota>,
     captures: Vec<Capture>,
@@ -232,6 +235,7 @@ impl Engine {
             nameless: BTreeSet::new(),
             taps: Taps::new(),
             reserved: Reserved::new(),
+            proxies: Proxies::default(),
             ifbs: Taps::new(),
             captures: Vec::new(),
             repairs: Repairs::at_most(REPAIRS),
@@ -300,6 +304,8 @@ impl Engine {
                 // An address of the host's is no guest's.
                 self.taps_doubtful |= changes.links || changes.addresses;
                 self.shapes_doubtful |= changes.links || changes.disciplines;
+                // An interface that goes down forgets what it answers for.
+                self.proxies.doubtful |= changes.links || changes.addresses;
                 // Somebody wrote ip_forward, which reset every interface, or all.forwarding of IPv6.
                 if changes.netconf6 && self.is_router6_doubtful() {
                     self.repair(Engine::hold_all);
@@ -417,6 +423,10 @@ impl Engine {
         if std::mem::take(&mut self.shapes_doubtful) {
             let _by = acts::by_itself("somebody changed tc, or a guest ended");
             self.repair(Engine::hold_shapes);
+        }
+        if std::mem::take(&mut self.proxies.doubtful) {
+            let _by = acts::by_itself("interfaces or their addresses changed");
+            self.repair(Engine::hold_proxies);
         }
         std::mem::take(&mut self.dirty)
     }

@@ -31,7 +31,7 @@ impl Engine {
         let guard = self.read_guard();
         let shapes = self.read_shapes();
         let networks = self.journal.state().networks.values();
-        let networks = networks
+        let mut networks: Vec<Network> = networks
             .map(|recorded| {
                 let bridge = links
                     .iter()
@@ -41,6 +41,12 @@ impl Engine {
                 self.network_from(&recorded.lab, &recorded.spec, bridge, &filter, guarded)
             })
             .collect();
+        for network in &mut networks {
+            let spec = self.journal.state().networks.get(&network.name);
+            if let Some(spec) = spec.map(|recorded| recorded.spec.clone()) {
+                network.proxy_arp = self.proxy_of(&network.lab, &spec)?;
+            }
+        }
         let mut links: Vec<Link> = links
             .into_iter()
             .map(|link| {
@@ -68,7 +74,11 @@ impl Engine {
             None => FilterState::default(),
         };
         let guarded = is_guarded(spec) && self.guard.guards(bridge_name(spec))?;
-        Ok(self.network_from(lab, spec, bridge.as_ref(), &filter, guarded))
+        let proxy_arp = self.proxy_of(lab, spec)?;
+        Ok(Network {
+            proxy_arp,
+            ..self.network_from(lab, spec, bridge.as_ref(), &filter, guarded)
+        })
     }
 
     fn network_from(
@@ -91,6 +101,7 @@ impl Engine {
             ipv6: spec.ipv6,
             uplink: spec.uplink.clone(),
             interface: spec.interface.clone(),
+            proxy_arp: None, // the caller reads it
             mac: spec.mac,
             mtu: bridge.map_or(spec.mtu.get(), |link| link.mtu),
             mode: spec.mode,

@@ -34,6 +34,8 @@ impl Engine {
         }
         let ended = self.end_dns(name);
         out.note_if(ended, || format!("dnsmasq of {name}"));
+        let withdrawn = self.remove_proxies(&recorded);
+        out.note_if(withdrawn, || format!("proxy ARP for {name}"));
         self.remove_shapes(&recorded, &mut out);
         let given_back = self.give_back(&recorded);
         out.note_if(given_back, || match &recorded.spec.interface {

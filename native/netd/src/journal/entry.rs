@@ -114,6 +114,24 @@ pub enum Entry {
         /// Which network.
         network: NetworkName,
     },
+    /// An interface is to answer ARP for addresses of a network's.
+    Proxied {
+        /// Which network.
+        network: NetworkName,
+        /// The interface's number.
+        ifindex: u32,
+        /// For which; it answers for none of them yet.
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// It does so no more.
+    Unproxied {
+        /// Which network.
+        network: NetworkName,
+        /// The interface's number.
+        ifindex: u32,
+        /// For which.
+        addresses: Vec<Ipv4Addr>,
+    },
     /// Forwarding of an interface that is not ours is to be switched on; it was off.
     Opened {
         /// The interface.

@@ -5,7 +5,8 @@
 use super::{Disturbed6, Entry, Found, VERSION};
 use crate::doors::Place;
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use tapyard_protocol::{Exposure, GuestName, LabName, NetworkName, NetworkSpec, Nic, Shape};
 
 /// A network of the journal.
@@ -30,6 +31,8 @@ pub struct Recorded {
     pub shapes: BTreeMap<(GuestName, Nic), Shape>,
     /// The interface of the host's that is, or is to be, a port of its bridge.
     pub taken: Option<Found>,
+    /// Addresses that the LAN gets an answer for, with the number of the interface that answers.
+    pub proxied: BTreeSet<(u32, Ipv4Addr)>,
 }
 
 /// A bridge's addresses with their subnets' lengths; none where the network is bridged.
@@ -73,7 +76,7 @@ impl State {
                 let spec = *network;
                 let before = self.networks.remove(&spec.name);
                 let named = before.as_ref().is_some_and(|before| before.named);
-                let (mut formers, doors, mut exposed, shapes, taken) =
+                let (mut formers, doors, mut exposed, shapes, taken, proxied) =
                     before.map_or_else(Default::default, |mut before| {
                         before.formers.extend(bridge_addresses(&before.spec));
                         let Recorded {
@@ -82,9 +85,10 @@ impl State {
                             exposed,
                             shapes,
                             taken,
+                            proxied,
                             ..
                         } = before;
-                        (formers, doors, exposed, shapes, taken)
+                        (formers, doors, exposed, shapes, taken, proxied)
                     });
                 exposed.retain(|exposure| may_expose(&spec, exposure));
                 let own = bridge_addresses(&spec);
@@ -99,6 +103,7 @@ impl State {
                     exposed,
                     shapes,
                     taken,
+                    proxied,
                 };
                 self.networks.insert(recorded.spec.name.clone(), recorded);
             }
@@ -177,6 +182,28 @@ impl State {
                     recorded.taken = None;
                 }
             }
+            Entry::Proxied {
+                network,
+                ifindex,
+                addresses,
+            } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    let addresses = addresses.into_iter().map(|address| (ifindex, address));
+                    recorded.proxied.extend(addresses);
+                }
+            }
+            Entry::Unproxied {
+                network,
+                ifindex,
+                addresses,
+            } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    let gone = |(at, address): &(u32, Ipv4Addr)| {
+                        *at == ifindex && addresses.contains(address)
+                    };
+                    recorded.proxied.retain(|claimed| !gone(claimed));
+                }
+            }
             Entry::Opened { device } => insert(&mut self.opened, device),
             Entry::Closed { device } => self.opened.retain(|other| *other != device),
             Entry::Opened6 { device } => insert(&mut self.opened6, device),
@@ -236,6 +263,16 @@ impl State {
             entries.extend(recorded.taken.iter().map(|found| Entry::Taken {
                 network: name.clone(),
                 found: found.clone(),
+            }));
+            let mut proxied: BTreeMap<u32, Vec<Ipv4Addr>> = BTreeMap::new();
+            for (ifindex, address) in &recorded.proxied {
+                proxied.entry(*ifindex).or_default().push(*address);
+            }
+            let proxied = proxied.into_iter();
+            entries.extend(proxied.map(|(ifindex, addresses)| Entry::Proxied {
+                network: name.clone(),
+                ifindex,
+                addresses,
             }));
             if recorded.removing {
                 entries.push(Entry::Removing { name: name.clone() });

@@ -4,12 +4,10 @@
 
 use super::Result;
 use super::link::{IFLA_LINKINFO, RTM_NEWLINK, header};
+use super::proxy::{RTM_DELNEIGH, RTM_NEWNEIGH};
 use super::socket::{Message, NLM_F_CREATE, NLM_F_EXCL, Rtnl};
 use crate::nft::attr::{Attrs, find, string};
 use rustix::io::Errno;
-
-const RTM_NEWNEIGH: u16 = 28;
-const RTM_DELNEIGH: u16 = 29;
 
 // linux/if_link.h
 const IFLA_INFO_SLAVE_KIND: u16 = 4;

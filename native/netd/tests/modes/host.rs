@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A host with two interfaces, a netd on it, and guests.
 
+#![allow(dead_code)] // each test file uses what it needs
+
 use crate::kernel::{netd_directory, sh, start_netd};
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -46,6 +46,10 @@ pub fn namespace(enter: &[String]) -> Value {
     let mut links = ip(&["-d", "link"]);
     let mut addresses = ip(&["addr"]);
     let mut routes = ip(&["route", "show", "table", "all"]);
+    let mut proxies = ip(&["neigh", "show", "proxy"]);
+    if let Some(proxies) = proxies.as_array_mut() {
+        proxies.sort_by_key(Value::to_string);
+    }
     // pasta takes a MAC at random, and the kernel an address from that.
     let random = |address: &Value| {
         address
@@ -77,6 +81,7 @@ pub fn namespace(enter: &[String]) -> Value {
         "links": links,
         "addresses": addresses,
         "routes": routes,
+        "proxies": proxies,
         "disciplines": listing(enter, &["tc", "-j", "qdisc"]),
         "rules": ruleset(&listing(enter, &["nft", "-j", "list", "ruleset"])),
         "sysctls": sysctls,

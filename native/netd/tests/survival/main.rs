@@ -31,7 +31,7 @@ use serde_json::Value;
 use tapyard_protocol::{Code, Error};
 
 use bus::Bus;
-use script::{Act, BUS_SCRIPT, IPV6_SCRIPT, OPEN_TAP, SCRIPT, SHUT_DOWN, START};
+use script::{Act, BUS_SCRIPT, IPV6_SCRIPT, OPEN_TAP, PROXY_SCRIPT, SCRIPT, SHUT_DOWN, START};
 use trace::{Kill, Moment, Point};
 use world::{Lab, PATIENCE, SHARDS, Scope, on_hosts, sh, shard};
 
@@ -424,6 +424,22 @@ fn netd_is_killed_at_every_step_of_making_an_older_kernel_a_router() {
             ..Course::of(Scope::Host)
         });
         matrix(&reference, Victim::Actor, Moment::OfIpv6);
+    }
+}
+
+/// Both ways out lead to the LAN.
+#[test]
+fn netd_is_killed_at_every_step_of_proxy_arp() {
+    if on_hosts("netd_is_killed_at_every_step_of_proxy_arp", SHARDS) {
+        sh(
+            "for n in 0 1; do ip addr add 192.168.1.5$n/24 dev eth$n; done
+            ip neigh add proxy 192.168.1.199 dev eth0",
+        );
+        let reference = reference(Course {
+            script: PROXY_SCRIPT,
+            ..Course::of(Scope::Host)
+        });
+        matrix(&reference, Victim::Actor, Moment::OfProxies);
     }
 }
 

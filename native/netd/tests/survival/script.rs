@@ -106,6 +106,33 @@ pub const IPV6_SCRIPT: &[Act] = &[
     SHUT_DOWN,
 ];
 
+/// What is done of proxy ARP alone after [`START`].
+pub const PROXY_SCRIPT: &[Act] = &[
+    Act {
+        name: "make a network with addresses of the LAN",
+        verb: Some("apply_network"),
+        run: |lab| lab.ask::<ApplyNetwork>(on_lan(200)).map(drop),
+    },
+    Act {
+        name: "let it have others",
+        verb: Some("apply_network"),
+        run: |lab| lab.ask::<ApplyNetwork>(on_lan(199)).map(drop),
+    },
+    Act {
+        name: "the default route moves",
+        verb: None,
+        run: |lab| {
+            sh("ip route replace default via 198.51.100.1");
+            leads_out_by(lab, "eth1")?;
+            wait_for(lab, |snapshot| {
+                let mut proxies = snapshot.networks.iter().map(|n| n.proxy_arp.as_ref());
+                proxies.all(|p| p.is_some_and(|p| p.device.as_deref() == Some("eth1")))
+            })
+        },
+    },
+    SHUT_DOWN,
+];
+
 /// What is done after [`START`].
 pub const SCRIPT: &[Act] = &[
     Act {
@@ -337,6 +364,14 @@ pub fn first(mtu: u32, reservations: u8) -> Value {
     }})
 }
 
+fn on_lan(from: u8) -> Value {
+    json!({"lab": "seed", "network": {
+        "name": "br1", "subnet": "192.168.1.192/28", "address": "192.168.1.193", "mode": "routed",
+        "proxy_arp": true, "mac": "52:54:00:00:01:01", "mtu": 1500, "nat": false, "domain": "lab",
+        "dhcp": {"from": format!("192.168.1.{from}"), "to": "192.168.1.201", "reservations": [
+            {"mac": "52:54:00:00:00:02", "address": "192.168.1.194", "guest": "guest0"}]}}})
+}
+
 fn with_ipv6(mode: &str) -> Value {
     json!({"lab": "seed", "network": {
         "name": "br1", "subnet": "192.168.59.0/24", "address": "192.168.59.1",
@@ -416,7 +451,15 @@ pub fn complete(lab: &mut Lab) -> Result<()> {
                     .iter()
                     .all(|door| door.state == DoorState::Open);
                 let named = !with_bus || network.dns.is_some() == are_set(network);
-                network.bridge.is_some() && network.filter && forwards && dns && open && named
+                let proxy = network.proxy_arp.as_ref();
+                let proxied = proxy.is_none_or(|proxy| proxy.device.is_some());
+                proxied
+                    && network.bridge.is_some()
+                    && network.filter
+                    && forwards
+                    && dns
+                    && open
+                    && named
             })
     })
 }

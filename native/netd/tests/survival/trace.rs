@@ -51,6 +51,12 @@ impl Point {
         self.process.ends_with(PROGRAM) && (self.is_replacement() || self.call == "exit")
     }
 
+    /// A line of the journal is about to be written, or a neighbour made or deleted.
+    fn is_of_proxies(&self) -> bool {
+        let neighbours = ["sendto netlink 28", "sendto netlink 29"];
+        self.is_journal() || neighbours.contains(&self.call.as_str())
+    }
+
     /// The system bus is about to be told something.
     fn is_bus(&self) -> bool {
         self.call.starts_with(BUS)
@@ -64,6 +70,8 @@ pub enum Moment {
     Call(usize),
     /// Before the line of the journal or the sysctl of IPv6 with this number is written.
     OfIpv6(usize),
+    /// Before the line of the journal with this number is written, or that change of neighbours made.
+    OfProxies(usize),
     /// After the line of the journal with this number is written, before anything else is done.
     AfterLine(usize),
     /// Before the line of the journal or the change of the old iptables with this number.
@@ -131,6 +139,7 @@ impl Traced {
                 of_ipv6: 0,
                 of_legacy: 0,
                 of_program: 0,
+                of_proxies: 0,
                 messages: 0,
                 moment,
                 kill: Some(kill),
@@ -169,6 +178,7 @@ struct Tracer {
     of_ipv6: usize,
     of_legacy: usize,
     of_program: usize,
+    of_proxies: usize,
     messages: usize,
     moment: Moment,
     kill: Option<Kill>,
@@ -298,19 +308,22 @@ impl Tracer {
         let replacement = point.is_replacement();
         let legacy = replacement || point.is_journal();
         let (calls, lines, of_ipv6) = (self.calls, self.lines, self.of_ipv6);
+        let proxies = point.is_of_proxies();
         let (of_legacy, of_program) = (self.of_legacy, self.of_program);
-        let messages = self.messages;
+        let (of_proxies, messages) = (self.of_proxies, self.messages);
         self.calls += 1;
         self.lines += usize::from(point.is_journal());
         self.of_ipv6 += usize::from(ipv6);
         self.of_legacy += usize::from(legacy);
         self.of_program += usize::from(program);
+        self.of_proxies += usize::from(proxies);
         self.messages += usize::from(point.is_bus());
         let now = match self.moment {
             Moment::Call(at) => at == calls,
             Moment::OfIpv6(at) => ipv6 && at == of_ipv6,
             Moment::OfLegacy(at) => legacy && at == of_legacy,
             Moment::OfProgram(at) => program && at == of_program,
+            Moment::OfProxies(at) => proxies && at == of_proxies,
             Moment::AfterLine(at) => lines == at + 1,
             Moment::Bus(at) if at.is_multiple_of(2) => point.is_bus() && messages == at / 2,
             Moment::Bus(at) => messages == at / 2 + 1,
