@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Firewalls } from '../world/firewalls.ts';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
-import { hostAddress, until, wanAddress, type Who, World } from '../world/world.ts';
+import { until, type Who, World } from '../world/world.ts';
 
 /*
  * NAT beside the firewalls that people have, as their packages bring them: guests get through by TCP, UDP and
@@ -32,27 +32,10 @@ async function up(): Promise<string[]> {
   guest = await lab.guest('192.168.57.50');
   await guest.getsThrough();
   await guest.serve(8080);
-  const exposure = {
-    address: hostAddress,
-    protocol: 'tcp',
-    port: 8000,
-    to: '192.168.57.50',
-    to_port: 8080,
-  } as const;
-  await lab.client.request('expose', { lab: 'seed', exposure });
-  await isReached();
-  const doors = (await lab.network())?.doors ?? [];
-  expect(doors.filter(({ state }) => state !== 'open')).toEqual([]);
-  return doors.map(({ chain, firewall }) => `${firewall}: ${chain}`).sort();
+  await lab.letIn('192.168.57.50');
+  await lab.isReached();
+  return lab.openDoors();
 }
-
-/** The guest's port on the LAN, from wan1. */
-const isReached = (): Promise<boolean> =>
-  until('the guest is reached from the LAN', 30_000, async () => {
-    const script = `timeout 3 nc -w 2 ${hostAddress} 8000 </dev/null | head -n 1`;
-    const said = await world.run(['sh', '-c', script], { as: 'root', in: 'wan1' });
-    return said.stdout === `you are ${wanAddress}\n`;
-  });
 
 test('ufw: reload, and off and on again', async () => {
   await start();
@@ -71,7 +54,7 @@ test('ufw: reload, and off and on again', async () => {
   await firewalls.sh('ufw reload');
   const reloaded = await firewalls.ufwFiles();
   await guest.getsThrough();
-  await isReached();
+  await lab.isReached();
   await lab.down();
   expect(await firewalls.rules()).toEqual(rules);
   expect(await firewalls.ufwFiles(), 'only ufw itself has written to /etc/ufw').toBe(reloaded);
@@ -99,7 +82,7 @@ test('Docker: restart, and rules that somebody saved and restored', async () => 
   await guest.getsThrough();
   stop = await firewalls.docker();
   await guest.getsThrough();
-  await isReached();
+  await lab.isReached();
   await firewalls.sh(restore);
   await guest.getsThrough();
   await lab.down();
@@ -241,7 +224,7 @@ test('firewalld: reload, and restart', async () => {
   await expectAnswers();
   await firewalls.sh('firewall-cmd --reload');
   await guest.getsThrough();
-  await isReached();
+  await lab.isReached();
   expect(await zone()).toBe('br0\n');
   await stop();
   await guest.getsThrough();

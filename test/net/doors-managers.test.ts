@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Firewalls } from '../world/firewalls.ts';
 import { HostLab, PortGuest } from '../world/host-lab.ts';
-import { hostAddress, until, wanAddress, World } from '../world/world.ts';
+import { until, wanAddress, World } from '../world/world.ts';
 
 /*
  * A lab in the host scope beside what else manages bridges or filters: libvirt's own networks, Docker with its
@@ -38,31 +38,14 @@ afterEach(async () => {
 async function up(ipv6?: string): Promise<string[]> {
   await lab.up(ipv6 === undefined ? {} : { ipv6 });
   await guest.plug();
-  const exposure = {
-    address: hostAddress,
-    protocol: 'tcp',
-    port: 80,
-    to: '192.168.57.50',
-    to_port: 8080,
-  } as const;
-  await lab.client.request('expose', { lab: 'seed', exposure });
+  await lab.letIn('192.168.57.50');
   await getsThrough();
-  return doors();
-}
-
-async function doors(): Promise<string[]> {
-  const all = (await lab.network())?.doors ?? [];
-  expect(all.filter(({ state }) => state !== 'open')).toEqual([]);
-  return all.map(({ chain, firewall }) => `${firewall}: ${chain}`).sort();
+  return lab.openDoors();
 }
 
 async function getsThrough(): Promise<void> {
   await guest.getsThrough();
-  await until('the guest is reached from the LAN', 30_000, async () => {
-    const script = `timeout 3 nc -w 2 ${hostAddress} 80 </dev/null | head -n 1`;
-    const said = await world.run(['sh', '-c', script], { as: 'root', in: 'wan1' });
-    return said.stdout === `you are ${wanAddress}\n`;
-  });
+  await lab.isReached();
 }
 
 /** Loads rules as their owner does when it starts: all of its tables anew, in one transaction. */
@@ -270,7 +253,7 @@ test('Docker that is started while the lab is up, and stopped again', async () =
   expect(await firewalls.sh('iptables -S FORWARD')).toContain('-P FORWARD DROP');
   await getsThrough();
   // In its own chain, and in FORWARD too where that dropped before Docker had made its own.
-  expect(await doors()).not.toEqual([]);
+  expect(await lab.openDoors()).not.toEqual([]);
   await stop();
   await getsThrough();
   await lab.down();

@@ -73,18 +73,11 @@ test('a port that leads to a guest, behind a chain that lets guests out and nobo
   expect((await lab.up()).doors).toEqual([]);
   await guest.plug();
   await guest.serve(8080);
-  const exposure = {
-    address: hostAddress,
-    protocol: 'tcp',
-    port: 80,
-    to: addressOf(50),
-    to_port: 8080,
-  } as const;
-  await lab.client.request('expose', { lab: 'seed', exposure });
+  await lab.letIn(addressOf(50));
   expect((await lab.network())?.doors).toMatchObject([{ chain: 'inet strict forward', state: 'open' }]);
-  expect(await ask(hostAddress, 80)).toBe(`you are ${wanAddress}`);
+  expect(await ask(hostAddress, 8000)).toBe(`you are ${wanAddress}`);
   await load(`delete table inet strict ${chain}`);
-  await until('it is let in again', 10_000, async () => (await ask(hostAddress, 80)) !== '');
+  await until('it is let in again', 10_000, async () => (await ask(hostAddress, 8000)) !== '');
   await lab.down();
   expect(await listing()).toBe(before);
 });

@@ -2,7 +2,16 @@
 import type { ChildProcess } from 'node:child_process';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import type { NetdNetwork, NetdNetworkSpec } from '../../electron/core/net/netd-protocol.ts';
-import { type Finished, firstWords, netdInside, until, wanAddress, type Who, type World } from './world.ts';
+import {
+  type Finished,
+  firstWords,
+  hostAddress,
+  netdInside,
+  until,
+  wanAddress,
+  type Who,
+  type World,
+} from './world.ts';
 
 /** Runs a command as root on the world's host; a world with other firewalls has a way of its own. */
 export type OnHost = (command: readonly string[]) => string[];
@@ -105,6 +114,29 @@ export class HostLab {
   async network(): Promise<NetdNetwork | undefined> {
     const { networks } = await this.client.request('observe', {});
     return networks.find(({ name }) => name === 'br0');
+  }
+
+  /** The doors that br0 took in others' chains, as FIREWALL: CHAIN. Throws where one is not open. */
+  async openDoors(): Promise<string[]> {
+    const doors = (await this.network())?.doors ?? [];
+    const shut = doors.filter(({ state }) => state !== 'open');
+    if (shut.length > 0) throw new Error(`not open: ${JSON.stringify(shut)}`);
+    return doors.map(({ chain, firewall }) => `${firewall}: ${chain}`).sort();
+  }
+
+  /** Lets the LAN in: port 8000 of the host (which is no privileged one) leads to port 8080 of this guest. */
+  async letIn(to: string): Promise<void> {
+    const exposure = { address: hostAddress, protocol: 'tcp', port: 8000, to, to_port: 8080 } as const;
+    await this.client.request('expose', { lab: 'seed', exposure });
+  }
+
+  /** Waits until a neighbour on the LAN reaches the guest that it is let in to, which sees who asks. */
+  async isReached(): Promise<void> {
+    await until('the guest is reached from the LAN', 30_000, async () => {
+      const script = `timeout 3 nc -w 2 ${hostAddress} 8000 </dev/null | head -n 1`;
+      const { stdout } = await this.#world.run(['sh', '-c', script], { as: 'root', in: 'wan1' });
+      return stdout === `you are ${wanAddress}\n`;
+    });
   }
 
   /** A guest with this address on br0, or on another bridge. */
