@@ -29,6 +29,11 @@ export const NetworkDefinition = z.strictObject({
   mode: NetworkMode.default('nat'),
   /** `true`: a subnet of unique local addresses made from the names; or one of your own. By default none. */
   ipv6: Ipv6Subnet.or(z.boolean()).optional(),
+  /**
+   * Of a routed network: its `subnet` is a part of the LAN's own, and this computer answers the LAN's ARP for its
+   * guests. So they have addresses of the LAN where a bridge cannot be, as behind Wi-Fi.
+   */
+  proxyArp: z.boolean().optional(),
   /** A bridge that an administrator made, for a network with mode `bridged`. */
   uplink: NetworkName.optional(),
   /** Instead of it, an interface that this computer has no use for: a port of the network's own bridge. */

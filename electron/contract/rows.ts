@@ -78,6 +78,15 @@ export const HostNamesRow = z.strictObject({
 });
 export type HostNamesRow = z.infer<typeof HostNamesRow>;
 
+/** How a routed network with proxy ARP is on the LAN. */
+export const ProxyArpRow = z.strictObject({
+  /** The interface that answers for its guests; null where none does, which is the network's `reason`. */
+  device: z.string().nullable(),
+  /** For so many addresses. */
+  addresses: z.number(),
+});
+export type ProxyArpRow = z.infer<typeof ProxyArpRow>;
+
 /** One network of a lab, wanted and observed. */
 export const NetworkRow = z.strictObject({
   id: z.string(),
@@ -116,6 +125,8 @@ export const NetworkRow = z.strictObject({
       nat: z.boolean(),
       antispoof: z.boolean(),
       forwarding: z.boolean(),
+      /** null where none is wanted. */
+      proxyArp: ProxyArpRow.nullable(),
       /** Empty where no other firewall is in the way. */
       doors: z.array(DoorRow),
       /** null when dnsmasq does not run. */

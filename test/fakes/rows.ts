@@ -90,6 +90,7 @@ export const networkRow = (
       nat,
       antispoof: dns,
       forwarding: mode !== 'isolated',
+      proxyArp: null,
       doors: [],
       dns: dns
         ? { pid: 4711, from: subnet.replace(/0\/24$/, '128'), to: subnet.replace(/0\/24$/, '254') }

@@ -184,6 +184,45 @@ test('an interface is for whom the same line names it, and given back without it
   await root('ip link delete spare');
 });
 
+test('addresses of the LAN are for whom a line names the uplink, and the journal takes nobody’s away', async () => {
+  await root('ip addr add 192.168.1.50/24 dev eth0; ip neigh add proxy 192.168.1.195 dev eth0');
+  const eth0 = Number(/^[0-9]+/.exec(await root('ip -o link show eth0'))?.[0]);
+  const proxies = async (): Promise<string[]> =>
+    (await root('ip neigh show proxy')).split('\n').flatMap((line) => line.split(' ', 1)[0] || []);
+  const network: NetdNetworkSpec = {
+    ...natted('air', ''),
+    mode: 'routed',
+    nat: false,
+    proxy_arp: true,
+    subnet: '192.168.1.192/28',
+    address: '192.168.1.193',
+    dhcp: { from: '192.168.1.194', to: '192.168.1.196', reservations: [] },
+  };
+  allow('');
+  const dir = directory('air');
+  const first = await start(dir);
+  const client = await NetdClient.connect(first.socket);
+  const refused = client.request('apply_network', { lab: 'seed', network });
+  await expect(refused).rejects.toMatchObject({ code: 'BRIDGE_NOT_ALLOWED', subject: 'eth0' });
+  allow('allow-bridge tester eth0\n');
+  await client.request('apply_network', { lab: 'seed', network });
+  expect((await proxies()).toSorted()).toEqual(['192.168.1.194', '192.168.1.195', '192.168.1.196']);
+  process.kill(first.pid, 'SIGKILL');
+  client.close();
+  const forged = { proxied: { network: 'air', ifindex: eth0, addresses: ['192.168.1.195'] } };
+  writeFileSync(path.join(dir, 'journal'), `${JSON.stringify(forged)}\n`, { flag: 'a' });
+  // The one that comes after it may not have them any more.
+  allow('');
+  const second = await NetdClient.connect((await start(dir)).socket);
+  expect(await proxies()).toEqual(['192.168.1.195']);
+  const { networks } = await second.request('observe', {});
+  expect(networks[0]?.proxy_arp).toMatchObject({ device: null, reason: { code: 'BRIDGE_NOT_ALLOWED' } });
+  await second.request('shutdown', {});
+  second.close();
+  expect(await proxies()).toEqual(['192.168.1.195']);
+  await root('ip neigh del proxy 192.168.1.195 dev eth0; ip addr del 192.168.1.50/24 dev eth0');
+});
+
 test('what a killed netd switched on is switched off again, for the filter says that it was netd', async () => {
   const dir = directory('killed');
   const first = await start(dir);

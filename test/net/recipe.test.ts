@@ -115,6 +115,7 @@ networks:
   out: { subnet: 10.20.3.0/24, dhcp: false, ipv6: true }
   wire: { mode: bridged, uplink: br-lan }
   bench: { mode: bridged, interface: spare }
+  wifi: { subnet: 192.168.1.192/28, mode: routed, proxyArp: true, dhcp: { from: 192.168.1.196, to: 192.168.1.199 } }
 `,
   own: `name: own
 networks:
@@ -202,6 +203,7 @@ test.each([
   async (name, address, guest) => {
     const file = world.file(`${name}.yaml`, labs[name], 'root');
     const host = `ip link show br-lan || ip link add br-lan type bridge; ip link set br-lan up
+      ip addr replace 192.168.1.50/24 dev eth0
       ip link show spare || ip link add spare type veth peer name cable
       sysctl -qw net.ipv6.conf.cable.disable_ipv6=1 net.ipv6.conf.spare.accept_dad=0
       ip link set cable up; ip link set spare up

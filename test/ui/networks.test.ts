@@ -30,6 +30,12 @@ describe('networks', () => {
     await dialog.getByText('it overlaps 192.168.57.0/24 of br0').waitFor();
     await dialog.getByLabel('Mode').selectOption('routed');
     await dialog.getByText('a routed network needs the host scope').waitFor();
+    await dialog
+      .getByLabel('Reached from the LAN')
+      .selectOption({ label: 'By proxy ARP: the subnet is a part of its own' });
+    await dialog.getByText('answers the LAN’s ARP for its guests').waitFor();
+    await dialog.getByLabel('Subnet').fill('10.0.4.0/22');
+    await dialog.getByText('a part of the LAN’s subnet, of 256 addresses at most').waitFor();
     await shoot(page, 'network-errors');
     // What is wrong is where the keyboard goes.
     await dialog.getByRole('button', { name: 'Add network' }).press('Enter');

@@ -73,7 +73,7 @@ export async function nftRules(world: World, enter: readonly string[] = []): Pro
 }
 
 /**
- * What the kernel holds in host1: links, addresses, routes, rules, forwarding sysctls. `enter` is the command that
+ * What the kernel holds in host1: links, addresses, routes, proxy ARP, rules, forwarding sysctls. `enter` is the command that
  * leads into another network namespace.
  */
 export async function kernelState(
@@ -91,10 +91,12 @@ export async function kernelState(
     ],
     { as: 'root' },
   );
+  const proxies = await json('ip', '-j', 'neigh', 'show', 'proxy');
   return {
     links: await json('ip', '-j', '-d', 'link'),
     addresses: await json('ip', '-j', 'addr'),
     routes: await json('ip', '-j', 'route', 'show', 'table', 'all'),
+    proxies: Array.isArray(proxies) ? proxies.map((entry) => JSON.stringify(entry)).sort() : proxies,
     rules: await nftRules(world, enter),
     forwarding: sysctls.trim().split('\n').sort(),
   };

@@ -94,7 +94,11 @@ function reasonNodes({ observed, reason }: NetworkRow): Node[] {
 function networkNode(network: NetworkRow, topology: Topology): Node {
   const { observed, wanted } = network;
   const { mode = 'nat', nat = false } = observed ?? wanted ?? {};
-  const way = mode === 'nat' ? `NAT ${nat ? 'on' : 'off'}` : mode;
+  const proxy = observed?.proxyArp?.device ?? null;
+  const way =
+    mode === 'nat'
+      ? `NAT ${nat ? 'on' : 'off'}`
+      : `${mode}${proxy === null ? '' : `, proxy ARP on ${proxy}`}`;
   const behind = wanted?.interface ?? null;
   const subnet = wanted?.subnet ?? (behind === null ? '' : `the network behind ${behind}`);
   const reason = network.reason === null ? 'not in the kernel' : network.reason.message;

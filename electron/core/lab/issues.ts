@@ -25,6 +25,7 @@ const expectations: Readonly<Record<string, string>> = {
   'networks.*.address': 'an IPv4 address such as 192.168.57.1',
   'networks.*.mode': modes,
   'networks.*.ipv6': 'true, false, or a subnet such as fd12:3456:789a:1::/64',
+  'networks.*.proxyArp': 'true or false',
   'networks.*.uplink': 'the name of a bridge, such as br-lan',
   'networks.*.interface': 'the name of an interface, such as eth1',
   'networks.*.nat': 'true or false',

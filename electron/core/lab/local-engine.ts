@@ -19,7 +19,7 @@ import type { NetdEvent, NetdExposure, NetdNetwork, NetdReply } from '../net/net
 import { networkIn, type Picture, pictureOf, tapIn, withEvent } from '../net/picture.ts';
 import type { ActLog } from './act-log.ts';
 import type { Engine, GuestHandle } from './engine.ts';
-import type { ResolvedNetwork } from './resolve.ts';
+import { isOwn, type ResolvedNetwork } from './resolve.ts';
 import { SharedNetd } from './shared-netd.ts';
 
 /** netd answers `shutdown` and exits; longer than this it hangs. */
@@ -121,7 +121,8 @@ export class LocalEngine implements Engine {
   async applyNetwork(network: ResolvedNetwork): Promise<NetdReply<'apply_network'>['steps']> {
     const { name, mode, subnet, address, ipv6, uplink, mac, mtu, nat, antispoof, dhcp } = network;
     const of = { name, mode, subnet, address, ipv6, uplink, interface: network.interface, mac, mtu };
-    const wanted = { ...of, nat, antispoof, dhcp, domain: 'lab' } as const;
+    const proxy = isOwn(network) && network.proxyArp ? { proxy_arp: true } : {};
+    const wanted = { ...of, nat, antispoof, ...proxy, dhcp, domain: 'lab' } as const;
     const reply = await this.#connected().request('apply_network', { lab: this.#lab, network: wanted });
     const { bridge } = reply.network;
     // The event with the bridge itself comes within 20 ms: what is done is to be seen.

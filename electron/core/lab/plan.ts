@@ -111,7 +111,10 @@ function holds(
     (!isOwn(network) ||
       (bridge.mtu === network.mtu &&
         bridge.addresses.includes(`${network.address}/${network.prefix}`) &&
-        (now.ipv6 ?? null) === network.ipv6)) &&
+        (now.ipv6 ?? null) === network.ipv6 &&
+        (now.proxy_arp !== undefined) === network.proxyArp &&
+        // Whoever was in the way may be gone: the LAN is asked once more.
+        (now.proxy_arp?.reason ?? null) === null)) &&
     now.filter &&
     now.mode === network.mode &&
     now.forwarding === forwards(network.mode) &&

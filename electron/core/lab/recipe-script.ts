@@ -4,7 +4,8 @@ import { ifbOf } from './recipe-shape.ts';
 import type { RecipeInput, RecipeStep } from './recipe.ts';
 import { giveBack } from './recipe-interface.ts';
 import { noRouter6, pastaCommand, recipeDirectory, recipeOf, sendsIpv6 } from './recipe.ts';
-import { forwards, hasBridge } from './resolve.ts';
+import { proxyCommand } from './recipe-proxy.ts';
+import { forwards, hasBridge, isOwn } from './resolve.ts';
 import { shellComment } from './shell-quote.ts';
 
 /**
@@ -83,6 +84,13 @@ function undo(input: RecipeInput): string {
     ...lab.guests.flatMap((guest) => guest.nics.map((nic) => `  ip link del ${nic.tap} || true`)),
     ...lab.guests.flatMap((guest) =>
       guest.nics.flatMap(({ tap, shape }) => (isShape(shape) ? [`  ip link del ${ifbOf(tap)} || true`] : [])),
+    ),
+    ...lab.networks.flatMap((network) =>
+      isOwn(network) && network.proxyArp && uplink !== null
+        ? proxyCommand(network, uplink, 'del')
+            .split('\n')
+            .map((line) => `  ${line} || true`)
+        : [],
     ),
     ...(uplink6 === null ? [] : [restoreUplink(uid, 'opened6', uplink6)]),
     ...(uplink6 !== null && scope === 'host' && sendsIpv6(input) ? [noRouterForLabs(uid)] : []),

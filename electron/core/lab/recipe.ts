@@ -17,6 +17,7 @@ import type {
   ResolvedNic,
   UplinkNetwork,
 } from './resolve.ts';
+import { proxyCommand } from './recipe-proxy.ts';
 import { shellCommand, shellLines, shellWord } from './shell-quote.ts';
 import { isShape, noShape, sameShape, shapeNumbers, shapeText } from '../../contract/shape.ts';
 import { interfaceSteps } from './recipe-interface.ts';
@@ -236,6 +237,16 @@ function networkSteps(input: RecipeInput, network: OwnNetwork, first: boolean): 
         );
       },
     ),
+    ...(network.proxyArp && uplink !== null
+      ? [
+          step(
+            'proxy_arp',
+            `${uplink} answers ARP for the guests of ${name}`,
+            proxyCommand(network, uplink, 'add'),
+            (held) => (observed(held)?.proxy_arp?.device ?? null) !== null,
+          ),
+        ]
+      : []),
     ...(network.dhcp
       ? [
           step(

@@ -35,6 +35,8 @@ export interface OwnNetwork {
   readonly mtu: number;
   /** The switch of mode `nat`; false in the others. */
   readonly nat: boolean;
+  /** The LAN gets an answer to ARP for the guests; of mode `routed` alone. */
+  readonly proxyArp: boolean;
   /** Each guest may send with its own addresses only. */
   readonly antispoof: boolean;
   /** null: no DHCP. */
@@ -211,6 +213,7 @@ export function resolveLab(
       mac,
       mtu,
       nat: mode === 'nat' && network.nat !== false,
+      proxyArp: mode === 'routed' && network.proxyArp === true,
       antispoof: network.antispoof ?? network.dhcp !== false,
       dhcp: dhcpOf(name, subnet, network.dhcp, guests),
       uplink: null,

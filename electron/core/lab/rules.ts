@@ -29,6 +29,9 @@ const libvirtDefault = '192.168.122.0/24';
 /** Interface names that Tapyard itself uses in the lab's namespace (pasta's side of the uplink). */
 const ourInterfaces = new Set(['up0']);
 
+/** The shortest prefix of a subnet with proxy ARP, as netd has it. */
+const proxiedPrefix = 24;
+
 /** The bridge's address: as the file says, else the first of the subnet. */
 export function gatewayOf(subnet: string, address: string | undefined): number {
   return address === undefined ? subnetOf(subnet).network + 1 : ipv4(address);
@@ -98,7 +101,7 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
   const path = ['networks', name];
   const { mode, uplink } = network;
   if (mode === 'bridged') {
-    const foreign = (['subnet', 'address', 'ipv6', 'nat', 'mtu', 'dhcp'] as const).filter(
+    const foreign = (['subnet', 'address', 'ipv6', 'proxyArp', 'nat', 'mtu', 'dhcp'] as const).filter(
       (key) => network[key] !== undefined,
     );
     const what =
@@ -139,6 +142,7 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
             expected: 'no "interface" here, or mode: bridged',
           } as const,
         ]),
+    ...proxyFindings(name, network, path),
     ...(mode === 'nat' || network.nat === undefined
       ? []
       : [
@@ -150,6 +154,43 @@ function modeFindings(name: string, network: NetworkDefinition): Finding[] {
           } as const,
         ]),
   ];
+}
+
+/** With proxy ARP a routed network has a part of the LAN's subnet, which only the file can say. */
+function proxyFindings(name: string, network: NetworkDefinition, path: Path): Finding[] {
+  const { mode, proxyArp } = network;
+  if (proxyArp === undefined) return [];
+  if (mode !== 'routed')
+    return [
+      {
+        path: [...path, 'proxyArp'],
+        at: 'key',
+        message: `"proxyArp" is for a network with mode: routed, and ${name} is ${mode}`,
+        expected: 'no "proxyArp" here, or mode: routed',
+      },
+    ];
+  if (!proxyArp) return [];
+  const cidr = fixedSubnet(network);
+  const expected = 'a part of the LAN’s subnet, such as 192.168.1.192/28 of 192.168.1.0/24';
+  if (cidr === undefined)
+    return [
+      {
+        path: [...path, 'proxyArp'],
+        at: 'key',
+        message: `"proxyArp" needs a subnet that the file says, and that of ${name} is chosen by Tapyard`,
+        expected: `subnet: ${expected}`,
+      },
+    ];
+  return subnetOf(cidr).prefix >= proxiedPrefix
+    ? []
+    : [
+        {
+          path: [...path, 'subnet'],
+          at: 'value',
+          message: `${cidr} has more addresses than the 256 that this computer answers for on a LAN`,
+          expected,
+        },
+      ];
 }
 
 /** A bridged network has either a bridge of somebody else's, or one of its own with an interface. */

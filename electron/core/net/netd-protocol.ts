@@ -262,6 +262,8 @@ export interface NetdNetworkSpec {
   readonly nat: boolean;
   /** netd's default is true. */
   readonly antispoof?: boolean;
+  /** Of a routed network; netd's default is false. */
+  readonly proxy_arp?: boolean;
   readonly dhcp: {
     readonly from: string;
     readonly to: string;

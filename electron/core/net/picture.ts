@@ -4,9 +4,15 @@ import type { ErrorData } from '../../contract/error.ts';
 import type { LabDefinition } from '../../contract/lab-file.ts';
 import type { LinkRow, NetworkRow, Uplink, Uplink6 } from '../../contract/rows.ts';
 import { overlapping, type UsedSubnet } from './free-subnet.ts';
-import { formatSubnet, subnetOf } from './ipv4.ts';
+import { contains, formatSubnet, subnetOf } from './ipv4.ts';
 import { overlap6 } from './ipv6.ts';
-import { forwards, type InterfaceNetwork, isOwn, type ResolvedNetwork } from '../lab/resolve.ts';
+import {
+  forwards,
+  type InterfaceNetwork,
+  isOwn,
+  type OwnNetwork,
+  type ResolvedNetwork,
+} from '../lab/resolve.ts';
 import type {
   NetdEvent,
   NetdLink,
@@ -197,6 +203,9 @@ function networkRow(
             nat: network.nat,
             antispoof: network.antispoof,
             forwarding: network.forwarding,
+            proxyArp: network.proxy_arp
+              ? { device: network.proxy_arp.device, addresses: network.proxy_arp.addresses }
+              : null,
             doors: network.doors.map(({ chain, firewall, state, command }) => ({
               chain,
               firewall,
@@ -246,6 +255,13 @@ function other6In({ uplink, links }: Picture, bridge: NetdLink, cidr: string): U
   return all.find(({ subnet }) => subnet.includes(':') && overlap6(cidr, subnet));
 }
 
+/** Whether a subnet in use is not one that a network's is a part of. */
+const isNoWhole = ({ subnet }: OwnNetwork): ((other: UsedSubnet) => boolean) => {
+  const { network, broadcast, prefix } = subnetOf(subnet);
+  return ({ subnet: other }) =>
+    other.prefix >= prefix || !contains(other, network) || !contains(other, broadcast);
+};
+
 const again = 'Bring the lab up again to mend it: tapyard up.';
 
 /** How the kernel differs from what is wanted, the gravest first; undefined when it does not. */
@@ -287,7 +303,9 @@ function deviation(
     );
   // Behind pasta this computer itself is not in doubt.
   const confused = `Guests${picture.uplink.host_subnets ? '' : ' and this computer'} cannot tell the two apart.`;
-  const other = overlapping(wanted.subnet, othersIn(picture, bridge));
+  const others = othersIn(picture, bridge);
+  // A part of the LAN's subnet is meant to be one; whether it is, netd says.
+  const other = overlapping(wanted.subnet, wanted.proxyArp ? others.filter(isNoWhole(wanted)) : others);
   if (other)
     return say(
       'SUBNET_OVERLAP',
@@ -303,6 +321,13 @@ function deviation(
     );
   if (wanted.dhcp && (network.dns?.pid ?? null) === null)
     return say('DNSMASQ_FAILED', `The DHCP and DNS server of ${name} does not run.`, again);
+  const { proxy_arp: proxy } = network;
+  if (wanted.proxyArp && proxy?.reason)
+    return say(
+      proxy.reason.code,
+      `The LAN does not reach the guests of ${name}: ${proxy.reason.message}`,
+      proxy.reason.hint ?? again,
+    );
   return doorDeviation(network, say);
 }
 

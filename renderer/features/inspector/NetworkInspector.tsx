@@ -27,12 +27,14 @@ interface NetworkInspectorProps {
 }
 
 /** What the guests of a network that is there reach. */
-function modeLead({ name, wanted }: Row<'networks'>, mode: NetworkMode, on: boolean): string {
+function modeLead({ name, wanted, observed }: Row<'networks'>, mode: NetworkMode, on: boolean): string {
   switch (mode) {
     case 'nat':
       return on ? `On: guests of ${name} reach the internet` : `Off: ${name} is isolated`;
     case 'routed':
-      return 'Guests keep their addresses on the LAN, and are reached by them';
+      return observed?.proxyArp?.device
+        ? `Guests have addresses of the LAN: proxy ARP on ${observed.proxyArp.device}`
+        : 'Guests keep their addresses on the LAN, and are reached by them';
     case 'isolated':
       return 'Guests reach each other, and nothing else';
     case 'bridged':
@@ -106,6 +108,17 @@ export function NetworkInspector({ network, nat }: NetworkInspectorProps): React
           />
           <HostNames network={network} />
           <Fact name="Mode" value={mode} words />
+          {observed?.proxyArp ? (
+            <Fact
+              name="Proxy ARP"
+              value={observed.proxyArp.device ?? 'off'}
+              note={
+                observed.proxyArp.device
+                  ? count(observed.proxyArp.addresses, 'address', 'addresses')
+                  : undefined
+              }
+            />
+          ) : null}
           {mode === 'nat' ? <Fact name="NAT" value={observed ? (on ? 'on' : 'off') : null} words /> : null}
           <Fact name="Anti-spoofing" value={observed ? (observed.antispoof ? 'on' : 'off') : null} words />
           <Fact name="Forwarding" value={observed ? (observed.forwarding ? 'on' : 'off') : null} words />

@@ -190,6 +190,8 @@ function natNode(lab: LabRow, network: NetworkRow, showFlows: boolean): NatNode 
   else if (mode === 'bridged') sentence = `Guests of ${name} are on ${bridgeName(network)}`;
   else if (!on) sentence = `${name} is isolated`;
   else if (!hasWayOut(lab)) sentence = `${name} has no way out`;
+  else if (network.observed?.proxyArp?.device)
+    sentence = `Guests of ${name} have addresses of the LAN: proxy ARP on ${network.observed.proxyArp.device}`;
   else if (mode === 'routed') sentence = `Guests of ${name} keep their addresses on the LAN`;
   else sentence = `Guests of ${name} reach the internet`;
   return {

@@ -242,10 +242,36 @@ const dhcpWords: Readonly<Record<NetworkForm['dhcp'], string>> = {
 };
 const dhcpKinds = ['half', 'range', 'off'] as const;
 
+/** How the LAN reaches the guests of a routed network. */
+function RoutedField({ form, set }: Pick<OwnFieldsProps, 'form' | 'set'>): ReactElement {
+  return (
+    <Field
+      label="Reached from the LAN"
+      hint={
+        form.proxyArp
+          ? 'This computer answers the LAN’s ARP for its guests, so they have addresses of the LAN where a bridge cannot be, as behind Wi-Fi. An administrator allows it, and the LAN’s DHCP leaves the subnet out.'
+          : undefined
+      }
+    >
+      {(control) => (
+        <select
+          {...control}
+          value={form.proxyArp ? 'proxyArp' : 'route'}
+          onChange={(event) => set('proxyArp', { ...form, proxyArp: event.target.value === 'proxyArp' })}
+        >
+          <option value="route">By a route: its router sends the subnet to this computer</option>
+          <option value="proxyArp">By proxy ARP: the subnet is a part of its own</option>
+        </select>
+      )}
+    </Field>
+  );
+}
+
 /** What a network with a bridge of its own has. */
 function OwnFields({ form, shown, set }: OwnFieldsProps): ReactElement {
   return (
     <>
+      {form.mode === 'routed' ? <RoutedField form={form} set={set} /> : null}
       <FieldPair>
         <Field label="Subnet" error={shown('subnet')} hint="The bridge takes its first address." mono>
           {(control) => (

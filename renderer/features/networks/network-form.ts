@@ -14,6 +14,8 @@ export interface NetworkForm {
   readonly via: 'uplink' | 'interface';
   readonly uplink: string;
   readonly interface: string;
+  /** Where the mode is `routed`: the subnet is a part of the LAN's. */
+  readonly proxyArp: boolean;
   readonly subnet: string;
   readonly dhcp: 'half' | 'range' | 'off';
   readonly from: string;
@@ -74,12 +76,18 @@ function modeError({ mode }: NetworkForm, { scope }: Around): string | undefined
   return `a ${mode} network needs the host scope: the private one has no way to the LAN but pasta`;
 }
 
-function subnetError({ subnet }: NetworkForm, around: Around): string | undefined {
-  const form = complaint(Ipv4Cidr, subnet);
+/** The LAN's subnet has room for that of a network with proxy ARP. */
+const partOfLan = 'a part of the LAN’s subnet, of 256 addresses at most, such as 192.168.1.192/28';
+
+function subnetError(form: NetworkForm, around: Around): string | undefined {
+  const { subnet } = form;
+  const proxied = form.mode === 'routed' && form.proxyArp;
+  const malformed = complaint(Ipv4Cidr, subnet);
   const range = parseSubnet(subnet);
+  if (proxied && (!range || range.last - range.first > 255)) return partOfLan;
   // A subnet of the form's own kind, such as `auto`, is for the schema to know.
-  if (form !== undefined || !range)
-    return subnet !== '' && NetworkDefinition.shape.subnet.safeParse(subnet).success ? undefined : form;
+  if (malformed !== undefined || !range)
+    return subnet !== '' && NetworkDefinition.shape.subnet.safeParse(subnet).success ? undefined : malformed;
   if (addressNumber(subnet.split('/')[0] ?? '') !== range.first)
     return `that is an address inside ${addressText(range.first)}/${subnet.split('/')[1]}`;
   for (const other of around.networks) {
@@ -87,7 +95,9 @@ function subnetError({ subnet }: NetworkForm, around: Around): string | undefine
     if (other.name !== around.edited?.name && its && overlap(range, its))
       return `it overlaps ${other.wanted?.subnet} of ${other.name}`;
   }
-  const host = around.scope === 'host' ? usedBy(subnet, around.used) : undefined;
+  // The LAN's subnet is meant to hold that of a network with proxy ARP.
+  const used = around.used.filter((other) => !(proxied && holds(other.subnet, range)));
+  const host = around.scope === 'host' ? usedBy(subnet, used) : undefined;
   return host && `it overlaps ${host.subnet} of ${host.by}`;
 }
 
@@ -101,6 +111,17 @@ function viaError(form: NetworkForm, { edited, networks }: Around): string | und
     ({ name, definition }) => name !== edited?.name && definition?.interface === device,
   );
   return other && `network ${other.name} has it already`;
+}
+
+/** Whether a subnet has another one in it, and more. */
+function holds(subnet: string, part: Subnet): boolean {
+  const whole = parseSubnet(subnet);
+  return (
+    whole !== null &&
+    whole.first <= part.first &&
+    part.last <= whole.last &&
+    whole.last - whole.first > part.last - part.first
+  );
 }
 
 /** Who else uses a part of a subnet. */
@@ -192,6 +213,7 @@ export function definitionOf(form: NetworkForm, edited: NetworkDefinition | null
   const {
     uplink: _uplink,
     interface: _interface,
+    proxyArp: _proxyArp,
     nat,
     address,
     mtu: _mtu,
@@ -206,6 +228,7 @@ export function definitionOf(form: NetworkForm, edited: NetworkDefinition | null
     mode,
     ...(address !== undefined && fits ? { address } : {}),
     ...(nat !== undefined && mode === 'nat' ? { nat } : {}),
+    ...(mode === 'routed' && form.proxyArp ? { proxyArp: true } : {}),
     ...(form.mtu === '' ? {} : { mtu: Number(form.mtu) }),
     ...(form.dhcp === 'off' ? { dhcp: false } : {}),
     ...(form.dhcp === 'range' ? { dhcp: { from: form.from, to: form.to } } : {}),
@@ -221,6 +244,7 @@ export function formOf({ name, definition, wanted }: Network): NetworkForm {
     via: definition?.interface === undefined ? 'uplink' : 'interface',
     uplink: definition?.uplink ?? '',
     interface: definition?.interface ?? '',
+    proxyArp: definition?.proxyArp ?? false,
     subnet: definition?.subnet ?? wanted?.subnet ?? '',
     dhcp: range ? 'range' : definition?.dhcp === false ? 'off' : 'half',
     from: range?.from ?? '',
@@ -235,8 +259,8 @@ export function newForm(networks: readonly Network[]): NetworkForm {
   let number = 0;
   while (names.has(`br${number}`)) number++;
   const mode = 'nat';
-  const bridged = { via: 'uplink', uplink: '', interface: '' } as const;
-  return { name: `br${number}`, mode, ...bridged, subnet: '', dhcp: 'half', from: '', to: '', mtu: '' };
+  const others = { via: 'uplink', uplink: '', interface: '', proxyArp: false } as const;
+  return { name: `br${number}`, mode, ...others, subnet: '', dhcp: 'half', from: '', to: '', mtu: '' };
 }
 
 /** The form with another subnet: a DHCP range goes along with one of the same size. */

@@ -155,6 +155,35 @@ describe('a lab file', () => {
       ],
     ],
     [
+      'proxy ARP of a network with NAT',
+      withLine('nat: true', 'proxyArp: false'),
+      [
+        '3:35 networks.br0.proxyArp: "proxyArp" is for a network with mode: routed, and br0 is nat | no "proxyArp" here, or mode: routed',
+      ],
+    ],
+    [
+      'proxy ARP for many',
+      withLine('57.0/24, nat: true', '56.0/23, mode: routed, proxyArp: true'),
+      [
+        '3:18 networks.br0.subnet: 192.168.56.0/23 has more addresses than the 256 that this computer answers for on a LAN | a part of the LAN’s subnet, such as 192.168.1.192/28 of 192.168.1.0/24',
+      ],
+    ],
+    [
+      'proxy ARP without a subnet',
+      withLine('subnet: 192.168.57.0/24, nat: true', 'mode: routed, proxyArp: true').replace(
+        ', address: 192.168.57.2',
+        '',
+      ),
+      [
+        '3:24 networks.br0.proxyArp: "proxyArp" needs a subnet that the file says, and that of br0 is chosen by Tapyard | subnet: a part of the LAN’s subnet, such as 192.168.1.192/28 of 192.168.1.0/24',
+      ],
+    ],
+    [
+      'proxy ARP that is no switch',
+      withLine('nat: true', 'mode: routed, proxyArp: wlan0'),
+      ['3:59 networks.br0.proxyArp: "proxyArp" is "wlan0", which is the wrong type | true or false'],
+    ],
+    [
       'anti-spoofing without DHCP',
       withLine('nat: true', 'dhcp: false, antispoof: true').replace(', address: 192.168.57.2', ''),
       [
@@ -403,6 +432,7 @@ networks:
         mac: expect.stringMatching(/^52:54:00:/),
         mtu: 1500,
         nat: true,
+        proxyArp: false,
         antispoof: true,
         dhcp: {
           from: '192.168.57.128',

@@ -159,6 +159,26 @@ guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }] 
     expect(recipeScript(input(lab))).toContain("  ip link set eth1 nomaster alias '' || true\n");
   });
 
+  it('lets the uplink answer for guests with addresses of the LAN', () => {
+    const lab = `name: seed
+networks: { lan: { subnet: 192.168.1.192/28, mode: routed, proxyArp: true, dhcp: { from: 192.168.1.198, to: 192.168.1.200 } } }
+guests: { g: { image: micro, nics: [{ network: lan, address: 192.168.1.194 }] } }
+`;
+    const host = input(lab, { scope: 'host', uplink: 'wlan0' });
+    const step = recipeOf(host).find(({ id }) => id === 'seed/lan/proxy_arp');
+    expect(step?.title).toBe('wlan0 answers ARP for the guests of lan');
+    expect(step?.command.split('\n')).toEqual([
+      'ip neigh add proxy 192.168.1.194 dev wlan0 protocol 116',
+      'for n in $(seq 198 200); do ip neigh add proxy 192.168.1.$n dev wlan0 protocol 116; done',
+    ]);
+    expect(recipeScript(host)).toContain('  ip neigh del proxy 192.168.1.194 dev wlan0 || true\n');
+    const open = lab.replace('dhcp: { from: 192.168.1.198, to: 192.168.1.200 }', 'dhcp: false');
+    const all = input(open.replace(', address: 192.168.1.194', ''), { scope: 'host', uplink: 'wlan0' });
+    expect(recipeOf(all).find(({ id }) => id === 'seed/lan/proxy_arp')?.command).toMatch(
+      /^for n in ..seq 194 206.;/,
+    );
+  });
+
   it('guards the taps of a bridged network, whose bridge is another’s', () => {
     const lab = `name: seed
 networks: { lan: { mode: bridged, uplink: br-lan }, free: { mode: bridged, uplink: br-x, antispoof: false } }

@@ -20,6 +20,7 @@ const form: NetworkForm = {
   via: 'uplink',
   uplink: '',
   interface: '',
+  proxyArp: false,
   subnet: '10.9.0.0/24',
   dhcp: 'half',
   from: '',
@@ -98,6 +99,20 @@ describe('the form of a network', () => {
     expect(consequences(taken, around)).toEqual([
       'Its guests will not reach 10.0.4.0/24, which is that of wlp3s0.',
     ]);
+  });
+
+  it('takes a part of the LAN’s subnet for proxy ARP, and nothing else of it', () => {
+    const host: Around = { ...around, scope: 'host' };
+    const proxied: NetworkForm = { ...form, mode: 'routed', proxyArp: true, subnet: '10.0.4.192/28' };
+    expect(checkForm(proxied, host)).toEqual({});
+    const definition = { subnet: '10.0.4.192/28', mode: 'routed', proxyArp: true } as const;
+    expect(definitionOf(proxied, null)).toEqual(definition);
+    expect(formOf({ ...network(), name: 'br1', definition })).toEqual(proxied);
+    expect(definitionOf({ ...proxied, mode: 'nat' }, definition)).not.toHaveProperty('proxyArp');
+    expect(definitionOf({ ...proxied, proxyArp: false }, definition)).not.toHaveProperty('proxyArp');
+    for (const subnet of ['10.0.4.0/24', '10.0.4.0/23', 'auto'])
+      expect(checkForm({ ...proxied, subnet }, host), subnet).toHaveProperty('subnet');
+    expect(checkForm({ ...proxied, proxyArp: false }, host)).toHaveProperty('subnet');
   });
 
   it('keeps what it does not show of a network that it edits', () => {

@@ -79,6 +79,7 @@ export const network = (part: Partial<Row<'networks'>> = {}): Row<'networks'> =>
     nat: true,
     antispoof: true,
     forwarding: true,
+    proxyArp: null,
     doors: [],
     dns: { pid: 12, from: '192.168.57.128', to: '192.168.57.254' },
     hostNames: null,
