@@ -10,7 +10,9 @@ use crate::rtnl::LinkChange;
 use crate::{sysctl, tun};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
-use tapyard_protocol::{Code, Error, Mode, OpenTap, OpenTapReply, Owner, Result, TapName};
+use tapyard_protocol::{
+    Code, Error, Mode, NetworkSpec, OpenTap, OpenTapReply, Owner, Result, TapName,
+};
 
 impl Engine {
     /// See the protocol page. Dropping the fd removes the tap.
@@ -75,61 +77,87 @@ impl Engine {
         let ifindex = rustix::net::netdevice::name_to_index(self.rtnl.fd(), &name)
             .map_err(|e| Error::kernel(format!("look up {name}"), &e.into()))?;
         self.count_tap(ifindex);
+        let port = Port {
+            ifindex,
+            name: &name,
+            mac: args.mac.tap_side(),
+            mtu: bridge.mtu,
+            alias: &alias,
+        };
+        self.prepare_tap(args, &spec, &port)?;
+        self.guard_tap(&spec, ifindex, &name, args.mac)?;
+        self.taps.insert(alias.clone(), ifindex);
+        let mut steps = vec![watch.step("tap", true)];
+        if !args.shape.is_none() {
+            self.shape_new_tap(&owner, &port, args.shape)?;
+            steps.push(watch.step("tap_shape", true));
+        }
+        self.make_port(&spec, bridge.ifindex, &port)?;
+        if spec.mode == Mode::Bridged && is_guarded(&spec) {
+            self.fix_port(&spec, ifindex, &name, args.mac.bytes())?;
+        }
+        steps.push(watch.step("tap_port", true));
+        self.dirty = true;
+        let tap = TapName::try_from(name.clone()).map_err(|e| Error::new(Code::Internal, e))?;
+        Ok((
+            OpenTapReply {
+                tap,
+                ifindex,
+                steps,
+            },
+            fd,
+        ))
+    }
+
+    /// Gives a new tap its address, MTU and label.
+    fn prepare_tap(&mut self, args: &OpenTap, spec: &NetworkSpec, port: &Port<'_>) -> Result<()> {
+        let Port {
+            ifindex,
+            name,
+            mac,
+            mtu,
+            alias,
+        } = *port;
         let change = LinkChange {
-            mac: Some(args.mac.tap_side()),
-            mtu: Some(bridge.mtu),
-            alias: Some(&alias),
-            group: is_guarded(&spec).then(|| group_of(&spec)),
+            mac: Some(mac),
+            mtu: Some(mtu),
+            alias: Some(alias),
+            group: is_guarded(spec).then(|| group_of(spec)),
             no_link_local: true,
             ..LinkChange::default()
         };
-        let made = self.rtnl.change_link(ifindex, &name, &change);
+        let made = self.rtnl.change_link(ifindex, name, &change);
         let group = change.group.map(|group| format!(" group {group}"));
         let group = group.unwrap_or_default();
-        let mac = args
-            .mac
-            .tap_side()
-            .map(|byte| format!("{byte:02x}"))
-            .join(":");
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
         deed(format!(
             "made {name} for NIC {} of {}",
             args.nic, args.guest
         ))
         .command(format!(
             "ip tuntap add dev {name} mode tap vnet_hdr\n\
-                 ip link set {name} address {mac} mtu {}{group} addrgenmode none\n\
+                 ip link set {name} address {mac} mtu {mtu}{group} addrgenmode none\n\
                  ip link set {name} alias {}",
-            bridge.mtu,
-            acts::shell([&alias])
+            acts::shell([alias])
         ))
         .told(made)
-        .map_err(|e| Error::from(e).subject(name.as_str()))?;
+        .map_err(|e| Error::from(e).subject(name))?;
         // A bridge's port has no use for addresses. Its IPv6 routes would be news to every dnsmasq
         // of the namespace: with 200 of them that is most of the work.
-        sysctl::disable_ipv6(&name).map_err(|e| {
-            Error::kernel(format!("switch IPv6 of {name} off"), &e).subject(name.as_str())
-        })?;
-        self.guard_tap(&spec, ifindex, &name, args.mac)?;
-        self.taps.insert(alias.clone(), ifindex);
-        let mut steps = vec![watch.step("tap", true)];
-        if !args.shape.is_none() {
-            let port = Port {
-                ifindex,
-                name: &name,
-                mac: args.mac.tap_side(),
-                mtu: bridge.mtu,
-                alias: &alias,
-            };
-            self.shape_new_tap(&owner, &port, args.shape)?;
-            steps.push(watch.step("tap_shape", true));
-        }
+        sysctl::disable_ipv6(name)
+            .map_err(|e| Error::kernel(format!("switch IPv6 of {name} off"), &e).subject(name))
+    }
+
+    /// Makes a tap a port of the network's bridge, and puts it up.
+    fn make_port(&mut self, spec: &NetworkSpec, bridge: u32, port: &Port<'_>) -> Result<()> {
+        let name = port.name;
         let change = LinkChange {
-            master: Some(bridge.ifindex),
+            master: Some(bridge),
             up: Some(true),
             ..LinkChange::default()
         };
-        let joined = self.rtnl.change_link(ifindex, &name, &change);
-        let bridge = bridge_name(&spec);
+        let joined = self.rtnl.change_link(port.ifindex, name, &change);
+        let bridge = bridge_name(spec);
         deed(format!("made {name} a port of {bridge}"))
             .command(format!("ip link set {name} master {bridge} up"))
             .told(joined)
@@ -141,23 +169,8 @@ impl Engine {
                 )
                 .hint("Spread the guests over a second network.")
                 .subject(spec.name.as_str()),
-                _ => Error::from(e).subject(name.as_str()),
-            })?;
-        if spec.mode == Mode::Bridged && is_guarded(&spec) {
-            self.fix_port(&spec, ifindex, &name, args.mac.bytes())?;
-        }
-        steps.push(watch.step("tap_port", true));
-        self.dirty = true;
-        let reply = OpenTapReply {
-            tap: name
-                .as_str()
-                .to_owned()
-                .try_into()
-                .map_err(|e: String| Error::new(Code::Internal, e))?,
-            ifindex,
-            steps,
-        };
-        Ok((reply, fd))
+                _ => Error::from(e).subject(name),
+            })
     }
 }
 
