@@ -15,7 +15,7 @@ import { openWindow, showWindow } from './window.ts';
 
 const joinDeadline = 10_000;
 /** How long the core may take to close when the program ends, ms. */
-const closeDeadline = 5000;
+const closeDeadline = 8000;
 
 /**
  * The desktop program: one window on the user's core, which it hosts unless another process does. Only wires;

@@ -14,6 +14,8 @@ export function helloAs(role: Role, message: string | Uint8Array): string | Uint
 }
 
 const retryEvery = 1000;
+/** Whoever has closed the window has gone; an `up` in a terminal may be about to be done. */
+const settleDeadline = 5000;
 const helloDeadline = 5000;
 
 /** Resolves when the core at the other end of the channel goes. */
@@ -105,10 +107,12 @@ export class CoreSeat {
     return (await this.#host) !== undefined;
   }
 
-  /** Ends the core where it runs here. Guests run on. */
+  /** Ends the core where it runs here, after a moment for what commands elsewhere do in it. Guests run on. */
   async close(): Promise<void> {
     this.#closed = true;
-    await (await this.#host)?.close();
+    const host = await this.#host;
+    await host?.settled(settleDeadline);
+    await host?.close();
   }
 
   #serve(channel: PausableChannel, host: Host, role: Role): void {

@@ -8,6 +8,7 @@ import { connect } from '../../../electron/contract/connect.ts';
 import { contractHash } from '../../../electron/contract/hash.ts';
 import { memoryChannelPair } from '../../../electron/contract/memory-channel.ts';
 import { CoreSeat, helloAs } from '../../../electron/core/host/core-seat.ts';
+import { withCore } from '../../../electron/core/host/election.ts';
 import { proofOf as proofOfServe } from '../../../electron/serve/session.ts';
 import type { PausableChannel } from '../../../electron/core/host/socket-channel.ts';
 import { proofOf as proofOfPage } from '../../../renderer/connect/web-socket.ts';
@@ -60,6 +61,19 @@ describe('a seat at the core', () => {
     await expect(connection.client.check.run({})).resolves.toEqual({ results: [] });
     connection.close();
     await second.close();
+  });
+
+  it('ends after the commands of others that are done in a moment', async () => {
+    const seat = new CoreSeat(options);
+    await seat.hold();
+    let ending: Promise<void> | undefined;
+    const answer = withCore({ ...options, role: 'cli' }, async ({ client }, hosted) => {
+      ending = seat.close();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return [hosted, await client.check.run({})];
+    });
+    expect(await answer).toEqual([false, { results: [] }]);
+    await ending;
   });
 
   it('opens one core for windows that open at once', async () => {
