@@ -42,10 +42,7 @@ impl Engine {
             })
             .collect();
         for network in &mut networks {
-            let spec = self.journal.state().networks.get(&network.name);
-            if let Some(spec) = spec.map(|recorded| recorded.spec.clone()) {
-                network.proxy_arp = self.proxy_of(&network.lab, &spec)?;
-            }
+            network.proxy_arp = self.proxy_of(&network.lab, &network.name)?;
         }
         let mut links: Vec<Link> = links
             .into_iter()
@@ -74,7 +71,7 @@ impl Engine {
             None => FilterState::default(),
         };
         let guarded = is_guarded(spec) && self.guard.guards(bridge_name(spec))?;
-        let proxy_arp = self.proxy_of(lab, spec)?;
+        let proxy_arp = self.proxy_of(lab, &spec.name)?;
         Ok(Network {
             proxy_arp,
             ..self.network_from(lab, spec, bridge.as_ref(), &filter, guarded)

@@ -336,20 +336,18 @@ impl Engine {
         self.withdraw(recorded, &found, &recorded.proxied)
     }
 
-    /// What of a network's addresses the LAN gets an answer for, read back from the kernel.
+    /// What of a network's addresses the LAN gets an answer for, read back from the kernel; none of one
+    /// without proxy ARP.
     pub(super) fn proxy_of(
         &mut self,
         lab: &LabName,
-        spec: &NetworkSpec,
+        name: &NetworkName,
     ) -> Result<Option<ProxyArp>> {
-        if !spec.proxy_arp {
+        let recorded = self.journal.state().networks.get(name);
+        let recorded = recorded.filter(|recorded| recorded.lab == *lab && recorded.spec.proxy_arp);
+        let Some(claimed) = recorded.map(|recorded| recorded.proxied.clone()) else {
             return Ok(None);
-        }
-        let recorded = self.journal.state().networks.get(&spec.name);
-        let claimed = recorded
-            .filter(|recorded| recorded.lab == *lab)
-            .map(|r| r.proxied.clone());
-        let claimed = claimed.unwrap_or_default();
+        };
         let found = self.rtnl.proxies()?;
         let held = found
             .iter()
@@ -362,7 +360,7 @@ impl Engine {
         Ok(Some(ProxyArp {
             device,
             addresses: held.len(),
-            reason: self.proxies.refused.get(&spec.name).cloned(),
+            reason: self.proxies.refused.get(name).cloned(),
         }))
     }
 }
