@@ -219,6 +219,7 @@ test('two more interfaces, and a default route from router advertisements', asyn
     routes: before['routes'],
     rules: before['rules'],
     forwarding: before['forwarding'],
+    proxies: before['proxies'],
   });
 
   // What somebody sets while the lab is up stays as they set it, and then the probes do arrive.
