@@ -62,8 +62,9 @@ function ruleset(listing: Json): Json {
 /** Takes from a set that packets fill what they put into it. */
 function withoutLearned(set: Json | undefined): void {
   if (set === null || typeof set !== 'object' || Array.isArray(set)) return;
-  const { flags } = set;
-  if (Array.isArray(flags) && flags.includes('dynamic')) delete set['elem'];
+  const { flags, size } = set;
+  // nft of 2022 does not tell of `dynamic`; such a set has a size.
+  if ((Array.isArray(flags) && flags.includes('dynamic')) || size !== undefined) delete set['elem'];
 }
 
 /** The rules of nf_tables in host1 (or where `enter` leads), the tables of iptables-nft among them. */

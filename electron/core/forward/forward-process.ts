@@ -114,13 +114,16 @@ export class ForwardProcess {
     const child = spawn(
       ownProgram('tapyard-tap'),
       ['forward', ...args, '--listen', `${address}:${port}`, '--to', `${target}:${to}`],
-      { detached: true, stdio: ['ignore', 'pipe', 'ignore'], env: programEnvironment, cwd: '/' },
+      { detached: true, stdio: ['pipe', 'pipe', 'ignore'], env: programEnvironment, cwd: '/' },
     );
     // A spawn that fails has no pid, and says why by this event; the missing first line tells of it too.
     child.on('error', () => undefined);
+    child.stdin.on('error', () => undefined);
     try {
       const facts = child.pid === undefined ? undefined : lookUp(child.pid);
       if (facts) writeState(dir, spec, facts);
+      // It has waited for that: one that was not noted, because this core was killed, ends instead.
+      child.stdin.end('\n');
       await listening(child, spec);
       if (!facts) throw overAtOnce(spec);
       const { pid, startTime } = facts;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from 'node:crypto';
-import { open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import process from 'node:process';
 import { TapyardError } from '../../contract/error.ts';
 
 /** The errno name of a failed system call (`ENOENT`), undefined for any other thing thrown. */
@@ -35,7 +37,11 @@ export async function writeFileAtomic(
 ): Promise<void> {
   const target = await realpath(path).catch(() => path);
   const old = await stat(target).catch(() => undefined);
-  const aside = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
+  await removeLeftovers(target);
+  const aside = join(
+    dirname(target),
+    `.${basename(target)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`,
+  );
   try {
     const file = await open(aside, 'wx', mode);
     try {
@@ -57,6 +63,21 @@ export async function writeFileAtomic(
     await rm(aside, { force: true });
     throw diskFull(thrown, path);
   }
+}
+
+/** Takes away what writers left beside `target` that were killed before their rename. */
+async function removeLeftovers(target: string): Promise<void> {
+  const begin = `.${basename(target)}.`;
+  const names = await readdir(dirname(target)).catch(() => []);
+  const left = names.filter((name) => {
+    const pid = name.startsWith(begin)
+      ? /^(\d+)\.[0-9a-f]{12}\.tmp$/.exec(name.slice(begin.length))?.[1]
+      : undefined;
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  });
+  await Promise.all(
+    left.map((name) => rm(join(dirname(target), name), { force: true }).catch(() => undefined)),
+  );
 }
 
 /** A rename is durable only when its directory is. Some file systems refuse fsync there; then it is as good as it gets. */

@@ -41,6 +41,12 @@ pub fn run(words: &[OsString]) -> ExitCode {
         Ok(args) => args,
         Err(sentence) => return fail::usage(&sentence),
     };
+    if args.watch.is_some() && !is_told_to_begin() {
+        eprintln!(
+            "tapyard-tap: whoever started this forward has not noted it, so it does not begin"
+        );
+        return ExitCode::FAILURE;
+    }
     let watchers = || Watchers::open(args.watch.as_deref());
     match listen(args.listen).and_then(|listener| serve(&args, &listener, watchers()?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +57,15 @@ pub fn run(words: &[OsString]) -> ExitCode {
             fail::error(&error)
         }
     }
+}
+
+/// Whoever follows this process notes it first, so that one that nobody knows of never listens: a line
+/// on standard input says that it is done, and its end that it never will be.
+fn is_told_to_begin() -> bool {
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .is_ok_and(|size| size > 0)
 }
 
 /// `PORT_TAKEN` with who listens there already; `PORT_DENIED`, `NO_SUCH_ADDRESS`, `KERNEL`.

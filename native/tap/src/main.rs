@@ -79,7 +79,8 @@ forward
   {\"listening\":\"ADDRESS:PORT\"} to standard output once it does, or {\"error\":{...}}, and runs until
   it is killed. With
   --watch it listens on that unix socket too, and tells each client {\"flows\":N,\"failure\":null},
-  the connections that it carries and why the last client was turned away, now and at changes.
+  the connections that it carries and why the last client was turned away, now and at changes; and
+  it begins with a line on standard input, or ends where that ends without.
 
 PROGRAM is looked for in PATH unless it has a slash.
 

@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -33,10 +33,13 @@ impl Forward {
             .args(["--listen", &at.to_string(), "--to", "192.168.57.2:80"])
             .arg("--watch")
             .arg(&watch)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let mut begin = process.stdin.take().unwrap();
+        begin.write_all(b"\n").unwrap();
         let mut said = String::new();
         let out = process.stdout.take().unwrap();
         BufReader::new(out).read_line(&mut said).unwrap();
@@ -91,6 +94,24 @@ fn is_reset(mut client: &TcpStream) -> bool {
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let read = client.read(&mut [0]);
     read.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset)
+}
+
+/// Killed before it has noted the process, a core leaves none that listens.
+#[test]
+fn does_not_begin_for_one_who_ends_without_a_word() {
+    let watch = std::env::temp_dir().join(format!("tapyard-unnoted-{}", std::process::id()));
+    let done = Command::new(env!("CARGO_BIN_EXE_tapyard-tap"))
+        .args(["forward", "--netd", "/nowhere/netd.sock", "--lab", "seed"])
+        .args(["--listen", "127.0.0.1:1", "--to", "192.168.57.2:80"])
+        .arg("--watch")
+        .arg(&watch)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(done.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&done.stderr).contains("has not noted it"));
+    assert!(!watch.exists());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -172,6 +172,18 @@ describe('writeFileAtomic', () => {
     expect(statSync(target).mode & 0o777).toBe(0o640);
     expect(lstatSync(join(box, 'link')).isSymbolicLink()).toBe(true);
     expect(readdirSync(box).sort()).toEqual(['link', 'target']);
+  });
+
+  it('removes what a writer left that was killed, and nothing else', async () => {
+    const dead = spawnSync('true').pid;
+    const others = [
+      `.file.${process.pid}.0123456789ab.tmp`,
+      `.file.${dead}.tmp`,
+      `.file2.${dead}.0123456789ab.tmp`,
+    ];
+    for (const name of [...others, `.file.${dead}.0123456789ab.tmp`]) writeFileSync(join(box, name), '');
+    await writeFileAtomic(join(box, 'file'), 'x');
+    expect(readdirSync(box).sort()).toEqual([...others, 'file'].sort());
   });
 
   it('makes a new file with the mode it is told', async () => {
