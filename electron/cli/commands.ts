@@ -46,6 +46,8 @@ export interface CommandSpec {
   readonly description: readonly string[];
   readonly options: readonly OptionSpec[];
   readonly examples?: readonly (readonly [command: string, text: string])[];
+  /** Exit statuses beside those that all commands have. */
+  readonly statuses?: readonly (readonly [status: string, text: string])[];
   /** What an argument can be, for completion and parsing. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;
   /**
@@ -98,7 +100,7 @@ export const commands: readonly CommandSpec[] = [
     summary: 'Bring a lab up and wait until its guests have their addresses',
     description: [
       'Makes the kernel hold what the lab file says, step by step, and starts the guests. FILE is ./tapyard.yaml when it is left out. What is there already stays untouched, so it can be repeated.',
-      'It waits at most 60 s until each guest has its DHCP lease, and fails naming those without one; the lab stays up. Ctrl+C undoes what was done so far and exits 130.',
+      'It waits at most 60 s until each guest has its DHCP lease, and fails naming those without one; the lab stays up. Ctrl+C undoes what was done so far.',
     ],
     options: [
       {
@@ -116,6 +118,7 @@ export const commands: readonly CommandSpec[] = [
         'Its bridge on this computer; what that needs is asked for, or printed as commands.',
       ],
     ],
+    statuses: [['130', 'ended by Ctrl+C; what was done is undone']],
     load: async () => (await import('./run/up.ts')).run,
   },
   {
@@ -274,12 +277,16 @@ export const commands: readonly CommandSpec[] = [
     summary: 'Log in to a guest, or run a command in it, with the system’s ssh',
     description: [
       'The connection is made inside the lab’s network, so it works in both scopes, with no route to the guest, and with NAT off. It logs in with the lab’s key, which the micro guest takes for root; for other guests with your own user’s name unless --user says another.',
-      'The micro guest makes its host key at each boot, so that is not checked; those of others are kept in a file of the lab’s own. The exit status is ssh’s: that of COMMAND, or 255 when the connection failed.',
+      'The micro guest makes its host key at each boot, so that is not checked; those of others are kept in a file of the lab’s own.',
     ],
     options: [lab, { name: 'user', short: 'l', value: 'NAME', text: 'Log in as this user of the guest.' }],
     examples: [
       ['tapyard ssh guest', 'a shell in the guest'],
       ['tapyard ssh guest -- tar c /etc > etc.tar', 'its stdin, stdout and stderr are the command’s'],
+    ],
+    statuses: [
+      ['N', 'what COMMAND, or the shell, ended with'],
+      ['255', 'ssh could not connect or log in'],
     ],
     load: async () => (await import('./run/ssh.ts')).run,
   },
@@ -307,7 +314,7 @@ export const commands: readonly CommandSpec[] = [
     arguments: ['[GUEST]', '[PORT]', '[GUEST_PORT]'],
     summary: 'Let a port of this computer lead to a guest’s, or list those that do',
     description: [
-      'Connections to PORT of this computer go to GUEST_PORT (the same where it is left out) of the guest: in both scopes, with NAT off too, and without any privilege. The lab file keeps it. Without arguments it lists the forwards.',
+      'Connections to PORT of this computer go to GUEST_PORT (the same where it is left out) of the guest, in both scopes. On 127.0.0.1 that works with NAT off too and without any privilege; an address of the network is let in by a rule in the host scope, while NAT is on. The lab file keeps it. Without arguments it lists the forwards.',
       'It listens on 127.0.0.1, for this computer’s programs only. --address 0.0.0.0, or one of its addresses, lets the network in: whoever reaches that address reaches the guest’s port.',
       'A port that somebody else has is named with its owner, and tried again from time to time.',
       '--udp takes datagrams instead of connections. They go by a rule of the kernel’s alone: in the host scope, from 0.0.0.0 or the address of the way out.',
@@ -341,12 +348,10 @@ export const commands: readonly CommandSpec[] = [
     arguments: [],
     summary: 'The steps that make the lab, each with the command that would do the same',
     description: [
-      'Shows for each step whether the kernel holds it now, and how long it took where the core that did it still runs.',
+      'Shows for each step whether the kernel holds it now, and how long it took when it was done last.',
+      'The script of --shell makes the network when it is run by sh as root; with the word guests it starts the guests on it, with undo it takes all of it back.',
     ],
-    options: [
-      lab,
-      { name: 'shell', text: 'Print a script for sh that makes the same network, and nothing else.' },
-    ],
+    options: [lab, { name: 'shell', text: 'Print a script for sh that makes the same network.' }],
     examples: [['tapyard recipe --shell > seed.sh', 'Keep it.']],
     brief: true,
     load: async () => (await import('./run/recipe.ts')).run,

@@ -38,8 +38,17 @@ export function synopsis(command: CommandSpec): string {
   ].join(' ');
 }
 
-const exitStatus =
-  'EXIT STATUS\n       0  done\n       1  failed; stderr says what, why, and the error’s code\n       2  wrong usage\n';
+const statuses = [
+  ['0', 'done'],
+  ['1', 'failed; stderr says what, why, and the error’s code'],
+  ['2', 'wrong usage'],
+] as const;
+
+function exitStatus(more: NonNullable<CommandSpec['statuses']> = []): string {
+  const all = [...statuses, ...more];
+  const longest = Math.max(...all.map(([status]) => status.length));
+  return `EXIT STATUS\n${all.map(([status, text]) => `       ${status.padEnd(longest)}  ${text}\n`).join('')}`;
+}
 
 /** Help of the whole program. */
 export function programHelp(): string {
@@ -64,16 +73,24 @@ OPTIONS
        -h, --help     Show this, or the help of a command.
        -V, --version  Show the version.
 
-${exitStatus}
+${exitStatus()}
 FILES
        ./tapyard.yaml            The lab file that up takes.
        ~/.local/share/tapyard/   The guests' disks, and the labs' ssh keys.
        ~/.local/state/tapyard/   Logs, and what guests said on their consoles.
+       ~/.cache/tapyard/         What can be made again.
+       /etc/tapyard/netd.conf    Who may put guests on which bridge or interface,
+                                 and how much of the host's network a user has.
        $XDG_RUNTIME_DIR/tapyard/ Sockets; without the variable in /run/user/UID
                                  or /tmp/tapyard-UID.
 
 ENVIRONMENT
-       TAPYARD_ACCEL  kvm or tcg: what guests run on, without the probe.
+       TAPYARD_ACCEL                kvm or tcg: what guests run on, without the probe.
+       XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME
+                                    In the place of ~/.local/share, ~/.local/state
+                                    and ~/.cache.
+       ELECTRON_OVERRIDE_DIST_PATH  A directory with an Electron to open the window
+                                    with.
 `;
 }
 
@@ -91,6 +108,6 @@ export function commandHelp(command: CommandSpec): string {
     section('DESCRIPTION', command.description.map((paragraph) => filled(paragraph, indent)).join('\n')),
     section('OPTIONS', options),
     section('EXAMPLES', examples),
-    `\n${exitStatus}`,
+    `\n${exitStatus(command.statuses)}`,
   ].join('');
 }
