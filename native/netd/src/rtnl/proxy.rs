@@ -17,7 +17,7 @@ const RTM_GETNEIGH: u16 = 30;
 const NDA_DST: u16 = 1;
 const NDA_PROTOCOL: u16 = 12;
 const NTF_PROXY: u8 = 0x08;
-/// Else a cable that is pulled out takes the entry along (before Linux 6.13 it does so anyway).
+/// Else a cable that is pulled out takes the entry along (with an older kernel it does so anyway).
 const NUD_PERMANENT: u16 = 0x80;
 /// sizeof(struct ndmsg).
 const NDMSG: usize = 12;
