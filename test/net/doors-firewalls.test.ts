@@ -192,6 +192,27 @@ test('the old iptables of IPv6, where its table is there already', async () => {
   expect(await firewalls.rules()).toEqual(rules);
 });
 
+test('netd rests when the program of the old iptables fails and no network needs it', async () => {
+  await start('legacy');
+  await firewalls.sh(`iptables-legacy -P FORWARD DROP
+    rm /usr/sbin/iptables-legacy; cp /bin/false /usr/sbin/iptables-legacy`);
+  expect((await lab.up()).doors).toMatchObject([
+    { state: 'shut', reason: expect.stringContaining('exit status') },
+  ]);
+  await lab.down();
+  // User and system time, in ticks of 10 ms, of all its processes; that long it does not wait for its next try.
+  const [before, after] = (
+    await lab.host(`spent() {
+        for pid in $(pidof tapyard-netd); do
+          [ /proc/$pid/ns/net -ef /proc/self/ns/net ] || continue
+          sed 's/.*) //' /proc/$pid/stat
+        done | awk '{ ticks += $12 + $13 } END { print ticks }'
+      }
+      spent; sleep 2; spent`)
+  ).split('\n');
+  expect(Number(after) - Number(before)).toBeLessThan(50);
+});
+
 test('no table of the old iptables is made by looking for it', async () => {
   await start('legacy');
   await up();

@@ -135,7 +135,7 @@ impl Doors {
 
     /// Waits no longer for those whose time is up. Whether doors are to be held again for it.
     pub fn on_deadline(&mut self, now: Instant) -> bool {
-        self.firewalld.give_up(now) | self.legacy.retry_at().is_some_and(|at| at <= now)
+        self.firewalld.give_up(now) | self.legacy.is_retry_due(now)
     }
 
     /// Something failed and is tried again.
@@ -143,8 +143,9 @@ impl Doors {
         self.legacy.retry_at().is_some()
     }
 
-    /// Opens a door wherever one is needed for these networks. True when that changed something.
-    pub fn hold(&mut self, wanted: &[Wanted], journal: &mut Journal) -> Result<bool> {
+    /// Opens a door wherever one is needed for these networks, or `all` of them. True when that changed
+    /// something.
+    pub fn hold(&mut self, wanted: &[Wanted], all: bool, journal: &mut Journal) -> Result<bool> {
         for (network, zone) in self.firewalld.take_unmade() {
             let place = Place::Zone(zone);
             journal.note(Entry::NoDoor { network, place });
@@ -173,7 +174,7 @@ impl Doors {
             changed |= look.changed;
             self.found.insert(network.name.clone(), doors);
         }
-        self.legacy.plan_retry(Instant::now());
+        self.legacy.plan_retry(Instant::now(), all);
         Ok(changed)
     }
 

@@ -43,7 +43,8 @@ impl Engine {
             wanted.iter().map(|each| doors.of(&each.name)).collect()
         };
         let before = found(&self.doors);
-        let held = self.doors.hold(&wanted, &mut self.journal);
+        let all = only.is_none();
+        let held = self.doors.hold(&wanted, all, &mut self.journal);
         // Another one's doing, of which nothing else may tell.
         self.dirty |= found(&self.doors) != before;
         held.unwrap_or_else(|error| {

@@ -94,7 +94,7 @@ impl Legacy {
         let listed: std::result::Result<Vec<_>, _> =
             ALL.into_iter().map(|old| self.list(old)).collect();
         let Ok(listed) = listed else {
-            self.plan_retry(Instant::now());
+            self.plan_retry(Instant::now(), false);
             return false;
         };
         let changed = listed != self.told;
@@ -102,14 +102,19 @@ impl Legacy {
         changed | std::mem::take(&mut self.missed)
     }
 
-    /// After a look at all networks: whether some of it has to be tried again, and when.
-    pub(super) fn plan_retry(&mut self, now: Instant) {
-        self.retry.plan(now);
+    /// After a look at networks, or `all` of them: whether some of it has to be tried again, and when.
+    pub(super) fn plan_retry(&mut self, now: Instant, all: bool) {
+        self.retry.plan(now, all);
     }
 
     /// When what failed is tried again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry.at
+    }
+
+    /// Whether that is now; it says so once.
+    pub(super) fn is_retry_due(&mut self, now: Instant) -> bool {
+        self.retry.is_due(now)
     }
 
     /// Its filter table.

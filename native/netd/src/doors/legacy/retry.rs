@@ -27,16 +27,22 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Once all has been tried.
-    pub(super) fn plan(&mut self, now: Instant) {
-        *self = match self.failed {
-            true => Retry {
+    /// After a try, of `all` there is or of some of it, which says nothing of what failed elsewhere.
+    pub(super) fn plan(&mut self, now: Instant, all: bool) {
+        *self = match (self.failed, all) {
+            (true, _) => Retry {
                 failed: false,
                 at: Some(now + self.pause),
                 pause: (self.pause * 2).min(LONGEST),
             },
-            false => Retry::default(),
+            (false, true) => Retry::default(),
+            (false, false) => return,
         };
+    }
+
+    /// Whether it is to be tried now. True once: there may be nothing left to try.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        self.at.take_if(|at| *at <= now).is_some()
     }
 }
 
@@ -51,15 +57,29 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..12 {
             retry.failed = true;
-            retry.plan(now);
+            retry.plan(now, true);
             pauses.push((retry.at.unwrap() - now).as_millis());
         }
         assert_eq!(pauses[..4], [100, 200, 400, 800]);
         assert_eq!(pauses[11], 60_000);
-        retry.plan(now);
+        retry.plan(now, true);
         assert_eq!(retry.at, None);
         retry.failed = true;
-        retry.plan(now);
+        retry.plan(now, true);
         assert_eq!(retry.at, Some(now + FIRST));
+    }
+
+    #[test]
+    fn what_failed_is_due_once_whatever_else_succeeds() {
+        let now = Instant::now();
+        let mut retry = Retry {
+            failed: true,
+            ..Retry::default()
+        };
+        retry.plan(now, false);
+        retry.plan(now, false);
+        assert!(!retry.is_due(now));
+        assert!(retry.is_due(now + FIRST));
+        assert!(!retry.is_due(now + FIRST));
     }
 }
