@@ -209,7 +209,8 @@ export async function withCore<Result>(
       const { connection } = reached;
       hosted = reached.hosted;
       let gone = false;
-      void connection.closed.then(() => (gone = true));
+      // Any other end is a fault of the connection, which the next one would have too.
+      void connection.closed.then(({ code }) => (gone = code === 'CORE_UNREACHABLE'));
       try {
         return await run(connection, hosted !== undefined);
       } catch (thrown) {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { coreSocketPath, joinCore, tryLock, withCore } from '../../../electron/core/host/election.ts';
+import { openLimit } from '../../../electron/contract/dispatch.ts';
 import type { Server } from '../../../electron/contract/server.ts';
 import { stubServer } from './stub-server.ts';
 
@@ -214,6 +215,22 @@ describe('the election', () => {
         }),
       );
       expect(turns).toEqual([false, true]);
+    });
+
+    it('does not call one again whose connection ends by a fault, which the next would have too', async () => {
+      let turns = 0;
+      const seen = await whileHostEnds((begun) =>
+        withCore({ ...cli, lasting: true }, async ({ client, closed }) => {
+          turns += 1;
+          if (turns > 3) return 'called again and again';
+          for (let open = 0; open <= openLimit; open++) client.tables.acts(() => undefined);
+          const error = await closed;
+          begun();
+          throw error;
+        }).catch((thrown: unknown) => thrown),
+      );
+      expect(seen).toMatchObject({ code: 'BUSY' });
+      expect(turns).toBe(1);
     });
   });
 
