@@ -5,7 +5,7 @@ use super::bridged::bridge_name;
 use super::guard::{is_guarded, nic_mac};
 use super::{Engine, label};
 use crate::acts::deed;
-use crate::journal::{Recorded, bridge_addresses};
+use crate::journal::{Entry, Recorded, bridge_addresses};
 use crate::nft;
 use crate::rtnl::{AddressFamily, BridgeOptions, Counters, LinkChange, LinkInfo, NewBridge};
 use ipnet::IpNet;
@@ -178,7 +178,8 @@ impl Engine {
             .collect();
         let mut changed = false;
         let recorded = self.journal.state().networks.get(&spec.name);
-        for former in recorded.into_iter().flat_map(|r| &r.formers) {
+        let formers = recorded.map(|r| r.formers.clone()).unwrap_or_default();
+        for former in &formers {
             if there.contains(former) {
                 deed(format!("took {} from {}", former.addr(), spec.name))
                     .command(format!("ip addr del {former} dev {}", spec.name))
@@ -195,6 +196,12 @@ impl Engine {
                 .command(command)
                 .told(self.rtnl.add_address(ifindex, *address))?;
             changed = true;
+        }
+        if !formers.is_empty() {
+            self.journal.note(Entry::Formers {
+                network: spec.name.clone(),
+                addresses: Vec::new(),
+            });
         }
         Ok(changed)
     }

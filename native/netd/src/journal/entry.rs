@@ -2,6 +2,7 @@
 //! A line of the journal: one thing that netd is about to do, or has undone.
 
 use crate::doors::Place;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,6 +27,13 @@ pub enum Entry {
         lab: LabName,
         /// As wanted.
         network: Box<NetworkSpec>,
+    },
+    /// Its bridge may still have these addresses of earlier specs, and no others.
+    Formers {
+        /// Which network.
+        network: NetworkName,
+        /// With their subnets' lengths.
+        addresses: Vec<IpNet>,
     },
     /// Its NAT is to be switched.
     Nat {

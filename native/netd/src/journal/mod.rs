@@ -231,6 +231,35 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
     }
 
+    /// A netd that is killed while it moves a network, and its successor while that heals.
+    #[test]
+    fn what_a_bridge_had_before_is_not_forgotten_when_it_is_written_anew() {
+        let path = temporary();
+        let mut journal = Journal::open(&path, false).unwrap();
+        journal.append(network("br0")).unwrap();
+        let Entry::Network { lab, mut network } = network("br0") else {
+            unreachable!()
+        };
+        network.subnet = serde_json::from_str("\"192.168.58.0/24\"").unwrap();
+        network.address = Some([192, 168, 58, 1].into());
+        journal.append(Entry::Network { lab, network }).unwrap();
+        let former = ["192.168.57.1/24".parse().unwrap()];
+        for _ in 0..3 {
+            let state = Journal::open(&path, false).unwrap();
+            assert_eq!(state.state().networks[&name("br0")].formers, former);
+        }
+        let mut journal = Journal::open(&path, false).unwrap();
+        journal
+            .append(Entry::Formers {
+                network: name("br0"),
+                addresses: Vec::new(),
+            })
+            .unwrap();
+        let again = Journal::open(&path, false).unwrap();
+        assert!(again.state().networks[&name("br0")].formers.is_empty());
+        std::fs::remove_file(&path).unwrap();
+    }
+
     #[test]
     fn stays_small() {
         let path = temporary();

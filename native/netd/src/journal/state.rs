@@ -107,6 +107,11 @@ impl State {
                 };
                 self.networks.insert(recorded.spec.name.clone(), recorded);
             }
+            Entry::Formers { network, addresses } => {
+                if let Some(recorded) = self.networks.get_mut(&network) {
+                    recorded.formers = addresses;
+                }
+            }
             Entry::Nat { name, nat } => {
                 if let Some(recorded) = self.networks.get_mut(&name) {
                     recorded.spec.nat = nat;
@@ -240,6 +245,12 @@ impl State {
                 lab: recorded.lab.clone(),
                 network: Box::new(recorded.spec.clone()),
             });
+            if !recorded.formers.is_empty() {
+                entries.push(Entry::Formers {
+                    network: name.clone(),
+                    addresses: recorded.formers.clone(),
+                });
+            }
             entries.extend(recorded.doors.iter().map(|place| Entry::Door {
                 network: name.clone(),
                 place: place.clone(),
