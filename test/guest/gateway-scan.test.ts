@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
+import { compile } from '../world/compile.ts';
 import { keeperOf } from '../world/keeper.ts';
-import { audible, buildScan, dnsAlone, open, parseScan, type Scan, serveEverywhere } from '../world/scan.ts';
+import { audible, dnsAlone, open, parseScan, type Scan, serveEverywhere } from '../world/scan.ts';
 import { finish, type Finished, hostAddress, until, wanAddress, type Who, World } from '../world/world.ts';
 
 /*
@@ -33,7 +34,7 @@ async function start(who: Who, scope: 'private' | 'host'): Promise<void> {
   await until('sshd answers', 60_000, async () => (await inGuest(who, 'true')).code === 0);
   const take = world.tapyardCommand(['ssh', 'guest', '--', 'cat >/tmp/scan; chmod +x /tmp/scan']);
   const sent = world.start(take, { as: who });
-  sent.stdin?.write(readFileSync(buildScan(world)));
+  sent.stdin?.write(readFileSync(compile(world, 'scan')));
   expect(await finish(sent, 'the scanner is sent')).toMatchObject({ code: 0 });
   await until('the guest has IPv6', 60_000, async () => {
     return (await inGuest(who, `ping -6 -c 1 -W 1 ${subnet6}::1`)).code === 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { compile } from '../world/compile.ts';
 import { HostLab, PortGuest } from '../world/host-lab.ts';
 import { keeperOf } from '../world/keeper.ts';
-import { audible, buildScan, dnsAlone, open, parseScan, type Scan, serveEverywhere } from '../world/scan.ts';
+import { audible, dnsAlone, open, parseScan, type Scan, serveEverywhere } from '../world/scan.ts';
 import { hostAddress, until, World } from '../world/world.ts';
 
 /*
@@ -22,7 +23,7 @@ beforeAll(async () => {
   world = World.create();
   const lab = await HostLab.start(world);
   await lab.up({ ipv6: `${subnet6}::/64` });
-  program = buildScan(world);
+  program = compile(world, 'scan');
   await serveEverywhere(world, services);
 
   guest = await withIpv6(await lab.guest('192.168.57.50'));

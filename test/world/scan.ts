@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
 import { z } from '../../electron/contract/zod.ts';
-import { checkout, type Finished, firstWords, type World } from './world.ts';
+import { type Finished, firstWords, type World } from './world.ts';
 
 const Ports = z.record(z.string(), z.enum(['open', 'refused', 'prohibited']));
 const Scan = z.strictObject({ tcp: Ports, udp: Ports });
@@ -10,16 +8,6 @@ export type Scan = z.infer<typeof Scan>;
 
 /** The filter lets DHCP's and DNS's through in both families; where nobody listens the host says so. */
 const passed = [53, 67, 547];
-
-/** Compiles scan.c, static, and answers the path of the program, which goes with the world. */
-export function buildScan(world: World): string {
-  const program = path.join(world.dir, 'scan');
-  const source = path.join(checkout, 'test/world/scan.c');
-  const flags = ['-Wall', '-Wextra', '-Werror', '-O2', '-static', '-s'];
-  const built = spawnSync('cc', [...flags, '-o', program, source], { encoding: 'utf8' });
-  if (built.status !== 0) throw new Error(`cc: ${built.error?.message ?? built.stderr}`);
-  return program;
-}
 
 /** What a scan has printed. */
 export function parseScan({ code, stdout, stderr }: Finished): Scan {

@@ -49,6 +49,7 @@ const FIB_OIF: u32 = 1;
 const FIB_TYPE: u32 = 3;
 const FIB_SOURCE_BY_INPUT: u32 = 1 | 1 << 3 | 1 << 5;
 const FIB_DESTINATION_AT_INPUT: u32 = 1 << 1 | 1 << 3;
+const FIB_SOURCE: u32 = 1;
 const SECONDS_OF_A_MINUTE: u64 = 60;
 
 // Attribute types: the element of a list, and an expression's name and data.
@@ -132,6 +133,8 @@ pub(crate) enum Expr {
     SourceRoute,
     /// Load what the packet's destination is to the interface that it came in by (`RTN_…`).
     DestinationType,
+    /// Load what the packet's source is to this machine (`RTN_…`).
+    SourceType,
     /// Load the largest TCP segment that fits the smaller of the ways to and from.
     PathMss,
     /// Put 16 bits into the network's order.
@@ -289,6 +292,12 @@ impl Expr {
                     a.be32(3, FIB_DESTINATION_AT_INPUT);
                 }),
             ),
+            Expr::SourceType => (
+                "fib",
+                Box::new(|a| {
+                    a.be32(1, REG_1).be32(2, FIB_TYPE).be32(3, FIB_SOURCE);
+                }),
+            ),
             Expr::PathMss => ("rt", Box::new(|a| _ = a.be32(1, REG_1).be32(2, RT_TCPMSS))),
             Expr::ToNetworkOrder => (
                 "byteorder",
@@ -407,6 +416,7 @@ impl Expr {
             "fib" => match (number(2)?, number(3)?) {
                 (FIB_OIF, FIB_SOURCE_BY_INPUT) => Some(Expr::SourceRoute),
                 (FIB_TYPE, FIB_DESTINATION_AT_INPUT) => Some(Expr::DestinationType),
+                (FIB_TYPE, FIB_SOURCE) => Some(Expr::SourceType),
                 _ => None,
             },
             "ct" => match number(2)? {
@@ -493,6 +503,7 @@ mod tests {
             Expr::Fragment,
             Expr::SourceRoute,
             Expr::DestinationType,
+            Expr::SourceType,
             Expr::PathMss,
             Expr::ToNetworkOrder,
             Expr::SetMss,

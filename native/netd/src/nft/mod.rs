@@ -29,8 +29,9 @@ use element::Element;
 use expr::Expr;
 use message::Table;
 use ruleset::{
-    BRIDGE_ADDRESSES, BRIDGE_ADDRESSES6, BRIDGES, Chain, EXPOSED, IN, NAT_OFF, NAT_SOURCES,
-    NAT_SOURCES6, OPENED, OPENED6, OUT, ROUTER, SETS, SWITCHED, SetKind, UPLINKS, UPLINKS6,
+    ADDRESSED, BRIDGE_ADDRESSES, BRIDGE_ADDRESSES6, BRIDGES, Chain, EXPOSED, IN, NAT_OFF,
+    NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, ROUTER, SETS, SWITCHED, SetKind, UPLINKS,
+    UPLINKS6,
 };
 use socket::{Message, Socket};
 
@@ -93,6 +94,8 @@ impl FilterState {
         elements_of(network.bridge)
             .iter()
             .all(|(set, e)| self.has(set, e))
+            && network.subnet.is_some()
+                == self.has(ADDRESSED, &Element::Interface(network.bridge.to_owned()))
             && network
                 .subnet
                 .is_none_or(|s| masked == self.has(NAT_SOURCES, &Element::Subnet(s)))
@@ -264,8 +267,9 @@ impl Filter {
         if let Some(source) = network.subnet.map(Element::Subnet) {
             self.plan_element(NAT_SOURCES, &source, network.mode == Mode::Nat, &mut plan)?;
         }
-        let off = Element::Interface(network.bridge.to_owned());
-        self.plan_element(NAT_OFF, &off, network.is_off(), &mut plan)?;
+        let own = Element::Interface(network.bridge.to_owned());
+        self.plan_element(ADDRESSED, &own, network.subnet.is_some(), &mut plan)?;
+        self.plan_element(NAT_OFF, &own, network.is_off(), &mut plan)?;
         self.commit(&format!("set up the filter of {}", network.bridge), &plan)
     }
 
@@ -287,12 +291,9 @@ impl Filter {
         {
             self.plan_element(NAT_SOURCES, &Element::Subnet(other), false, &mut plan)?;
         }
-        self.plan_element(
-            NAT_OFF,
-            &Element::Interface(bridge.to_owned()),
-            false,
-            &mut plan,
-        )?;
+        let own = Element::Interface(bridge.to_owned());
+        self.plan_element(ADDRESSED, &own, false, &mut plan)?;
+        self.plan_element(NAT_OFF, &own, false, &mut plan)?;
         let chains = self.chains()?;
         for chain in [ruleset::out_chain(bridge), ruleset::in_chain(bridge)] {
             if chains.contains(&chain) {
@@ -439,7 +440,8 @@ impl Filter {
             state.rules.append(&mut self.rules(Some(&chain.name))?);
         }
         let mut elements = elements_of(network.bridge).to_vec();
-        elements.push((NAT_OFF, Element::Interface(network.bridge.to_owned())));
+        let own = Element::Interface(network.bridge.to_owned());
+        elements.extend([(ADDRESSED, own.clone()), (NAT_OFF, own)]);
         elements.extend(network.subnet.map(|s| (NAT_SOURCES, Element::Subnet(s))));
         elements.extend(network.subnet6.map(|s| (NAT_SOURCES6, Element::Subnet6(s))));
         for (set, element) in elements {

@@ -15,6 +15,9 @@ use super::expr::{
 
 /// Bridges of labs.
 pub(crate) const BRIDGES: &str = "bridges";
+/// Those with an address of the host's. Behind the others, an interface, other machines may have its
+/// addresses.
+pub(crate) const ADDRESSED: &str = "addressed";
 /// Bridges with themselves: what goes from port to port, which comes here where br_netfilter is.
 pub(crate) const SWITCHED: &str = "switched";
 /// Interfaces that lead out.
@@ -79,8 +82,9 @@ pub(crate) enum SetKind {
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 15] = [
+pub(crate) const SETS: [(&str, SetKind); 16] = [
     (BRIDGES, SetKind::Interfaces),
+    (ADDRESSED, SetKind::Interfaces),
     (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
     (UPLINKS6, SetKind::Interfaces),
@@ -122,7 +126,7 @@ const fn filter_hook(number: u32) -> Option<Hook> {
 }
 
 /// The chains that are there before any network is.
-pub(crate) fn base_chains() -> [Chain; 8] {
+pub(crate) fn base_chains() -> [Chain; 9] {
     let drop_of = |meta, set: &str| {
         vec![
             Expr::Meta(meta),
@@ -148,6 +152,7 @@ pub(crate) fn base_chains() -> [Chain; 8] {
     ];
     let forward = vec![
         switched,
+        to_another_network(),
         clamp_mss(META_IIFNAME),
         clamp_mss(META_OIFNAME),
         drop_of(META_IIFNAME, NAT_OFF),
@@ -191,6 +196,16 @@ pub(crate) fn base_chains() -> [Chain; 8] {
         accept_port(libc::IPPROTO_UDP, 53),
         accept_port(libc::IPPROTO_TCP, 53),
         drop_rest(),
+    ];
+    // Where br_netfilter is, what goes from port to port makes connections as well; whoever could make one
+    // of the host's would be let in as its answer.
+    let prerouting = vec![
+        Expr::Meta(META_IIFNAME),
+        Expr::InSet(ADDRESSED.into()),
+        Expr::SourceType,
+        Expr::Equal(u32::from(libc::RTN_LOCAL).to_ne_bytes().to_vec()),
+        Expr::Counter,
+        Expr::Verdict(Verdict::Drop),
     ];
     // The bridge itself joins a group, and says so. That is no connection, and an entry for each
     // bridge would be read through whenever a way out is shut.
@@ -236,6 +251,15 @@ pub(crate) fn base_chains() -> [Chain; 8] {
             name: "to_host".into(),
             hook: None,
             rules: to_host,
+        },
+        Chain {
+            name: "prerouting".into(),
+            hook: Some(Hook {
+                kind: "filter",
+                number: libc::NF_INET_PRE_ROUTING as u32,
+                priority: libc::NF_IP_PRI_RAW,
+            }),
+            rules: vec![prerouting],
         },
         Chain {
             name: "output".into(),
@@ -376,6 +400,19 @@ fn from_uplink(uplinks: &str, destination: Vec<Expr>) -> Vec<Expr> {
     rule.extend(destination);
     rule.push(Expr::Verdict(Verdict::Accept));
     rule
+}
+
+/// `iifname @bridges oifgroup HELD counter drop`: not even what looks like an answer. Where br_netfilter
+/// is, a guest makes a connection to anybody by a frame to another port of its bridge.
+fn to_another_network() -> Vec<Expr> {
+    vec![
+        Expr::Meta(META_IIFNAME),
+        Expr::InSet(BRIDGES.into()),
+        Expr::Meta(META_OIFGROUP),
+        Expr::Equal(HELD.to_ne_bytes().to_vec()),
+        Expr::Counter,
+        Expr::Verdict(Verdict::Drop),
+    ]
 }
 
 /// `oifgroup HELD accept`
