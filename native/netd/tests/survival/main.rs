@@ -157,10 +157,12 @@ impl Victim {
             _ => {
                 let guest = Arc::clone(&lab.guest);
                 Kill::Other(Box::new(move || match self.words() {
-                    None => *guest.lock().unwrap() = None,
-                    Some(words) => kernel::processes_of(words)
-                        .into_iter()
-                        .for_each(trace::kill),
+                    None => guest.lock().unwrap().take().is_some(),
+                    Some(words) => {
+                        let there = kernel::processes_of(words);
+                        there.iter().copied().for_each(trace::kill);
+                        !there.is_empty()
+                    }
                 }))
             }
         }
@@ -318,8 +320,8 @@ fn revive(lab: &mut Lab, error: &Error, act: &Act) {
     }
 }
 
-/// Tries one moment after the other with this victim, until there are no more, and says how many
-/// there were.
+/// Tries one moment after the other with this victim, until there are no more, and says at how
+/// many there was somebody to be killed.
 fn matrix(reference: &Reference, victim: Victim, moment: fn(usize) -> Moment) {
     let scope = reference.course.scope;
     let host = reference.course.host();
@@ -341,10 +343,11 @@ fn matrix(reference: &Reference, victim: Victim, moment: fn(usize) -> Moment) {
         let watch = Watchdog::start(what);
         let done = run(reference, victim, moment(at));
         drop(watch);
-        if done.is_none() || only.is_some() {
+        let Some(point) = done else { break };
+        tried += usize::from(point.met);
+        if only.is_some() {
             break;
         }
-        tried += 1;
     }
     println!(
         "fault matrix, {scope:?} scope{host}, kill -9 of {victim:?}: {tried} points (part {} of {SHARDS}, \

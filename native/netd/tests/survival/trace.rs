@@ -28,6 +28,8 @@ pub struct Point {
     pub call: String,
     /// The program that makes it outlived netd, which was killed.
     pub outlives: bool,
+    /// There was somebody to be killed.
+    pub met: bool,
 }
 
 impl Point {
@@ -90,8 +92,8 @@ pub enum Kill {
     Actor,
     /// The process that the caller started, and the others of netd go on.
     Leader,
-    /// Whomever this kills.
-    Other(Box<dyn FnOnce() + Send>),
+    /// Whomever this kills; true where there was somebody.
+    Other(Box<dyn FnOnce() -> bool + Send>),
 }
 
 /// netd, traced until the kill or its end.
@@ -302,6 +304,7 @@ impl Tracer {
             process,
             call,
             outlives: false,
+            met: true,
         };
         let ipv6 = point.is_of_ipv6();
         let program = point.is_of_program();
@@ -344,7 +347,11 @@ impl Tracer {
                     point.iter_mut().for_each(|point| point.outlives = true);
                 }
             }
-            Some(Kill::Other(act)) => act(),
+            Some(Kill::Other(act)) => {
+                let met = act();
+                let mut point = self.point.lock().unwrap();
+                point.iter_mut().for_each(|point| point.met = met);
+            }
             None => {}
         }
         true
