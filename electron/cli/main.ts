@@ -19,5 +19,12 @@ export const main = (words: readonly string[]): Promise<number> =>
 const ownCore: Invocation['core'] = async (run, how) => {
   const { withCore } = await import('../core/host/election.ts');
   const { startCore } = await import('./start-core.ts');
-  return withCore({ start: startCore, deadlineMs: joinDeadline, role: 'cli', ...how }, run);
+  const terminal = ownTerminal();
+  const onStay = (): void => {
+    if (terminal.interactive)
+      terminal.err(
+        'tapyard: other commands need what runs in this one, which stays for them, a minute at most. Ctrl+C ends it.\n',
+      );
+  };
+  return withCore({ start: startCore, deadlineMs: joinDeadline, role: 'cli', onStay, ...how }, run);
 };

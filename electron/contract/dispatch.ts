@@ -123,7 +123,7 @@ class Peer implements Served {
   #audience: Audience;
   #greeted = false;
   /** A command that ends by itself. */
-  #brief = false;
+  #finite = false;
   #visible = true;
   #open = true;
 
@@ -150,7 +150,7 @@ class Peer implements Served {
   }
 
   get waits(): boolean {
-    return this.#open && (!this.#greeted || this.#brief || this.#calls.size > 0);
+    return this.#open && (!this.#greeted || this.#finite || this.#calls.size > 0);
   }
 
   /** Lets go of everything that the client had open and aborts its calls. */
@@ -202,7 +202,7 @@ class Peer implements Served {
       this.#cancelDeadline();
       this.#greeted = true;
       this.#audience = effectiveAudience(this.#audience, hello.role);
-      this.#brief = hello.role === 'cli' && hello.lasting !== true;
+      this.#finite = hello.role === 'cli' && hello.lasting !== true;
       this.#send({ t: 'hello', contract: contractHash() });
     }
   }

@@ -183,12 +183,16 @@ export function localChannel(server: Server, audience: Audience): Channel {
 const helloDeadline = 5000;
 /** How long a command that hosts the core stays for what others have begun in it. */
 const settleDeadline = 60_000;
+/** How long it does so without a word. */
+const settleSilence = 1000;
 
 /** How a command finds its core. */
 export interface CommandOptions extends ElectionOptions {
   readonly role: Role;
   /** It goes on until its user ends it: nobody waits for it, and it begins again where the core goes. */
   readonly lasting?: boolean;
+  /** It has no more need of the core, and stays for others. Not called where that takes a moment only. */
+  readonly onStay?: () => void;
 }
 
 /**
@@ -216,7 +220,9 @@ export async function withCore<Result>(
       } catch (thrown) {
         if (options.lasting !== true || hosted !== undefined || !gone) throw thrown;
       } finally {
+        const telling = setTimeout(() => options.onStay?.(), settleSilence);
         await hosted?.settled(settleDeadline);
+        clearTimeout(telling);
         connection.close();
       }
     }

@@ -139,12 +139,15 @@ describe('the election', () => {
     const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
     /** Runs `other` in the core of a command, which is done as soon as `other` has begun. */
-    async function whileHostEnds<Result>(other: (begun: () => void) => Promise<Result>): Promise<Result> {
+    async function whileHostEnds<Result>(
+      other: (begun: () => void) => Promise<Result>,
+      onStay?: () => void,
+    ): Promise<Result> {
       let begun = (): void => undefined;
       const begins = new Promise<void>((resolve) => (begun = resolve));
       let hosting = (): void => undefined;
       const hosts = new Promise<void>((resolve) => (hosting = resolve));
-      const host = withCore(cli, async (_, hosted) => {
+      const host = withCore({ ...cli, ...(onStay && { onStay }) }, async (_, hosted) => {
         expect(hosted).toBe(true);
         hosting();
         await begins;
@@ -164,6 +167,19 @@ describe('the election', () => {
         }),
       );
       expect(seen).toEqual([false, { results: [] }]);
+    });
+
+    it('says that it stays where that takes longer than a moment', { timeout: 30_000 }, async () => {
+      let told = 0;
+      await whileHostEnds(
+        (begun) =>
+          withCore(cli, async () => {
+            begun();
+            await vi.waitUntil(() => told > 0, { timeout: 20_000 });
+          }),
+        () => (told += 1),
+      );
+      expect(told).toBe(1);
     });
 
     it('waits as well where it has failed itself', async () => {
