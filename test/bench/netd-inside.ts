@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { Duplex } from 'node:stream';
 import { ownProgram } from '../../electron/core/host/programs.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import { NetdReady } from '../../electron/core/net/netd-protocol.ts';
@@ -89,9 +90,10 @@ export async function openTaps({ dir }: Netd, guest: string, wanted: readonly Wa
     { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] },
   );
   const pipe = child.stdio[3];
-  if (pipe === null || pipe === undefined || !('read' in pipe)) throw new Error('there is no report pipe');
+  if (!(pipe instanceof Duplex)) throw new Error('there is no report pipe');
   const report = await firstLine(child, pipe);
   if (!report.startsWith('{"taps"')) throw new Error(`tapyard-tap reported ${report || 'nothing'}`);
+  pipe.end('\n');
   const opened: { taps: Opened[] } = JSON.parse(report);
   const close = async (): Promise<void> => {
     const ended = once(child, 'exit');

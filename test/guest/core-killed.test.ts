@@ -289,6 +289,33 @@ describe.each([
     expect(Math.min(...points)).toBeGreaterThan(2);
   });
 
+  // The same in both scopes.
+  if (scope === 'private')
+    test('of a guest’s start', { timeout: 300_000 }, async () => {
+      const qemus = (): number[] =>
+        world
+          .processes()
+          .filter(({ command }) => /^\S*qemu-system|\/tapyard-tap exec /.test(command))
+          .map(({ pid }) => pid);
+      for (let at = 1; ; at++) {
+        await core.client.guest.forceOff(guest);
+        await until('it is off', 20_000, () => qemus().length === 0);
+        const point = await killedAt(at, ({ guest: { start } }) => start(guest));
+        if (point === undefined) {
+          console.log(`kill -9 of the core in a guest’s start: ${at - 1} points`);
+          expect(at).toBeGreaterThan(6);
+          return;
+        }
+        core = await startCore();
+        const row = await until(`${point}: the guest is shown`, 20_000, () => core.guest());
+        await expect
+          .poll(qemus, { timeout: 20_000, message: point })
+          .toEqual(row.pid === null ? [] : [row.pid]);
+        const { kernel, shown } = await taps();
+        expect(shown, point).toEqual(kernel);
+      }
+    });
+
   test('down leaves nothing', async () => {
     await done(await core.client.lab.down({ lab: 'seed', force: true }));
     core.close();

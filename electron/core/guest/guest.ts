@@ -372,6 +372,7 @@ export class Guest {
       writeStateFile(this.dirs.runtime, { ...file, taps: [] });
       const taps = await untilAborted(launched.taps, abort);
       if (taps.length > 0) writeStateFile(this.dirs.runtime, { ...file, taps });
+      launched.begin();
       this.#set({ pid, accelerator: accelerator.use, taps, argv });
       if (!(await this.#follow({ id: { pid, startTime }, qmp: sockets.qmp, child: launched.ended }, abort))) {
         throw qemuFailed(this.id, await launched.ended, launched.lastWords(), qemuLogPath(this.dirs));

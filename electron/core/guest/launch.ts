@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs';
 import { constants } from 'node:os';
+import { Duplex } from 'node:stream';
 import { ErrorData, TapyardError } from '../../contract/error.ts';
 import { shapeNumbers, type ShapeDefinition } from '../../contract/shape.ts';
 import { z } from '../../contract/zod.ts';
@@ -79,6 +80,8 @@ export interface Launched {
   readonly pid: number;
   /** The taps, once they are open and the process is becoming QEMU. Rejects with netd's error, QEMU_FAILED, DEADLINE. */
   readonly taps: Promise<readonly HeldTap[]>;
+  /** Lets it become QEMU: once that and its taps are noted, so that none runs that no core knows of. */
+  begin(): void;
   /** Once, when the process is over. */
   readonly ended: Promise<Ending>;
   /** Kills it at once: for a start that is given up. */
@@ -155,6 +158,9 @@ export function launch(
   return {
     pid,
     taps: readReport(child, ended, lastWords).then((taps) => held(nics, taps)),
+    begin: () => {
+      reportOf(child).end('\n');
+    },
     ended,
     kill: () => {
       child.kill('SIGKILL');
@@ -194,15 +200,20 @@ function held(
   });
 }
 
-/** The first line on the report's pipe: the taps, or an error of netd's. */
+/** The socket of the report, which Node calls a pipe. */
+function reportOf(child: ChildProcess): Duplex {
+  const pipe = child.stdio[reportFd];
+  if (!(pipe instanceof Duplex)) throw new TapyardError('INTERNAL', 'tapyard-tap has no report pipe');
+  return pipe;
+}
+
+/** The first line of the report: the taps, or an error of netd's. */
 async function readReport(
   child: ChildProcess,
   ended: Promise<Ending>,
   lastWords: () => string,
 ): Promise<readonly Omit<HeldTap, 'network' | 'mac'>[]> {
-  const pipe = child.stdio[reportFd];
-  if (pipe === null || pipe === undefined)
-    throw new TapyardError('INTERNAL', 'tapyard-tap has no report pipe');
+  const pipe = reportOf(child);
   const line = await new Promise<string>((resolve, reject) => {
     let text = '';
     const timer = setTimeout(() => {
@@ -222,9 +233,8 @@ async function readReport(
       if (text.includes('\n')) finish();
     });
     pipe.once('end', finish);
-    pipe.once('error', finish);
+    pipe.on('error', finish);
   });
-  pipe.destroy();
   let parsed: unknown;
   try {
     parsed = JSON.parse(line);

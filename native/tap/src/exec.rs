@@ -6,7 +6,7 @@ use crate::fail;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -56,9 +56,11 @@ fn become_program(args: &Args) -> Result<Never> {
         Ok((opened, _)) => tell(report.as_mut(), &Report::Taps(opened)),
         Err(error) => tell(report.as_mut(), &Report::Error(error)),
     };
-    drop(report);
     let (_, placed) = prepared?;
     done?;
+    if let Some(report) = report {
+        wait_until_noted(report)?;
+    }
     close_all_but(&placed)?;
     // Everything is open and in its place; only now may it survive execve.
     let numbers: Vec<RawFd> = placed.iter().map(AsRawFd::as_raw_fd).collect();
@@ -156,6 +158,19 @@ fn tell(report: Option<&mut File>, what: &Report<'_>) -> Result<()> {
     report
         .write_all(&line)
         .map_err(|e| Error::kernel("write the report", &e))
+}
+
+/// Whoever follows the program notes it and its taps first, so that one of which nobody knows never
+/// runs: a line says that it is done, and the end that it never will be.
+fn wait_until_noted(mut report: File) -> Result<()> {
+    match report.read(&mut [0]) {
+        Ok(1..) => Ok(()),
+        Ok(0) => Err(Error::new(
+            Code::Unreachable,
+            "whoever started this has not noted it, so nothing is executed",
+        )),
+        Err(e) => Err(Error::kernel("wait until the taps are noted", &e)),
+    }
 }
 
 /// Owns the descriptor that the caller promised, out of the promised numbers' way.

@@ -51,8 +51,9 @@ exec
                   what that tap's traffic is held to in each direction: bits per second,
                   microseconds twice, packets of a million; 0 is none
   --vhost FD      /dev/vhost-net, opened at descriptor FD, for vhost=on
-  --report FD     write one line of JSON there before PROGRAM is executed:
-                  {\"taps\":[{\"nic\",\"tap\",\"ifindex\",\"fd\",\"steps\"}]} or {\"error\":{...}}
+  --report FD     write one line of JSON to that socket before PROGRAM is executed:
+                  {\"taps\":[{\"nic\",\"tap\",\"ifindex\",\"fd\",\"steps\"}]} or {\"error\":{...}};
+                  PROGRAM is executed once a line comes back, and never where the socket ends without
 
 plug
   Asks netd for one more tap and hands it to a QEMU that runs, through a QMP monitor that nobody
