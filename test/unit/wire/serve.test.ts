@@ -11,7 +11,6 @@ import { connect } from '../../../electron/contract/connect.ts';
 import { z } from '../../../electron/contract/zod.ts';
 import { TapyardError } from '../../../electron/contract/error.ts';
 import { serveChannel } from '../../../electron/contract/dispatch.ts';
-import { contentSecurityPolicy } from '../../../electron/core/host/page.ts';
 import { serve, type Serving } from '../../../electron/serve/serve.ts';
 import { proofOf, Sessions, tokenLifetime } from '../../../electron/serve/session.ts';
 import { webSocketChannel } from '../../../electron/serve/channel.ts';
@@ -66,13 +65,19 @@ function get(
   });
 }
 
+/** Written out: a weaker policy is to be seen here. */
+const policy =
+  "default-src 'none'; script-src 'self'; style-src-elem 'self' 'unsafe-inline'; style-src-attr 'none'; " +
+  "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " +
+  "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
 describe('the page', () => {
   it('comes with the policy and the other headers', async () => {
     const { status, headers, body } = await get('/');
     expect(status).toBe(200);
     expect(body).toContain('<!doctype html>');
     expect(headers).toMatchObject({
-      'content-security-policy': contentSecurityPolicy,
+      'content-security-policy': policy,
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',
       'cross-origin-opener-policy': 'same-origin',
