@@ -67,7 +67,7 @@ function verdictKey(qemu: string): string {
   return `${boot} ${qemu} ${size} ${mtimeMs} ${ownUid()}`;
 }
 
-async function probe(qemu: string): Promise<Verdict> {
+async function probe(qemu: string, deadlineMs: number): Promise<Verdict> {
   const directory = await mkdtemp(join(runtimeDir(), 'probe-'));
   try {
     const disk = join(directory, 'boot-sector');
@@ -103,7 +103,7 @@ async function probe(qemu: string): Promise<Verdict> {
         ['-device', `isa-debug-exit,iobase=${exitPort},iosize=1`],
       ].flat();
       try {
-        const { code } = await runProgram(qemu, args, { deadlineMs: probeDeadlineMs });
+        const { code } = await runProgram(qemu, args, { deadlineMs });
         if (code === reachedLongMode) return verdict;
       } catch (thrown) {
         // A guest that hangs with one processor model hangs with the other too: waiting twice helps nobody.
@@ -136,11 +136,12 @@ async function knownVerdict(key: string): Promise<Verdict | undefined> {
   return cached?.key === key ? cached.verdict : undefined;
 }
 
-async function cachedVerdict(qemu: string): Promise<Verdict> {
+/** Whether guests run under KVM with this QEMU: as it was found in this boot, else tried. */
+export async function cachedVerdict(qemu: string, deadlineMs = probeDeadlineMs): Promise<Verdict> {
   const key = verdictKey(qemu);
   const cached = await knownVerdict(key);
   if (cached !== undefined) return cached;
-  const verdict = await probe(qemu);
+  const verdict = await probe(qemu, deadlineMs);
   known = { key, verdict };
   try {
     await mkdir(cacheDir(), { recursive: true });
