@@ -2,12 +2,12 @@
 /* What the window weighs, when it can be used, and (map-bench.ts) what a frame of a large map costs. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
 import { build } from 'vite';
+import { pageWeights } from '../world/page-weight.ts';
 import { checkout } from '../world/world.ts';
 import { type Figure, median, percentile, report, rounded } from './figures.ts';
 import { labWorld } from './lab-world.ts';
@@ -17,54 +17,12 @@ const mapRuns = 5;
 const mapDeadline = 900_000;
 const pageDeadline = 30_000;
 
-const built = join(checkout, 'dist/renderer');
-
-/** kB (1000 bytes) of files of the built page, each gzipped as serve sends it. */
-const gzipped = (paths: Iterable<string>): number =>
-  [...paths].reduce((sum, path) => sum + gzipSync(readFileSync(join(built, path))).length, 0) / 1000;
-
-/** The files that a file of the build imports at once: not those of `import()`, which it loads when wanted. */
-function importsOf(path: string): string[] {
-  if (!path.endsWith('.js')) return [];
-  const text = readFileSync(join(built, path), 'utf8');
-  const found = text.matchAll(/(?:\bfrom|\bimport)\s*["'`]\.\/([\w.-]+\.js)["'`]/g);
-  return [...found].map(([, name]) => `assets/${name}`);
-}
-
-/** `entries` and all that they import. */
-function closure(entries: readonly string[]): Set<string> {
-  const all = new Set<string>();
-  const add = (path: string): void => {
-    if (all.has(path)) return;
-    all.add(path);
-    importsOf(path).forEach(add);
-  };
-  entries.forEach(add);
-  return all;
-}
-
-/** The chunk of a part that is loaded when it is wanted, with its style sheet. */
-function chunkOf(name: string): string[] {
-  const files = readdirSync(join(built, 'assets')).filter((file) => file.startsWith(`${name}-`));
-  if (!files.some((file) => file.endsWith('.js'))) throw new Error(`the build has no chunk ${name}`);
-  return files.map((file) => `assets/${file}`);
-}
-
-async function sizes(): Promise<Figure[]> {
-  const page = readFileSync(join(built, 'index.html'), 'utf8');
-  const named = [...page.matchAll(/(?:src|href)="\.\/(assets\/[\w.-]+)"/g)].map(([, path]) => path ?? '');
-  const first = closure(['index.html', ...named]);
-  const beyond = (name: string): number =>
-    gzipped([...closure(chunkOf(name))].filter((path) => !first.has(path)));
-  const figure = (what: string, kB: number, limit: number): Figure => {
-    return { what, unit: 'kB', figure: rounded(kB), aim: `≤ ${limit} kB gzip`, met: kB <= limit };
-  };
-  return [
-    figure('first load', gzipped(first), 300),
-    figure('serial console, beyond the first load', beyond('SerialPane'), 140),
-    figure('screen, beyond the first load', beyond('ScreenPane'), 65),
-  ];
-}
+const sizes = (): Promise<Figure[]> =>
+  Promise.resolve(
+    pageWeights().map(({ what, kB, limit }) => {
+      return { what, unit: 'kB', figure: rounded(kB), aim: `≤ ${limit} kB gzip`, met: kB <= limit };
+    }),
+  );
 
 /** ms from the navigation's start until the running guest is drawn, NAT can be switched and the thread is idle. */
 async function interactive(page: Page): Promise<number> {
