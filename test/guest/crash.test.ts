@@ -2,10 +2,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { z } from '../../electron/contract/zod.ts';
 import { GuestShell } from '../world/guest-shell.ts';
+import { keeperOf } from '../world/keeper.ts';
 import { kernelState } from '../world/kernel.ts';
 import { type ListedGuest, listGuests, theRunningGuest } from '../world/listed.ts';
-import { checkout, finish, until, wanAddress, World } from '../world/world.ts';
+import { checkout, finish, until, wanAddress, type Who, World } from '../world/world.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
 
@@ -14,7 +16,23 @@ let before: Awaited<ReturnType<typeof kernelState>>;
 let file: string;
 
 const list = (): Promise<ListedGuest[]> => listGuests(world);
-const leftFiles = (): string[] => world.leftFiles().filter((left) => !/\/tapyard(\/core\.lock)?$/.test(left));
+const leftFiles = (who: Who = 'user'): string[] =>
+  world.leftFiles(who).filter((left) => !/\/tapyard(\/core\.lock)?$/.test(left));
+
+const Links = z.array(
+  z.looseObject({
+    ifname: z.string(),
+    linkinfo: z
+      .looseObject({ info_data: z.looseObject({ persist: z.boolean().optional() }).optional() })
+      .optional(),
+  }),
+);
+
+/** The links in the lab's own network namespace, as the kernel has them. */
+async function labLinks(): Promise<z.infer<typeof Links>> {
+  const command = ['nsenter', '-t', String(keeperOf(world)), '-n', 'ip', '-j', '-d', 'link'];
+  return Links.parse(JSON.parse(await world.must(command, { as: 'root' })));
+}
 
 /** `tapyard serve`, which hosts the core until it is killed. */
 async function hostCore(): Promise<{
@@ -61,6 +79,8 @@ describe('while the lab is up', () => {
   test('kill -9 of QEMU: the tap is gone from the kernel, and the guest is crashed within 1 s', async () => {
     const core = await hostCore();
     const guest = await theRunningGuest(world);
+    const tap = (await labLinks()).find(({ ifname }) => ifname === 'tap0');
+    expect(tap?.linkinfo?.info_data?.persist).toBe(false);
     process.kill(guest.pid, 'SIGKILL');
     const killed = Date.now();
     await new Promise((resolve) => setTimeout(resolve, 500)); // the look itself takes some hundred ms
@@ -69,9 +89,11 @@ describe('while the lab is up', () => {
       state: 'crashed',
       within: true,
     });
-    const topology = JSON.parse((await world.tapyard(['topology', '--json'])).stdout) as unknown;
-    expect(JSON.stringify(topology)).toContain('br0');
-    expect((await world.tapyard(['topology'])).stdout).not.toMatch(/^\s*tap0\b.*\bup\b/m);
+    await until('the tap is gone', 10_000, async () => {
+      const names = (await labLinks()).map(({ ifname }) => ifname);
+      expect(names).toContain('br0');
+      return !names.includes('tap0');
+    });
 
     // It can be started again: its NIC is free.
     expect(await world.tapyard(['start', 'guest'])).toMatchObject({ code: 0 });
@@ -154,6 +176,34 @@ describe('Ctrl+C in the middle of up', () => {
       });
       expect(await kernelState(world)).toEqual(before);
       expect(leftFiles()).toEqual([]);
+    });
+  }
+
+  for (const [when, reached] of [
+    ['soon after it began', undefined],
+    ['as soon as the bridge is on the host', 'br0'],
+    ['as soon as the tap is on the host', 'tap0'],
+  ] as const) {
+    test(`in the host scope, ${when}, leaves the host as it was`, async () => {
+      const hostFile = world.file('tapyard.yaml', seed, 'root');
+      const up = world.start(world.tapyardCommand(['up', hostFile, '--scope', 'host']), { as: 'root' });
+      const ended = finish(up, 'up', { timeout: 60_000 });
+      const runs = (): number | undefined =>
+        world.processes().find(({ command }) => command.includes('tapyard.mjs up'))?.pid;
+      const pid = await until('up runs', 20_000, runs);
+      if (reached !== undefined)
+        await until(`${reached} is there`, 30_000, async () => {
+          const { code } = await world.run(['ip', 'link', 'show', reached], { as: 'root' });
+          return code === 0;
+        });
+      process.kill(pid, 'SIGINT');
+      const done = await ended;
+      expect([130, null], done.stderr).toContain(done.code);
+      await until('nothing is left', 20_000, () => world.processes().length === 0).catch(() => {
+        expect(world.processes()).toEqual([]);
+      });
+      expect(await kernelState(world)).toEqual(before);
+      expect(leftFiles('root')).toEqual([]);
     });
   }
 });
