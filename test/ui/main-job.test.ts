@@ -86,6 +86,17 @@ test('a command typed in the serial pane comes back with its output', async () =
   await says('ip -4 -o addr show dev eth0', /192\.168\.57\.2\/24/);
 });
 
+test('a guest’s card shows what its cable carries, as the kernel counts it', async () => {
+  const card = page.getByRole('group', { name: /^Guest guest/ });
+  // The server sends some bytes every 50 ms, until the connection is closed.
+  await type(`nc -d ${wanAddress} 7777 > /dev/null & echo go-$((6*7))`);
+  await until('both ways show a rate', 30_000, async () =>
+    /↓ [1-9][\d.]* k?b\/s\s+↑ [1-9][\d.]* k?b\/s/.test(await card.innerText()),
+  );
+  await says('killall nc; echo ended-$((6*7))', /ended-42/);
+  await until('it is quiet again', 30_000, async () => /↓ 0\s+↑ 0/.test(await card.innerText()));
+});
+
 test('the NAT switch cuts and restores the way out, and says so', async () => {
   await says(`ping -c1 -W1 ${wanAddress}`, /1 packets received/);
   const nat = page.getByRole('switch', { name: 'NAT of br0' });
