@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Any sequence of verbs, with arguments right and wrong, and then the removal of all, by a shutdown
-//! or of one network after the other: the kernel is as it was. A sequence that fails is made shorter before it is shown.
+//! or of one network after the other, guests still running: the kernel is as it was. A sequence that fails is made shorter before it is shown.
 //!
 //! `TAPYARD_RANDOM_CASES=N` tries so many sequences, `TAPYARD_RANDOM_SEED=N` begins with that one.
 
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::collections::{BTreeSet, VecDeque};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
-use tapyard_protocol::{RemoveNetwork, Shutdown};
+use tapyard_protocol::{LineReader, MAX_REPLY, RemoveNetwork, Shutdown, recv_with_fds};
 
 use crate::script::START;
 use crate::world::{Lab, PATIENCE, Scope, inside};
@@ -17,6 +19,10 @@ use crate::{kernel, trace, world};
 
 const CASES: u64 = 40;
 const LENGTH: u64 = 14;
+/// The first way out has addresses that a lab may have a part of, too.
+const LAN: &str = "ip -n wan addr add 198.18.0.1/24 dev eth0; ip addr add 198.18.0.2/24 dev eth0";
+/// Not a verb: the guest that has run longest ends, and its tap with it.
+const GUEST_ENDS: &str = "a guest ends";
 
 /// xorshift64*: the same seed, the same sequence, on every machine.
 struct Dice(u64);
@@ -35,7 +41,7 @@ impl Dice {
 
     /// Right most of the time.
     fn mostly<T: Clone>(&mut self, right: &[T], wrong: &[T]) -> T {
-        if self.roll().is_multiple_of(8) {
+        if self.roll().is_multiple_of(16) {
             self.of(wrong)
         } else {
             self.of(right)
@@ -43,7 +49,8 @@ impl Dice {
     }
 }
 
-fn request(dice: &mut Dice) -> (&'static str, Value) {
+/// What is done next. `earlier` is what was done so far, to aim at.
+fn request(dice: &mut Dice, earlier: &[(&'static str, Value)]) -> (&'static str, Value) {
     let lab = dice.mostly(&["seed", "other"], &["", "../x", "Seed", "a b"]);
     let name = dice.mostly(
         &["br0", "br1", "br2", "br0.5"],
@@ -60,7 +67,7 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
             "$(id)",
         ],
     );
-    match dice.roll() % 14 {
+    match dice.roll() % 16 {
         0..=3 => (
             "apply_network",
             json!({"lab": lab, "network": network(dice, name)}),
@@ -78,25 +85,35 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
                 &["52:54:00:00:00:02"],
                 &["52:54:00:00:00:0g", "ff:ff:ff:ff:ff:ff"],
             );
-            let args = json!({"lab": lab, "network": name, "guest": guest, "nic": nic,
+            let mut args = json!({"lab": lab, "network": name, "guest": guest, "nic": nic,
                 "mac": mac, "tap": tap});
+            if let Some(applied) = aim(dice, earlier, "apply_network") {
+                args["lab"] = applied["lab"].clone();
+                args["network"] = applied["network"]["name"].clone();
+            }
             ("open_tap", args)
         }
-        9 => {
+        9 | 10 => {
             let guest = dice.mostly(&["a", "b"], &["A", "-", "a.b"]);
             let nic = dice.mostly(&[0_i64, 1, 31], &[-1, 32, 1 << 40]);
             let rate = dice.mostly(&[0_u64, 8000, 10_000_000], &[1, u64::MAX]);
             let delay = dice.mostly(&[0, 0, 20_000], &[10_000_001]);
-            let args = json!({"lab": lab, "network": name, "guest": guest, "nic": nic,
+            let mut args = json!({"lab": lab, "network": name, "guest": guest, "nic": nic,
                 "shape": {"rate": rate, "delay": delay}});
+            if let Some(opened) = aim(dice, earlier, "open_tap") {
+                for key in ["lab", "network", "guest", "nic"] {
+                    args[key] = opened[key].clone();
+                }
+            }
             ("set_shape", args)
         }
-        10 | 11 => ("expose", exposure(dice, lab)),
-        12 => {
+        11 | 12 => ("expose", exposure(dice, lab)),
+        13 => {
             let (address, protocol, port) = published(dice);
             let args = json!({"lab": lab, "address": address, "protocol": protocol, "port": port});
             ("unexpose", args)
         }
+        14 => (GUEST_ENDS, Value::Null),
         _ => dice.of(&[
             ("acts", json!({})),
             ("counters", json!({})),
@@ -110,6 +127,16 @@ fn request(dice: &mut Dice) -> (&'static str, Value) {
             ("set_nat", json!([])),
         ]),
     }
+}
+
+/// The arguments of an earlier one of these, most of the time.
+fn aim(dice: &mut Dice, earlier: &[(&'static str, Value)], verb: &str) -> Option<Value> {
+    let such = earlier.iter().filter(|(other, _)| *other == verb);
+    let all: Vec<_> = such.map(|(_, args)| Some(args.clone())).collect();
+    if all.is_empty() {
+        return None;
+    }
+    dice.mostly(&all, &[None])
 }
 
 /// A port of the host's.
@@ -134,8 +161,11 @@ fn exposure(dice: &mut Dice, lab: &str) -> Value {
 }
 
 fn network(dice: &mut Dice, name: &str) -> Value {
-    if dice.roll().is_multiple_of(6) {
-        return bridged(dice, name);
+    match dice.roll() % 36 {
+        0..=5 => return bridged(dice, name),
+        // netd asks the LAN for a second.
+        6 => return proxied(dice, name),
+        _ => {}
     }
     let net = dice.mostly(
         &["192.168.57", "192.168.58", "10.1.2"],
@@ -194,6 +224,20 @@ fn bridged(dice: &mut Dice, name: &str) -> Value {
     })
 }
 
+/// Guests with addresses of the LAN's, or of what is none.
+fn proxied(dice: &mut Dice, name: &str) -> Value {
+    let (net, prefix) = dice.mostly(
+        &[("198.18.0.64", 29), ("198.18.0.128", 30)],
+        &[("198.18.0.0", 24), ("198.18.0.0", 29), ("192.168.57.0", 29)],
+    );
+    let address = Ipv4Addr::from_bits(net.parse::<Ipv4Addr>().unwrap().to_bits() + 1);
+    json!({
+        "name": name, "mode": dice.mostly(&["routed"], &["nat"]), "proxy_arp": true,
+        "subnet": format!("{net}/{prefix}"), "address": address, "mac": "52:54:00:00:01:01",
+        "mtu": 1500, "nat": false, "dhcp": null, "domain": "lab",
+    })
+}
+
 /// How all is removed.
 #[derive(Debug, Clone, Copy)]
 enum End {
@@ -203,16 +247,18 @@ enum End {
 }
 
 /// What netd is to have done at least once in all the sequences, lest they try nothing.
-const DONE: [&str; 11] = [
+const DONE: [&str; 13] = [
     "apply_network",
     "apply_network, bridged",
     "apply_network, with an interface",
     "apply_network, routed",
+    "apply_network, with proxy ARP",
     "apply_network, with IPv6",
     "apply_network, without antispoof",
     "remove_network",
     "set_nat",
     "open_tap",
+    "set_shape",
     "expose",
     "unexpose",
 ];
@@ -226,7 +272,10 @@ fn kinds(verb: &str, args: &Value) -> Vec<String> {
         .is_string()
         .then(|| "with an interface".to_owned());
     let unguarded = (network["antispoof"] == false).then(|| "without antispoof".to_owned());
-    let more = [mode, ipv6, interface, unguarded].into_iter().flatten();
+    let proxied = (network["proxy_arp"] == true).then(|| "with proxy ARP".to_owned());
+    let more = [mode, ipv6, interface, unguarded, proxied]
+        .into_iter()
+        .flatten();
     std::iter::once(verb.to_owned())
         .chain(more.map(|what| format!("{verb}, {what}")))
         .collect()
@@ -258,40 +307,38 @@ fn carry_out(
     (START.run)(lab).map_err(|e| e.to_string())?;
     let mut socket = UnixStream::connect(lab.directory.join("netd.sock")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut replies = BufReader::new(socket.try_clone().unwrap());
+    let mut reader = LineReader::new(MAX_REPLY);
+    // As their guests hold them: they are there until somebody drops them.
+    let mut taps = VecDeque::new();
     let hello = ("hello", json!({"protocol": 1, "client": "test"}));
     for (id, (verb, args)) in std::iter::once(&hello).chain(sequence).enumerate() {
+        if *verb == GUEST_ENDS {
+            taps.pop_front();
+            continue;
+        }
         let line = json!({"id": id, "verb": verb, "args": args}).to_string() + "\n";
         socket
             .write_all(line.as_bytes())
             .map_err(|e| e.to_string())?;
-        loop {
-            let mut line = String::new();
-            replies
-                .read_line(&mut line)
-                .map_err(|e| format!("{verb}: {e}"))?;
-            let reply: Value = serde_json::from_str(&line).map_err(|e| format!("{verb}: {e}"))?;
-            if reply.get("event").is_some() {
-                continue;
-            }
-            if reply["error"]["code"] == "INTERNAL" {
-                return Err(format!("{verb}: {reply}"));
-            }
-            if reply.get("ok").is_some() {
-                done.extend(kinds(verb, args));
-            }
-            break;
+        let reply = reply(&socket, &mut reader, &mut taps).map_err(|e| format!("{verb}: {e}"))?;
+        if reply["error"]["code"] == "INTERNAL" {
+            return Err(format!("{verb}: {reply}"));
+        }
+        if reply.get("ok").is_some() {
+            done.extend(kinds(verb, args));
         }
     }
-    drop((socket, replies));
+    drop(socket);
     if matches!(end, End::EachNetwork) {
         remove_each(lab)?;
+        taps.clear();
         let mut running = before.clone();
         running["processes"]["tapyard-netd"] = 1.into();
         comes_to(lab, &running).map_err(|why| format!("netd runs on: {why}"))?;
     }
     let (removed, _) = lab.call(&Shutdown {}).map_err(|e| e.to_string())?;
     lab.wait_gone();
+    drop(taps);
     if !removed.failed.is_empty() {
         return Err(format!("shutdown: {:?}", removed.failed));
     }
@@ -299,6 +346,30 @@ fn carry_out(
     match lab.files()[..] {
         [] => Ok(done),
         ref left => Err(format!("files: {left:?}")),
+    }
+}
+
+/// The next line that is no event; the taps that come with it are held.
+fn reply(
+    socket: &UnixStream,
+    reader: &mut LineReader,
+    taps: &mut VecDeque<OwnedFd>,
+) -> Result<Value, String> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        while let Some(line) = reader.next_line() {
+            let line = line.map_err(|e| e.to_string())?;
+            let reply: Value = serde_json::from_slice(&line).map_err(|e| e.to_string())?;
+            if reply.get("event").is_none() {
+                return Ok(reply);
+            }
+        }
+        let received = recv_with_fds(socket, &mut buffer).map_err(|e| e.to_string())?;
+        if received.bytes == 0 {
+            return Err("netd hung up".to_owned());
+        }
+        reader.push(&buffer[..received.bytes]);
+        taps.extend(received.fds);
     }
 }
 
@@ -342,11 +413,16 @@ fn any_sequence_of_verbs_and_then_the_removal_of_all() {
     let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
     let first = number("TAPYARD_RANDOM_SEED").unwrap_or(1);
     let cases = number("TAPYARD_RANDOM_CASES").unwrap_or(CASES);
+    world::sh(LAN);
     let before = Lab::new(Scope::Host).picture();
     let mut done = BTreeSet::new();
     for seed in first..first + cases {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let mut sequence: Vec<_> = (0..LENGTH).map(|_| request(&mut dice)).collect();
+        let mut sequence = Vec::new();
+        for _ in 0..LENGTH {
+            let next = request(&mut dice, &sequence);
+            sequence.push(next);
+        }
         let end = match seed % 2 {
             0 => End::Shutdown,
             _ => End::EachNetwork,
