@@ -224,4 +224,10 @@ mod tests {
             assert_eq!(Rules::parse(text, &ada()), Err(line), "{text}");
         }
     }
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("netd-conf", |bytes| {
+            Rules::parse(&String::from_utf8_lossy(bytes), &ada())
+        });
+    }
 }

@@ -87,4 +87,22 @@ mod tests {
         assert_eq!((of(1001).gid, of(1001).others), (7, vec![]));
         assert_eq!((of(9).gid, of(9).others), (9, vec![]), "whom nobody knows");
     }
+    #[test]
+    fn any_bytes() {
+        const GROUPS: &str = "lab:x:50:bob,ada\nusers:x:100:\n";
+        crate::fuzz::run("passwd", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            (
+                names_of(&text, &[0, 1000]),
+                Groups::in_files(1000, &text, GROUPS),
+            )
+        });
+        crate::fuzz::run("group", |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            (
+                names_of(&text, &[50, 100]),
+                Groups::in_files(1000, USERS, &text),
+            )
+        });
+    }
 }

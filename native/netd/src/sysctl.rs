@@ -160,8 +160,11 @@ pub fn names6() -> Vec<String> {
 
 /// The interfaces that have an IPv6 address, without which none takes a router advertisement.
 pub fn addressed6() -> Vec<String> {
-    let text = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
-    let names = text
+    addressed(&std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default())
+}
+
+fn addressed(if_inet6: &str) -> Vec<String> {
+    let names = if_inet6
         .lines()
         .filter_map(|line| line.split_whitespace().nth(5));
     let mut names: Vec<String> = names.map(str::to_owned).collect();
@@ -199,5 +202,19 @@ mod tests {
             assert!(super::path("ipv4", name, "forwarding").is_err(), "{name}");
         }
         assert!(super::path("ipv4", "eth0.5", "forwarding").is_ok());
+    }
+
+    #[test]
+    fn interfaces_with_an_address() {
+        let text = include_str!("../../../test/fuzz/corpus/if-inet6/host");
+        assert_eq!(super::addressed(text), ["br-lan", "eth0", "lo"]);
+        assert_eq!(super::addressed("fe80 02 40\n\n"), [""; 0]);
+    }
+
+    #[test]
+    fn any_bytes() {
+        crate::fuzz::run("if-inet6", |bytes| {
+            super::addressed(&String::from_utf8_lossy(bytes))
+        });
     }
 }
