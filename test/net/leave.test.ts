@@ -223,6 +223,41 @@ test('addresses of the LAN are for whom a line names the uplink, and the journal
   await root('ip neigh del proxy 192.168.1.195 dev eth0; ip addr del 192.168.1.50/24 dev eth0');
 });
 
+test('a journal routes no part of the LAN to a bridge, and takes no proxy ARP of another user’s netd away', async () => {
+  allow('');
+  await root(`ip addr add 192.168.1.50/24 dev eth0
+    ip link add theirs type bridge && ip link set theirs alias tapyard:4242:seed:theirs group 1952542841
+    ip addr add 192.168.1.177/28 dev theirs && ip link set theirs up
+    ip neigh add proxy 192.168.1.178 dev eth0 protocol 116`);
+  const eth0 = Number(/^[0-9]+/.exec(await root('ip -o link show eth0'))?.[0]);
+  const network = {
+    ...natted('air', ''),
+    mode: 'routed',
+    nat: false,
+    proxy_arp: true,
+    subnet: '192.168.1.192/28',
+    address: '192.168.1.193',
+  };
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const lines = [
+    { begin: { version: 1, boot } },
+    { network: { lab: 'seed', network } },
+    { proxied: { network: 'air', ifindex: eth0, addresses: ['192.168.1.178'] } },
+  ];
+  const dir = directory('air-forged');
+  const journal = path.join(dir, 'journal');
+  writeFileSync(journal, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  chownSync(journal, world.uid, world.uid);
+  const client = await NetdClient.connect((await start(dir)).socket);
+  expect(await root('ip route get 192.168.1.194')).toContain('dev eth0');
+  expect(await root('ip neigh show proxy')).toContain('192.168.1.178 dev eth0');
+  await client.request('shutdown', {});
+  client.close();
+  expect(await root('ip neigh show proxy')).toContain('192.168.1.178 dev eth0');
+  await root(`ip neigh del proxy 192.168.1.178 dev eth0; ip link delete theirs
+    ip addr del 192.168.1.50/24 dev eth0`);
+});
+
 test('what a killed netd switched on is switched off again, for the filter says that it was netd', async () => {
   const dir = directory('killed');
   const first = await start(dir);

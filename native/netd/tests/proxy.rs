@@ -213,6 +213,11 @@ fn what_the_lan_has_is_refused() {
         (sixteen_of(1, 240), Code::SubnetNotOnLan, "no part of"),
         (sixteen_of(1, 48), Code::SubnetOverlap, "this computer's"),
         (
+            spec("192.168.1.48/28", HOST, "192.168.1.51", "192.168.1.59"),
+            Code::SubnetOverlap,
+            "this computer's",
+        ),
+        (
             spec(
                 "192.168.1.0/24",
                 "192.168.1.2",

@@ -73,10 +73,7 @@ impl Engine {
     /// route of the namespace but those of the network's own bridge.
     pub(super) fn check_subnet(&mut self, spec: &NetworkSpec) -> Result<()> {
         // A part of the LAN's subnet is meant to overlap it, and nothing else.
-        let lan = match spec.proxy_arp {
-            true => self.lan_of(spec).ok(),
-            false => None,
-        };
+        let lan = self.overlapped_lan(spec);
         for subnet in subnets_of(spec) {
             self.check_one_subnet(spec, subnet, lan.as_ref())?;
         }

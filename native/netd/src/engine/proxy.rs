@@ -5,12 +5,13 @@
 //! With one MAC address on the air it is what is left of a bridge where the way out is Wi-Fi. The
 //! sysctl `proxy_arp` would answer for whatever the host has a route to.
 
-use super::Engine;
+use super::{Engine, label};
 use crate::access;
 use crate::acts::{self, deed};
 use crate::arp;
 use crate::journal::{Entry, Recorded};
-use crate::rtnl::{AddressFamily, PROXY_PROTOCOL, Proxy};
+use crate::nft;
+use crate::rtnl::{AddressFamily, Counters, PROXY_PROTOCOL, Proxy};
 use ipnet::{IpNet, Ipv4Net};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,15 +56,34 @@ impl Lan {
 impl Engine {
     /// The LAN that the subnet of a network with proxy ARP is a part of, as [`Engine::lan_of`]; none
     /// where there is no way out now: it gets its addresses there when there is one.
+    /// `BRIDGE_NOT_ALLOWED` besides.
     pub(super) fn check_on_lan(&mut self, spec: &NetworkSpec) -> Result<Option<Lan>> {
         if !spec.proxy_arp {
             return Ok(None);
         }
         match self.lan_of(spec) {
-            Ok(lan) => Ok(Some(lan)),
+            Ok(lan) => {
+                self.check_leave(&lan)?;
+                Ok(Some(lan))
+            }
             Err(error) if error.code == Code::NoDefaultRoute => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The LAN of which a network's subnet may be a part, as overlap of no other: with the
+    /// administrator's leave, because the host sends to what is behind its bridge from then on.
+    pub(super) fn overlapped_lan(&mut self, spec: &NetworkSpec) -> Option<Lan> {
+        let lan = match spec.proxy_arp {
+            true => self.lan_of(spec).ok(),
+            false => None,
+        };
+        lan.filter(|lan| self.check_leave(lan).is_ok())
+    }
+
+    /// `BRIDGE_NOT_ALLOWED`.
+    fn check_leave(&self, lan: &Lan) -> Result<()> {
+        access::check_bridge(self.config.identity.label_uid, &lan.device)
     }
 
     /// The LAN is asked anew when a network is applied.
@@ -118,11 +138,11 @@ impl Engine {
             });
         };
         let hosts = self.rtnl.addresses(AddressFamily::V4)?;
-        let bridge = spec.address.map(IpAddr::V4);
+        let bridge = self.rtnl.link_named(&spec.name)?.map(|link| link.ifindex);
         let mut taken = hosts
             .iter()
-            .map(|own| own.net.addr())
-            .filter(|own| Some(*own) != bridge);
+            .filter(|own| Some(own.ifindex) != bridge)
+            .map(|own| own.net.addr());
         let router = uplink.gateway.map(|gateway| (gateway, "the router's"));
         let taken = taken.find(|own| IpNet::V4(subnet).contains(own));
         let taken = taken.map(|own| (own, "this computer's")).or(router);
@@ -147,7 +167,7 @@ impl Engine {
     /// Whether a network may have its addresses on a LAN: `BRIDGE_NOT_ALLOWED` without the
     /// administrator's leave, `ADDRESS_TAKEN` where somebody has one of them. The LAN is asked once.
     pub(super) fn ask_lan(&mut self, spec: &NetworkSpec, lan: Lan) -> Result<Lan> {
-        access::check_bridge(self.config.identity.label_uid, &lan.device)?;
+        self.check_leave(&lan)?;
         let subnet = spec.subnet.map(Subnet::net).unwrap_or_default();
         let asked = self.proxies.asked.get(&spec.name);
         let asked = asked.filter(|asked| asked.lan == lan && asked.subnet == subnet);
@@ -181,7 +201,7 @@ impl Engine {
             .any(|(at, _)| *at == lan.asker.ifindex);
         match claimed {
             true => {
-                access::check_bridge(self.config.identity.label_uid, &lan.device)?;
+                self.check_leave(&lan)?;
                 Ok(lan)
             }
             false => self.ask_lan(&recorded.spec, lan),
@@ -276,25 +296,31 @@ impl Engine {
         Ok(true)
     }
 
-    /// Withdraws what the journal claims and carries our mark. True when there was something.
+    /// Withdraws what the journal claims and carries our mark, but for another user's, whose netd has
+    /// the same. True when there was something.
     fn withdraw(
         &mut self,
         recorded: &Recorded,
         found: &[Proxy],
         claimed: &BTreeSet<(u32, Ipv4Addr)>,
     ) -> Result<bool> {
-        let interfaces: BTreeSet<u32> = claimed.iter().map(|(ifindex, _)| *ifindex).collect();
+        let ours = found
+            .iter()
+            .filter(|p| p.ours && claimed.contains(&(p.ifindex, p.address)));
+        let mut ours: Vec<Proxy> = ours.copied().collect();
+        if !ours.is_empty() {
+            let others = self.nets_of_others()?;
+            ours.retain(|p| {
+                !others
+                    .iter()
+                    .any(|net| net.contains(&IpAddr::V4(p.address)))
+            });
+        }
+        let interfaces: BTreeSet<u32> = ours.iter().map(|proxy| proxy.ifindex).collect();
         let mut changed = false;
         for ifindex in interfaces {
-            let ours = found.iter().filter(|proxy| {
-                proxy.ours
-                    && proxy.ifindex == ifindex
-                    && claimed.contains(&(ifindex, proxy.address))
-            });
+            let ours = ours.iter().filter(|proxy| proxy.ifindex == ifindex);
             let ours: Vec<Ipv4Addr> = ours.map(|proxy| proxy.address).collect();
-            if ours.is_empty() {
-                continue;
-            }
             let device = self.rtnl.link(ifindex)?.map(|link| link.name);
             let device = device.unwrap_or_else(|| format!("interface {ifindex}"));
             let deleted = self.rtnl.delete_proxies(ifindex, &ours);
@@ -311,6 +337,19 @@ impl Engine {
         self.forget_proxies(&recorded.spec.name, claimed);
         self.dirty |= changed;
         Ok(changed)
+    }
+
+    /// The subnets of the bridges that other users' netds hold.
+    fn nets_of_others(&mut self) -> Result<Vec<IpNet>> {
+        let uid = self.config.identity.label_uid;
+        let links = self.rtnl.links(Counters::Skip)?;
+        let others = links
+            .iter()
+            .filter(|link| link.group == nft::HELD && label::parse(uid, &link.alias).is_none());
+        let others: BTreeSet<u32> = others.map(|link| link.ifindex).collect();
+        let mut addresses = self.rtnl.addresses(AddressFamily::V4)?;
+        addresses.retain(|address| others.contains(&address.ifindex));
+        Ok(addresses.iter().map(|address| address.net).collect())
     }
 
     fn forget_proxies(&mut self, name: &NetworkName, claimed: &BTreeSet<(u32, Ipv4Addr)>) {
