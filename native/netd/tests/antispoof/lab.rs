@@ -47,6 +47,18 @@ impl Lab {
         }
     }
 
+    /// Runs a script where the networks are: a private lab has namespaces of its own.
+    pub fn sh(&self, script: &str) -> String {
+        if self.scope != Scope::Private {
+            return sh(script);
+        }
+        let record = std::fs::read(self.directory.join("anchor.json")).unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        let keeper = record["keeper"]["pid"].to_string();
+        let enter = ["-U", "--preserve-credentials", "-n", "-t", &keeper];
+        kernel::run("nsenter", &[&enter[..], &["sh", "-ec", script]].concat())
+    }
+
     /// kill -9, and another one on the same directory.
     pub fn restart_netd(&mut self) {
         self.netd.kill().unwrap();
@@ -66,7 +78,17 @@ impl Lab {
 
     /// It mends nothing from now on.
     pub fn pause_netd(&self) {
-        sh(&format!("kill -STOP {}", self.netd.id()));
+        self.signal("STOP");
+    }
+
+    /// To netd and its children: in the private scope the engine is one of them.
+    fn signal(&self, signal: &str) {
+        let pid = self.netd.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let _ = Command::new("kill")
+            .args([&format!("-{signal}"), &pid.to_string()])
+            .args(children.unwrap_or_default().split_whitespace())
+            .status();
     }
 
     /// 10.N.0.0/24 with the host at .1, a range from .100 on, and what is reserved.
@@ -144,9 +166,7 @@ fn tap_args(lab: &str, network: &str, guest: &str, mac: Mac, tap: &str) -> OpenT
 impl Drop for Lab {
     fn drop(&mut self) {
         // One that stands still ends nothing, and its dnsmasq would stay.
-        let _ = Command::new("kill")
-            .args(["-CONT", &self.netd.id().to_string()])
-            .status();
+        self.signal("CONT");
         let _ = self.client.call(&Shutdown {}, PATIENCE);
         let _ = self.netd.kill();
         let _ = self.netd.wait();
