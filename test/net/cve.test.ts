@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -18,6 +18,8 @@ import { checkout, type Finished, firstWords, netdInside, until, World } from '.
 
 let world: World;
 let before: Awaited<ReturnType<typeof kernelState>>;
+/** What listens in host1 before netd is there. */
+let listeningBefore: string[];
 let dir: string;
 let socket: string;
 let netdPid: number;
@@ -166,6 +168,7 @@ function shownBy(file: string, name: string): void {
 beforeAll(async () => {
   world = World.create();
   before = await kernelState(world);
+  listeningBefore = (await world.must(['ss', '-Hlntup'], { as: 'root' })).split('\n').filter(Boolean);
   dir = `${world.runtimeDir('root')}/netd`;
   evil = `${world.dir}/evil`;
   const begin = `mkdir -p -m 700 ${dir} ${evil}
@@ -346,8 +349,16 @@ describe('CVE-2013-4291 libvirt: supplementary groups', () => {
 });
 
 describe('CVE-2021-3560, CVE-2021-4034 polkit, pkexec: no arguments at all', () => {
-  test('netd without arguments, and with an empty name, ends with USAGE', async () => {
-    for (const command of [[netdInside], ['bash', '-c', `exec -a '' ${netdInside}`]]) {
+  test('netd without arguments, without even its own name, and with an empty one, ends with USAGE', async () => {
+    // Linux since 5.18 gives who has no argument an empty one; an older one starts it with argc 0.
+    const source = `${evil}/bare.c`;
+    const program = `${evil}/bare`;
+    writeFileSync(
+      source,
+      '#include <unistd.h>\nint main(int c, char **v) { (void)c; execve(v[1], &v[2], &v[2]); return 99; }\n',
+    );
+    await world.must(['cc', '-Wall', '-Wextra', '-Werror', '-static', '-o', program, source], { as: 'root' });
+    for (const command of [[netdInside], [program, netdInside], ['bash', '-c', `exec -a '' ${netdInside}`]]) {
       const done = await world.run(command, { as: 'root' });
       expect(done.code).toBe(1);
       expect(done.stdout).toContain('USAGE');
@@ -356,9 +367,20 @@ describe('CVE-2021-3560, CVE-2021-4034 polkit, pkexec: no arguments at all', () 
 });
 
 describe('CVE-2021-3626, CVE-2025-9074, CVE-2026-34045: a control port that others reach', () => {
-  test('netd listens on no TCP or UDP port', async () => {
-    const listening = await world.must(['ss', '-Hlntup'], { as: 'root' });
-    expect(listening).not.toContain('netd');
+  test('with a network up no TCP or UDP port listens that did not before, but its dnsmasq’s on the bridge', async () => {
+    const client = await NetdClient.connect(socket);
+    const network = { ...br0, ipv6: 'fd12:3456:789a:1::/64' };
+    await client.request('apply_network', { lab: 'seed', network });
+    const [dnsmasq] = children();
+    // Each line ends with who it is, in which the number of the process stands.
+    const lines = (await world.must(['ss', '-Hlntup'], { as: 'root' })).trim().split('\n');
+    const own = lines.filter((line) => line.includes(`pid=${dnsmasq},`));
+    expect(own.length).toBeGreaterThan(0);
+    expect(lines.filter((line) => !own.includes(line))).toEqual(listeningBefore);
+    // It is bound to the bridge or to an address of it.
+    for (const line of own) expect(line).toMatch(/ (?:\S+%br0|192\.168\.57\.1|\[fd12:3456:789a:1::1\]):\d+ /);
+    await client.request('remove_network', { lab: 'seed', network: 'br0' });
+    client.close();
   });
   shownBy('test/net/gateway-scan.test.ts', 'every port of the gateway is silent to a guest but 53');
   shownBy('test/unit/wire/serve.test.ts', 'is all that can be had: no other path, no other method');
