@@ -330,17 +330,30 @@ fn ipv6_goes_out_by_the_uplink_alone_and_leaves_the_hosts_route() {
     // In: to the routed one, by the uplink; nobody else is a router's neighbour now.
     assert!(wan.pings("fd12:3456:789a:2::2"));
     assert_eq!(
-        wan.reached(&["fd12:3456:789a:1::2", "2001:db8:1::1"]),
+        wan.reached(&[
+            "fd12:3456:789a:1::2",
+            "fd12:3456:789a:3::2",
+            "2001:db8:1::1"
+        ]),
         NOTHING
     );
     assert_eq!(
-        other.reached(&["2001:db8::1", "fd12:3456:789a:2::2"]),
+        other.reached(&["2001:db8::1", "fd12:3456:789a:2::2", "fd12:3456:789a:3::2"]),
         NOTHING
     );
     assert_eq!(
-        routed.reached(&["2001:db8:1::1", "fd12:3456:789a:1::2"]),
+        routed.reached(&[
+            "2001:db8:1::1",
+            "fd12:3456:789a:1::2",
+            "fd12:3456:789a:3::2"
+        ]),
         NOTHING
     );
+    // It is the mode that keeps them from the isolated one: routed, it is reached the same way.
+    apply(&mut client, ipv6(3, "routed")).unwrap();
+    assert!(wan.pings("fd12:3456:789a:3::2") && wan.reaches("fd12:3456:789a:3::2"));
+    apply(&mut client, ipv6(3, "isolated")).unwrap();
+    assert_eq!(wan.reached(&["fd12:3456:789a:3::2"]), NOTHING);
 
     // Off is off for both, with the connections.
     let mut set_nat = |nat: bool| {
