@@ -188,33 +188,6 @@ export function mainJob(scope: 'private' | 'host'): void {
     sniffer.kill('SIGTERM');
   });
 
-  test('a stream from the guest outlives a short cut', async () => {
-    const sink = world.start(
-      ['sh', '-c', 'nc -l -p 7780 -s 203.0.113.1 2>/dev/null || nc -l 203.0.113.1 7780'],
-      { as: 'root', in: 'wan1' },
-    );
-    await until('the sink listens', 20_000, async () => {
-      const listening = ['ss', '-Htln', 'sport = :7780'];
-      return (await world.must(listening, { as: 'root', in: 'wan1' })).trim() !== '';
-    });
-    let got = 0;
-    sink.stdout?.on('data', (chunk: Buffer) => (got += chunk.length));
-    await shell.run(
-      `(while true; do echo tick; usleep 50000; done | nc ${wanAddress} 7780 > /dev/null 2>&1) & true`,
-    );
-    await until('the stream runs', 10_000, () => got > 50);
-    const off = Date.now();
-    await nat('off');
-    const stopped = got;
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(got).toBe(stopped);
-    await nat('on');
-    // TCP waits twice as long before each new try: its next one comes after the length of the cut once more at most.
-    await until('the stream goes on', Date.now() - off + 1000, () => got > stopped);
-    await shell.run('killall nc usleep 2>/dev/null; true');
-    sink.kill('SIGKILL');
-  });
-
   if (scope === 'private') {
     test('the host itself stays out of reach but for what it shows to its neighbours', async () => {
       const listener = (address: string): ReturnType<World['start']> =>
@@ -251,6 +224,34 @@ export function mainJob(scope: 'private' | 'host'): void {
       expect(await kernelState(world)).toEqual(before);
     });
   } else {
+    // In the private scope pasta may reset it (docs/known-issues.md).
+    test('a stream from the guest outlives a short cut', async () => {
+      const sink = world.start(
+        ['sh', '-c', 'nc -l -p 7780 -s 203.0.113.1 2>/dev/null || nc -l 203.0.113.1 7780'],
+        { as: 'root', in: 'wan1' },
+      );
+      await until('the sink listens', 20_000, async () => {
+        const listening = ['ss', '-Htln', 'sport = :7780'];
+        return (await world.must(listening, { as: 'root', in: 'wan1' })).trim() !== '';
+      });
+      let got = 0;
+      sink.stdout?.on('data', (chunk: Buffer) => (got += chunk.length));
+      await shell.run(
+        `(while true; do echo tick; usleep 50000; done | nc ${wanAddress} 7780 > /dev/null 2>&1) & true`,
+      );
+      await until('the stream runs', 10_000, () => got > 50);
+      const off = Date.now();
+      await nat('off');
+      const stopped = got;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(got).toBe(stopped);
+      await nat('on');
+      // TCP waits twice as long before each new try: its next one comes after the length of the cut once more at most.
+      await until('the stream goes on', Date.now() - off + 1000, () => got > stopped);
+      await shell.run('killall nc usleep 2>/dev/null; true');
+      sink.kill('SIGKILL');
+    });
+
     test('bridge and tap are on the host, which reaches the guest', async () => {
       const links = Links.parse(JSON.parse(await world.must(['ip', '-j', '-d', 'link'], { as: 'root' })));
       expect(links.find((link) => link.ifname === 'br0')).toMatchObject({
