@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { subnetOf } from '../net/ipv4.ts';
-import { digitsOf, linkLocalOf } from '../net/ipv6.ts';
+import { digitsOf, linkLocalOf, rangeOf } from '../net/ipv6.ts';
 import {
   ipv6AddressOf,
   isOwn,
@@ -92,16 +92,21 @@ function networkMap(map: string, networks: readonly ResolvedNetwork[]): string {
 }
 
 /** Where a network's IPv6 addresses lie, the link-local ones besides; a bridged one may have any. */
-const prefixes = (network: ResolvedNetwork): string => {
+const prefixes = (network: ResolvedNetwork): string[] => {
   const known = isOwn(network) ? (network.ipv6 ?? []) : ['2000::/3', 'fc00::/7'];
-  return [known, 'fe80::/64'].flat().join(', ');
+  return [known, 'fe80::/64'].flat();
 };
 
-/** The bridge's own, which are no guest's; of an administrator's netd asks the kernel. */
-const hosts = (network: ResolvedNetwork): string[] =>
-  isOwn(network)
-    ? [ipv6AddressOf(network, network.address), linkLocalOf(network.mac)].filter((own) => own !== null)
-    : [];
+/**
+ * The bridge's own and those of all routers (RFC 4291, 2.6.1), which are no guest's; of an administrator's netd asks
+ * the kernel.
+ */
+const hosts = (network: ResolvedNetwork): string[] => {
+  if (!isOwn(network)) return [];
+  const ofRouters = prefixes(network).map((prefix) => prefix.replace('/64', ''));
+  const own = [ipv6AddressOf(network, network.address), linkLocalOf(network.mac)];
+  return [...ofRouters, ...own].filter((address) => address !== null);
+};
 
 const elements = (list: readonly string[]): string =>
   list.length === 0 ? '' : ` elements = { ${list.join(', ')} }`;
@@ -112,7 +117,8 @@ const networkSets = (network: ResolvedNetwork): string[] => {
     ? []
     : [`\t# netd keeps what this computer and its router have there: ip -6 addr show dev ${name}`];
   return [
-    `\tset prefixes_${name} { type ipv6_addr; flags interval; elements = { ${prefixes(network)} } }`,
+    `\tset source_prefixes_${name} { type ipv6_addr; flags interval;${elements(prefixes(network))} }`,
+    `\tset target_prefixes_${name} { typeof @th,64,128; flags interval;${elements(prefixes(network).map(rangeOf))} }`,
     ...kept,
     `\tset host_sources_${name} { type ipv6_addr;${elements(hosts(network))} }`,
     `\tset host_targets_${name} { typeof @th,64,128;${elements(hosts(network).map((own) => `0x${digitsOf(own)}`))} }`,
@@ -189,7 +195,7 @@ const limit = 'add @newcomers { iif limit rate over 1/minute burst 64 packets } 
 
 const networkChains = (name: string): string[] => [
   `\tchain source_${name} {`,
-  `\t\tip6 saddr != @prefixes_${name} counter drop`,
+  `\t\tip6 saddr != @source_prefixes_${name} counter drop`,
   `\t\tip6 saddr @host_sources_${name} counter drop`,
   `\t\tiif . ip6 saddr != @sources ip6 saddr @sources_${name} counter drop`,
   `\t\tiif . ip6 saddr != @sources ${limit}`,
@@ -197,6 +203,7 @@ const networkChains = (name: string): string[] => [
   '\t\tupdate @sources { iif . ip6 saddr }',
   '\t}',
   `\tchain target_${name} {`,
+  `\t\t@th,64,128 != @target_prefixes_${name} return`,
   `\t\t@th,64,128 @host_targets_${name} return`,
   `\t\tiif . @th,64,128 != @targets @th,64,128 @targets_${name} return`,
   `\t\tiif . @th,64,128 != @targets ${limit}`,

@@ -27,6 +27,14 @@ export function digitsOf(address: string): string {
   return before.padEnd(32 - after.length, '0') + after;
 }
 
+/** The first and the last address of the subnet `address/prefix` as numbers, as nft writes them. */
+export function rangeOf(cidr: string): string {
+  const [net = '', prefix = '128'] = cidr.split('/');
+  const first = BigInt(`0x${digitsOf(net)}`);
+  const last = first | (2n ** BigInt(128 - Number(prefix)) - 1n);
+  return [first, last].map((end) => `0x${end.toString(16).padStart(32, '0')}`).join('-');
+}
+
 /** The link-local address that the kernel makes of a MAC address (RFC 4291, appendix A). */
 export function linkLocalOf(mac: string): string {
   const [a = '', b, c, d, e, f] = mac.split(':');

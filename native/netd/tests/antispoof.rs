@@ -385,6 +385,65 @@ fn lies_go_nowhere_and_truths_arrive() {
 }
 
 #[test]
+fn in_a_subnet_of_ipv6_an_address_is_its_first_ones() {
+    if !inside("in_a_subnet_of_ipv6_an_address_is_its_first_ones") {
+        return;
+    }
+    let mut lab = Lab::start("subnet6");
+    no_bridge_nf();
+    lab.network6("br0", 1, "fd12:3456:789a:1::/64");
+    let victim = lab.tap("br0", "g2", VICTIM, "tap0");
+    let liar = lab.tap("br0", "g3", LIAR, "tap1");
+    let at = |last: u16| Ipv6Addr::new(0xfd12, 0x3456, 0x789a, 1, 0, 0, 0, last);
+    let elsewhere = Ipv6Addr::new(0xfd12, 0x3456, 0x789a, 2, 0, 0, 0, 3);
+    let hello = |mac, source| ipv6(mac, source, UDP, &udp(5000, 53, b"hello"));
+    let advert = |mac, source, target| ipv6(mac, source, ICMPV6, &icmpv6(136, target));
+    victim.send(&advert(VICTIM, at(2), at(2)));
+    assert!(
+        liar.hears(&victim, &hello(VICTIM, at(2))),
+        "the victim has it"
+    );
+
+    let own = link_local(3);
+    let truths = [
+        ("its own", hello(LIAR, at(3))),
+        ("its own, link-local", hello(LIAR, own)),
+        ("an advertisement of its own", advert(LIAR, at(3), at(3))),
+        ("one of its link-local one", advert(LIAR, own, own)),
+    ];
+    let lies = [
+        ("the victim's", hello(LIAR, at(2))),
+        ("the gateway's", hello(LIAR, at(1))),
+        ("that of all routers in the subnet", hello(LIAR, at(0))),
+        (
+            "that of all routers on the link",
+            hello(LIAR, link_local(0)),
+        ),
+        ("one of another subnet", hello(LIAR, elsewhere)),
+        ("an advertisement of the victim's", advert(LIAR, own, at(2))),
+        ("one of the gateway's", advert(LIAR, own, at(1))),
+        (
+            "one of all routers' in the subnet",
+            advert(LIAR, own, at(0)),
+        ),
+        (
+            "one of all routers' on the link",
+            advert(LIAR, own, link_local(0)),
+        ),
+        ("one of another subnet's", advert(LIAR, own, elsewhere)),
+    ];
+    let [truths, lies] = [&truths[..], &lies].map(|frames| {
+        let named = frames
+            .iter()
+            .map(|(name, frame)| ((*name).to_owned(), frame.clone()));
+        named.collect::<Vec<_>>()
+    });
+    assert_eq!(heard(&victim, &liar, &truths), names(&truths));
+    assert_eq!(heard(&victim, &liar, &lies), [""; 0]);
+    assert_eq!(heard(&victim, &liar, &truths), names(&truths));
+}
+
+#[test]
 fn a_tap_that_takes_a_name_takes_nothing_else() {
     if !inside("a_tap_that_takes_a_name_takes_nothing_else") {
         return;

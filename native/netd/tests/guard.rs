@@ -57,7 +57,9 @@ fn br0() -> GuardNetwork {
         bridge: "br0".into(),
         group: 0xc0a8_3900 >> 2,
         prefixes: vec!["fe80::/64".parse().unwrap()],
-        hosts: vec!["fe80::5054:ff:fe00:1".parse().unwrap()],
+        hosts: ["fe80::", "fe80::5054:ff:fe00:1"]
+            .map(|own| own.parse().unwrap())
+            .to_vec(),
     }
 }
 

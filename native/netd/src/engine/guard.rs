@@ -278,7 +278,8 @@ fn guard_network(spec: &NetworkSpec) -> GuardNetwork {
 }
 
 /// The addresses that the host has on a bridge of netd's: in its subnet, and on the link as the kernel
-/// makes it of the bridge's hardware address (RFC 4291, appendix A).
+/// makes it of the bridge's hardware address (RFC 4291, appendix A), and the anycast address of routers
+/// that there is in both (section 2.6.1).
 fn bridge_ipv6(spec: &NetworkSpec) -> Vec<Ipv6Addr> {
     if spec.mode == Mode::Bridged {
         return Vec::new();
@@ -287,7 +288,9 @@ fn bridge_ipv6(spec: &NetworkSpec) -> Vec<Ipv6Addr> {
     let id = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
     let of_link = Ipv6Addr::from_bits(LINK_LOCAL.0.to_bits() | u128::from(id));
     let in_subnet = spec.address.and_then(|address| spec.ipv6_of(address));
-    in_subnet.into_iter().chain([of_link]).collect()
+    let of_routers = spec.ipv6.map(|subnet| subnet.net().network());
+    let own = of_routers.into_iter().chain(in_subnet);
+    own.chain([LINK_LOCAL.0, of_link]).collect()
 }
 
 /// [`Guard::add_port`] in nft's words.

@@ -13,8 +13,8 @@ use super::element::{encode_element, raw_elements};
 use super::expr::Verdict;
 use super::guard_ruleset::{
     ADDRESSES, BRIDGED, CHADDRS, GUARDED, MACS, NEWCOMERS, SOURCE, SOURCES, TARGET, TARGETS,
-    base_chains, host_sources_set, host_targets_set, network_chains, network_sets, prefixes_set,
-    sets, source_chain, sources_set, target_chain, targets_set,
+    base_chains, host_sources_set, host_targets_set, network_chains, network_sets, sets,
+    source_chain, source_prefixes_set, sources_set, target_chain, target_prefixes_set, targets_set,
 };
 use super::message::{BRIDGE, Table};
 use super::ruleset::Chain;
@@ -442,11 +442,10 @@ fn known_keys(network: &GuardNetwork) -> BTreeMap<String, Vec<Key>> {
     let hosts: Vec<Key> = hosts
         .map(|own| (own.octets().into(), false, None))
         .collect();
+    let prefixes = prefix_keys(&network.prefixes);
     BTreeMap::from([
-        (
-            prefixes_set(&network.bridge),
-            prefix_keys(&network.prefixes),
-        ),
+        (source_prefixes_set(&network.bridge), prefixes.clone()),
+        (target_prefixes_set(&network.bridge), prefixes),
         (host_sources_set(&network.bridge), hosts.clone()),
         (host_targets_set(&network.bridge), hosts),
     ])

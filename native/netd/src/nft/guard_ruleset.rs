@@ -117,9 +117,9 @@ pub(crate) fn sets() -> [(&'static str, Layout); 10] {
     ]
 }
 
-/// A network's own sets: the prefixes that its guests may send from, what of them is the host's, and
-/// what has been taken.
-pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 5] {
+/// A network's own sets, for sources and for targets: the prefixes that its guests' addresses are in, what
+/// of them is the host's, and what has been taken.
+pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 6] {
     let address = |key_type, typeof_| Layout {
         flags: 0,
         key_type,
@@ -128,13 +128,17 @@ pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 5] {
         dynamic: None,
         userdata: [udata(UDATA_KEY_BYTEORDER, BIG_ENDIAN), typeof_].concat(),
     };
-    let prefixes = Layout {
+    let interval = |layout| Layout {
         flags: SET_INTERVAL,
-        ..address(TYPE_IPV6_ADDR, Vec::new())
+        ..layout
     };
     let targets = || address(TYPE_INTEGER, typeof_key(&raw_payload(ND_TARGET)));
     [
-        (prefixes_set(bridge), prefixes),
+        (
+            source_prefixes_set(bridge),
+            interval(address(TYPE_IPV6_ADDR, Vec::new())),
+        ),
+        (target_prefixes_set(bridge), interval(targets())),
         (
             host_sources_set(bridge),
             address(TYPE_IPV6_ADDR, Vec::new()),
@@ -148,8 +152,12 @@ pub(crate) fn network_sets(bridge: &str) -> [(String, Layout); 5] {
     ]
 }
 
-pub(crate) fn prefixes_set(bridge: &str) -> String {
-    format!("prefixes_{bridge}")
+pub(crate) fn source_prefixes_set(bridge: &str) -> String {
+    format!("source_prefixes_{bridge}")
+}
+
+pub(crate) fn target_prefixes_set(bridge: &str) -> String {
+    format!("target_prefixes_{bridge}")
 }
 
 pub(crate) fn host_sources_set(bridge: &str) -> String {
@@ -448,7 +456,7 @@ pub(crate) fn network_chains(bridge: &str) -> [Chain; 2] {
     let source = vec![
         rule([
             ipv6(),
-            vec![load(IPV6_SADDR), not_in(&prefixes_set(bridge))],
+            vec![load(IPV6_SADDR), not_in(&source_prefixes_set(bridge))],
             drop(),
         ]),
         rule([
@@ -470,6 +478,11 @@ pub(crate) fn network_chains(bridge: &str) -> [Chain; 2] {
         ]),
     ];
     let target = vec![
+        rule([vec![
+            load(ND_TARGET),
+            not_in(&target_prefixes_set(bridge)),
+            Expr::Verdict(Verdict::Return),
+        ]]),
         rule([vec![
             load(ND_TARGET),
             in_(&host_targets_set(bridge)),

@@ -109,6 +109,19 @@ impl Lab {
         assert_eq!(reply.network.antispoof, antispoof);
     }
 
+    /// The same with the host at PREFIX::1.
+    pub fn network6(&mut self, name: &str, n: u8, ipv6: &str) {
+        self.apply(
+            "seed",
+            json!({
+                "name": name, "subnet": format!("10.{n}.0.0/24"), "address": format!("10.{n}.0.1"),
+                "ipv6": ipv6, "mac": words(host_mac(n)), "mtu": 1500, "nat": false,
+                "domain": "lab", "antispoof": true,
+                "dhcp": {"from": format!("10.{n}.0.100"), "to": format!("10.{n}.0.199"), "reservations": []},
+            }),
+        );
+    }
+
     /// The guests are on this bridge, which is not netd's.
     pub fn bridged(&mut self, name: &str, uplink: &str, antispoof: bool) {
         let reply = self.ask_bridged(name, uplink, antispoof).unwrap();
