@@ -258,6 +258,24 @@ test('a journal routes no part of the LAN to a bridge, and takes no proxy ARP of
     ip addr del 192.168.1.50/24 dev eth0`);
 });
 
+test('a bridge that stands gets no IPv6 by the journal that is another interface’s', async () => {
+  await root('ip -6 addr add fd00:77::5/64 dev eth0 nodad');
+  const network: NetdNetworkSpec = { ...natted('br0', '192.168.57'), address: '192.168.57.1' };
+  const dir = directory('ipv6');
+  const first = await start(dir);
+  const client = await NetdClient.connect(first.socket);
+  await client.request('apply_network', { lab: 'seed', network });
+  process.kill(first.pid, 'SIGKILL');
+  client.close();
+  const forged = { network: { lab: 'seed', network: { ...network, ipv6: 'fd00:77::/64' } } };
+  writeFileSync(path.join(dir, 'journal'), `${JSON.stringify(forged)}\n`, { flag: 'a' });
+  const second = await NetdClient.connect((await start(dir)).socket);
+  expect(await root('ip -6 route show fd00:77::/64')).not.toContain('br0');
+  await second.request('shutdown', {});
+  second.close();
+  await root('ip -6 addr del fd00:77::5/64 dev eth0');
+});
+
 test('what a killed netd switched on is switched off again, for the filter says that it was netd', async () => {
   const dir = directory('killed');
   const first = await start(dir);

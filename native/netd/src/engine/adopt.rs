@@ -70,7 +70,7 @@ impl Engine {
         self.journal.state().networks.values().cloned().collect()
     }
 
-    /// What `apply_network` asks, but that its own bridge may have its subnet already.
+    /// What `apply_network` asks, but that its own bridge may have its subnets already.
     fn check_recorded(&mut self, recorded: &Recorded) -> Result<()> {
         let Recorded { lab, spec, .. } = recorded;
         spec.check()?;
@@ -78,21 +78,22 @@ impl Engine {
         self.check_uplink(spec)?;
         self.check_name(lab, spec, Some(recorded))?;
         self.check_network_quota(&spec.name)?;
-        if self.has_address(spec)? {
+        if self.has_addresses(spec)? {
             return Ok(());
         }
         self.check_subnet(spec)
     }
 
-    fn has_address(&mut self, spec: &NetworkSpec) -> Result<bool> {
+    /// All of them: a journal may name others than the bridge was made with.
+    fn has_addresses(&mut self, spec: &NetworkSpec) -> Result<bool> {
         let wanted = bridge_addresses(spec);
-        let (Some(wanted), Some(link)) = (wanted.first(), self.rtnl.link_named(&spec.name)?) else {
+        let Some(link) = self.rtnl.link_named(&spec.name)? else {
             return Ok(false);
         };
-        let addresses = self.rtnl.addresses(AddressFamily::V4)?;
-        Ok(addresses
-            .iter()
-            .any(|address| address.ifindex == link.ifindex && address.net == *wanted))
+        let mut there = self.rtnl.addresses(AddressFamily::Any)?;
+        there.retain(|address| address.ifindex == link.ifindex);
+        let has = |wanted| there.iter().any(|address| address.net == wanted);
+        Ok(!wanted.is_empty() && wanted.into_iter().all(has))
     }
 
     /// In the host scope a user's word that netd switched an interface's forwarding on counts
