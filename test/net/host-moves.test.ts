@@ -218,6 +218,7 @@ test('two more interfaces, and a default route from router advertisements', asyn
   expect(rest).toEqual({
     routes: before['routes'],
     rules: before['rules'],
+    queues: before['queues'],
     forwarding: before['forwarding'],
     proxies: before['proxies'],
   });

@@ -73,9 +73,16 @@ export async function nftRules(world: World, enter: readonly string[] = []): Pro
   return ruleset(normalised(Json.parse(JSON.parse(text))));
 }
 
+/** Sysctls of interfaces that netd writes, or that the kernel changes with those. */
+const sysctlFiles = [
+  'ipv4/ip_forward',
+  'ipv4/conf/*/forwarding',
+  ...['forwarding', 'force_forwarding', 'accept_ra', 'disable_ipv6'].map((name) => `ipv6/conf/*/${name}`),
+];
+
 /**
- * What the kernel holds in host1: links, addresses, routes, proxy ARP, rules, forwarding sysctls. `enter` is the command that
- * leads into another network namespace.
+ * What the kernel holds in host1: links, addresses, routes, proxy ARP, rules, queues, sysctls of forwarding. `enter`
+ * is the command that leads into another network namespace.
  */
 export async function kernelState(
   world: World,
@@ -88,7 +95,8 @@ export async function kernelState(
       ...enter,
       'sh',
       '-c',
-      'cd /proc/sys/net && grep -rH . ipv4/ip_forward ipv4/conf/*/forwarding ipv6/conf/*/forwarding',
+      // A kernel may not have each of them.
+      `cd /proc/sys/net && grep -sH . ${sysctlFiles.join(' ')} || [ $? = 2 ]`,
     ],
     { as: 'root' },
   );
@@ -99,6 +107,7 @@ export async function kernelState(
     routes: await json('ip', '-j', 'route', 'show', 'table', 'all'),
     proxies: Array.isArray(proxies) ? proxies.map((entry) => JSON.stringify(entry)).sort() : proxies,
     rules: await nftRules(world, enter),
+    queues: await json('tc', '-j', 'qdisc', 'show'),
     forwarding: sysctls.trim().split('\n').sort(),
   };
 }
