@@ -141,9 +141,9 @@ test('the way out is a bridge, and br_netfilter shows the firewalls what its por
 
 test('two more interfaces, and a default route from router advertisements', async () => {
   // Two networks of the host's own, with a machine in each that takes the host for its router.
-  for (const [name, net] of [
-    ['lan0', '10.1.0'],
-    ['dmz0', '10.2.0'],
+  for (const [name, net, net6] of [
+    ['lan0', '10.1.0', '2001:db8:1:'],
+    ['dmz0', '10.2.0', '2001:db8:2:'],
   ] as const) {
     const sleeper = world.start(['unshare', '-n', 'sh', '-c', 'echo $$; exec sleep 600'], { as: 'root' });
     const pid = await new Promise<string>((resolve) =>
@@ -151,10 +151,13 @@ test('two more interfaces, and a default route from router advertisements', asyn
     );
     machines.set(name, pid);
     await lab.host(`ip link add ${name} type veth peer name eth0 netns ${pid}
-      ip addr add ${net}.1/24 dev ${name}; ip link set ${name} up
-      nsenter -t ${pid} -n sh -ec 'ip link set eth0 up; ip addr add ${net}.2/24 dev eth0; ip route add default via ${net}.1'`);
+      ip addr add ${net}.1/24 dev ${name}; ip addr add ${net6}:1/64 dev ${name} nodad; ip link set ${name} up
+      nsenter -t ${pid} -n sh -ec 'ip link set eth0 up; ip addr add ${net}.2/24 dev eth0; ip route add default via ${net}.1
+        ip addr add ${net6}:2/64 dev eth0 nodad; ip route add default via ${net6}:1'`);
   }
-  await wan('ip route add 10.0.0.0/8 via 203.0.113.2');
+  await lab.host('ip addr add 2001:db8::2/64 dev eth0 nodad');
+  await wan(`ip route add 10.0.0.0/8 via 203.0.113.2
+    ip route add 2001:db8:1::/64 via 2001:db8::2; ip route add 2001:db8:2::/64 via 2001:db8::2`);
   const router = world.start(
     [
       'dnsmasq',
@@ -177,8 +180,8 @@ test('two more interfaces, and a default route from router advertisements', asyn
   const before = await kernelState(world);
 
   // From each network to the others, all the time: nothing may arrive.
-  const listen =
-    "require('dgram').createSocket('udp4').on('message', (m) => console.log(String(m))).bind(9999)";
+  const listen = `for (const type of ['udp4', 'udp6'])
+    require('dgram').createSocket({ type, ipv6Only: type === 'udp6' }).on('message', (m) => console.log(type, String(m))).bind(9999);`;
   const heard: string[] = [];
   const enter = (machine: string, script: string): string[] => [
     'nsenter',
@@ -190,22 +193,27 @@ test('two more interfaces, and a default route from router advertisements', asyn
     script,
   ];
   const send = (to: string[]): string =>
-    `const s = require('dgram').createSocket('udp4'); let n = 0; s.bind(() => setInterval(() => { for (const to of ${JSON.stringify(to)}) s.send('from ' + process.argv[1] + ' ' + n++, 9999, to, () => {}); }, 5));`;
+    `const { createSocket } = require('dgram'); const [v4, v6] = ['udp4', 'udp6'].map((type) => createSocket(type)); let n = 0;
+    setInterval(() => { for (const to of ${JSON.stringify(to)}) (to.includes(':') ? v6 : v4).send('to ' + to + ' ' + n++, 9999, to, () => {}); }, 5);`;
   for (const start of [
     world.start(enter('lan0', listen), { as: 'root' }),
     world.start(enter('dmz0', listen), { as: 'root' }),
     world.start([process.execPath, '-e', listen], { as: 'root', in: 'wan1' }),
   ])
     start.stdout?.setEncoding('utf8').on('data', (text: string) => heard.push(text));
-  world.start(enter('lan0', send(['10.2.0.2', wanAddress])), { as: 'root' });
-  world.start(enter('dmz0', send(['10.1.0.2', wanAddress])), { as: 'root' });
-  world.start([process.execPath, '-e', send(['10.1.0.2', '10.2.0.2'])], { as: 'root', in: 'wan1' });
+  world.start(enter('lan0', send(['10.2.0.2', wanAddress, '2001:db8:2::2', '2001:db8::1'])), { as: 'root' });
+  world.start(enter('dmz0', send(['10.1.0.2', wanAddress, '2001:db8:1::2', '2001:db8::1'])), { as: 'root' });
+  world.start([process.execPath, '-e', send(['10.1.0.2', '10.2.0.2', '2001:db8:1::2', '2001:db8:2::2'])], {
+    as: 'root',
+    in: 'wan1',
+  });
 
   for (let round = 0; round < 3; round += 1) {
-    await lab.up();
+    await lab.up({ ipv6: 'fd12:3456:789a:1::/64' });
     if (round === 0) guest = await lab.guest('192.168.57.50');
     else await guest.plug();
     await guest.getsThrough();
+    await guest.getsThroughByIpv6();
     await lab.client.request('set_nat', { lab: 'seed', network: 'br0', nat: false });
     await lab.client.request('set_nat', { lab: 'seed', network: 'br0', nat: true });
     expect(await routeOf()).toBe(route);
@@ -235,4 +243,10 @@ test('two more interfaces, and a default route from router advertisements', asyn
     ),
   ).toBe('1 1 2 1 ');
   expect(await routeOf()).toBe(route);
+
+  // Their probes by IPv6 would have been heard as well.
+  expect(heard.join('')).not.toContain('udp6');
+  await lab.host('sysctl -qw net.ipv6.conf.all.forwarding=1');
+  for (const to of ['2001:db8::1', '2001:db8:1::2', '2001:db8:2::2'])
+    await until(`${to} hears by IPv6`, 20_000, () => heard.join('').includes(`udp6 to ${to} `));
 });
