@@ -101,13 +101,15 @@ export async function kernelState(
     { as: 'root' },
   );
   const proxies = await json('ip', '-j', 'neigh', 'show', 'proxy');
+  // By the number of the interface, which netd picks by chance.
+  const queues = await json('tc', '-j', 'qdisc', 'show');
   return {
     links: await json('ip', '-j', '-d', 'link'),
     addresses: await json('ip', '-j', 'addr'),
     routes: await json('ip', '-j', 'route', 'show', 'table', 'all'),
     proxies: Array.isArray(proxies) ? proxies.map((entry) => JSON.stringify(entry)).sort() : proxies,
     rules: await nftRules(world, enter),
-    queues: await json('tc', '-j', 'qdisc', 'show'),
+    queues: Array.isArray(queues) ? queues.map((queue) => JSON.stringify(queue)).sort() : queues,
     forwarding: sysctls.trim().split('\n').sort(),
   };
 }

@@ -442,6 +442,8 @@ function tapSteps(input: RecipeInput, guest: ResolvedGuest, nic: ResolvedNic): R
         `ip tuntap add dev ${nic.tap} mode tap vnet_hdr${owner}`,
         `ip link set ${nic.tap} address ${mac} mtu ${mtu}${grouped} addrgenmode none`,
         `ip link set ${nic.tap} alias ${shellWord(alias)}`,
+        // Not where the kernel has no IPv6.
+        `test ! -d /proc/sys/net/ipv6 || echo 1 > /proc/sys/net/ipv6/conf/${nic.tap}/disable_ipv6`,
         ...(network === undefined ? [] : guardTap(uid, network, guest, nic)),
       ].join('\n'),
       holds: (held) => tap(held)?.kind === 'tun',
