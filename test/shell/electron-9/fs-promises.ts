@@ -2,4 +2,4 @@
 import { promises } from 'node:fs';
 
 /* Node 12 has fs.promises, and no module of that name. */
-export const { open, realpath, rename, rm, rmdir, stat, unlink } = promises;
+export const { open, readdir, realpath, rename, rm, rmdir, stat, unlink } = promises;
