@@ -193,7 +193,8 @@ guests: { g: { image: micro, nics: [{ network: lan, mac: "52:54:00:00:00:02" }, 
     );
     expect(command.get('seed/lan/filter')).toContain('elements = { 1616023334 : jump source_br-lan }');
     expect(command.get('seed/g/0/tap')?.split('\n')[1]).toContain(' group 1616023334 ');
-    expect(command.get('seed/g/0/tap')?.split('\n').slice(3)).toEqual(
+    expect(command.get('seed/g/0/tap')?.split('\n')[3]).toMatch(/> .*\/tap0\/disable_ipv6$/);
+    expect(command.get('seed/g/0/tap')?.split('\n').slice(4)).toEqual(
       [
         `macs '{ "tap0" . 52:54:00:00:00:02 }'`,
         `chaddrs '{ "tap0" . 0x525400000002 }'`,
