@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { Duplex } from 'node:stream';
 import { ownProgram } from '../../electron/core/host/programs.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
@@ -32,11 +31,21 @@ export interface Netd {
   readonly client: NetdClient;
 }
 
+/** Without readline, which hears of what ends a stream after that line as well. */
 async function firstLine(child: ChildProcess, stream: NodeJS.ReadableStream): Promise<string> {
   const deadline = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  // A socket is reset when its other end is killed.
+  stream.on('error', () => undefined);
+  let text = '';
   try {
-    for await (const line of createInterface({ input: stream })) return line;
-    return '';
+    return await new Promise<string>((resolve) => {
+      stream.on('end', () => resolve(text)).on('close', () => resolve(text));
+      stream.on('data', (chunk: Buffer | string) => {
+        text += String(chunk);
+        const end = text.indexOf('\n');
+        if (end !== -1) resolve(text.slice(0, end));
+      });
+    });
   } finally {
     clearTimeout(deadline);
   }
