@@ -224,7 +224,7 @@ export function mainJob(scope: 'private' | 'host'): void {
       expect(await kernelState(world)).toEqual(before);
     });
   } else {
-    // In the private scope pasta may reset it (docs/known-issues.md).
+    // In the private scope an acknowledgement of pasta’s may come after the cut, and is reset (docs/known-issues.md).
     test('a stream from the guest outlives a short cut', async () => {
       const sink = world.start(
         ['sh', '-c', 'nc -l -p 7780 -s 203.0.113.1 2>/dev/null || nc -l 203.0.113.1 7780'],
