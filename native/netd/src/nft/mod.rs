@@ -374,7 +374,7 @@ impl Filter {
         let what = match all.as_slice() {
             [] => "told the filter that no bridge has an address".to_owned(),
             all => format!(
-                "told the filter that {} are for bridges alone",
+                "told the filter to keep {} for bridges alone",
                 all.join(", ")
             ),
         };
