@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { appendFileSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { Mirror } from '../../electron/cli/mirror.ts';
@@ -8,6 +8,7 @@ import { connect } from '../../electron/contract/connect.ts';
 import type { CheckResult, JobRow } from '../../electron/contract/rows.ts';
 import { connectSocket } from '../../electron/core/host/socket-channel.ts';
 import { kernelState } from '../world/kernel.ts';
+import { commands, installed, names, PolkitSystem } from '../world/polkit.ts';
 import { type Finished, firstWords, netdInside, until, World } from '../world/world.ts';
 
 /*
@@ -16,27 +17,12 @@ import { type Finished, firstWords, netdInside, until, World } from '../world/wo
  * own.
  */
 
-const installed = '/usr/libexec/tapyard/host/tapyard-netd';
-const names = 'cap_net_bind_service,cap_net_admin,cap_net_raw';
-const setcap = `/usr/sbin/setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep ${installed}`;
-const chgrp = `/usr/bin/chgrp tapyard ${installed}`;
-const chmod = `/usr/bin/chmod 0750 ${installed}`;
-/** The group `tapyard` of this world. */
-const group = 4711;
-
-/** Lets run what is mended with here, word for word: not while /run/refuse is there, and unasked while /run/allow is. */
-const rule = `polkit.addRule(function (action, subject) {
-  function is(name) {
-    try { polkit.spawn(["/usr/bin/test", "-e", "/run/" + name]); return true; } catch (error) { return false; }
-  }
-  var commands = ["${setcap}", "${chgrp}", "${chmod}"];
-  if (commands.indexOf(action.lookup("command_line")) < 0 || is("refuse")) return polkit.Result.NO;
-  if (is("allow")) return polkit.Result.YES;
-});`;
+const { setcap, chgrp, chmod } = commands;
+const whole = ['tapyard 750', `${installed} ${names}=ep`];
 
 let world: World;
 let before: Awaited<ReturnType<typeof kernelState>>;
-let system: number;
+let system: PolkitSystem;
 let connection: Connection;
 let jobs: Mirror<JobRow>;
 /** What the user was told of before it was asked. */
@@ -45,26 +31,9 @@ const told: string[] = [];
 beforeAll(async () => {
   world = World.create();
   before = await kernelState(world);
-  appendFileSync(path.join(world.dir, 'etc/group'), `tapyard:x:${group}:tester\n`);
-  const script = `set -eu
-    for dir in /usr/libexec /run /etc/polkit-1; do mount -t tmpfs -o mode=755 none $dir; done
-    mkdir -p /run/dbus /run/bin /etc/polkit-1/rules.d
-    printf '%s\\n' '${rule}' > /etc/polkit-1/rules.d/50-test.rules
-    printf '#!/bin/sh\\nexec pkexec "$@"\\n' > /run/bin/sudo
-    chmod 755 /run/bin/sudo
-    dbus-daemon --system --nofork --nopidfile --nosyslog &
-    for i in $(seq 600); do [ -S /run/dbus/system_bus_socket ] && break; sleep 0.1; done
-    $(ls /usr/lib/polkit-1/polkitd /usr/libexec/polkitd 2>/dev/null | head -n 1) --no-debug &
-    # Root is always allowed: that it says so is that it is there.
-    for i in $(seq 600); do
-      pkcheck --action-id org.freedesktop.policykit.exec --process $$ 2>/dev/null && break; sleep 0.1
-    done
-    echo ready
-    wait`;
-  const child = world.start(['sh', '-c', script], { as: 'root' });
-  await firstWords(child, 'the system');
-  system = child.pid ?? 0;
-  await firstWords(world.start(asUser(world.tapyardCommand(['serve'])), { as: 'root' }), 'tapyard serve');
+  system = await PolkitSystem.start(world);
+  const serve = world.start(system.asUser(world.tapyardCommand(['serve'])), { as: 'root' });
+  await firstWords(serve, 'tapyard serve');
   const socket = path.join(world.runtimeDir('user'), 'tapyard/core.sock');
   await until('the core listens', 30_000, () => existsSync(socket));
   connection = await connect(await connectSocket(socket, 5000), { role: 'cli', deadlineMs: 5000 });
@@ -78,34 +47,8 @@ afterAll(() => {
   world?.close();
 });
 
-const inside = (command: readonly string[]): string[] => ['nsenter', '-t', String(system), '-m', ...command];
-
-/** A command there of the user's, who is in the group. */
-const asUser = (command: readonly string[]): string[] =>
-  inside([
-    'env',
-    `HOME=${world.home('user')}`,
-    `XDG_RUNTIME_DIR=${world.runtimeDir('user')}`,
-    'USER=tester',
-    'PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    'setpriv',
-    `--reuid=${world.uid}`,
-    `--regid=${world.uid}`,
-    `--groups=${group}`,
-    '--',
-    ...command,
-  ]);
-
-/** A script of root's there. */
-const root = (script: string): Promise<string> => world.must(inside(['sh', '-euc', script]), { as: 'root' });
-
-const tapyard = (...words: string[]): Promise<Finished> =>
-  world.run(asUser(world.tapyardCommand(words)), { as: 'root' });
-
-/** Group, mode and capabilities of the installed helper. */
-const kept = async (): Promise<string[]> =>
-  (await root(`stat -c '%G %a' ${installed}; getcap ${installed}`)).trim().split('\n');
-const whole = ['tapyard 750', `${installed} ${names}=ep`];
+const tapyard = (...args: string[]): Promise<Finished> =>
+  world.run(system.asUser(world.tapyardCommand(args)), { as: 'root' });
 
 async function check(): Promise<CheckResult> {
   const { results } = await connection.client.check.run({});
@@ -126,9 +69,9 @@ async function mend(): Promise<JobRow> {
 
 beforeEach(async () => {
   told.length = 0;
-  await root(`rm -rf /run/refuse /run/allow /usr/libexec/tapyard
-    install -D -o root -g tapyard -m 0750 ${netdInside} ${installed}; ${setcap}`);
-  expect(await kept()).toEqual(whole);
+  await system.root('rm -rf /run/refuse /run/allow');
+  await system.install();
+  expect(await system.kept()).toEqual(whole);
 });
 
 test(
@@ -136,14 +79,14 @@ test(
   { timeout: 180_000 },
   async () => {
     expect(await check()).toMatchObject({ state: 'ok', fixes: [] });
-    await root(`setcap -r ${installed}; touch /run/allow`);
+    await system.root(`setcap -r ${installed}; touch /run/allow`);
     expect(await check()).toMatchObject({
       state: 'warning',
       fixes: [{ command: `sudo ${setcap}`, mend: 'host-scope' }],
     });
     expect(await mend()).toMatchObject({ state: 'done', check: 'host-scope', lab: null, error: null });
     expect(told).toEqual([expect.stringContaining(`as root: ${setcap}.`)]);
-    expect(await kept()).toEqual(whole);
+    expect(await system.kept()).toEqual(whole);
     expect(await check()).toMatchObject({ state: 'ok', fixes: [] });
 
     const file = world.file('tapyard.yaml', 'name: seed\nnetworks:\n  br0: { subnet: 192.168.57.0/24 }\n');
@@ -156,7 +99,7 @@ test(
 );
 
 test('a helper as a package writes it gets its group and its mode back first', async () => {
-  await root(`install -o root -g root -m 0755 ${netdInside} ${installed}; touch /run/allow`);
+  await system.root(`install -o root -g root -m 0755 ${netdInside} ${installed}; touch /run/allow`);
   expect((await check()).fixes).toEqual([
     expect.objectContaining({ command: `sudo ${chgrp}\nsudo ${chmod}\nsudo ${setcap}`, mend: 'host-scope' }),
   ]);
@@ -164,22 +107,22 @@ test('a helper as a package writes it gets its group and its mode back first', a
   expect(told.map((text) => [chgrp, chmod, setcap].findIndex((command) => text.includes(command)))).toEqual([
     0, 1, 2,
   ]);
-  expect(await kept()).toEqual(whole);
+  expect(await system.kept()).toEqual(whole);
 });
 
 test('refused, and nobody there to be asked, are told apart, and nothing has changed', async () => {
-  await root(`setcap -r ${installed}; touch /run/refuse`);
+  await system.root(`setcap -r ${installed}; touch /run/refuse`);
   expect((await mend()).error).toMatchObject({
     code: 'MEND_DENIED',
     message: expect.stringContaining('polkit does not allow it'),
   });
-  await root('rm /run/refuse');
+  await system.root('rm /run/refuse');
   expect((await mend()).error).toMatchObject({
     code: 'MEND_DENIED',
     message: expect.stringContaining('nobody could be asked'),
     hint: expect.stringContaining('tapyard check --mend'),
   });
-  expect(await kept()).toEqual(['tapyard 750']);
+  expect(await system.kept()).toEqual(['tapyard 750']);
   expect(await check()).toMatchObject({ state: 'warning' });
 });
 
@@ -189,19 +132,19 @@ test('a helper that others than root can change gets nothing', async () => {
     `chown ${world.uid} /usr/libexec/tapyard`,
     `ln ${installed} /usr/libexec/other`,
   ]) {
-    await root(`rm -rf /usr/libexec/*; touch /run/allow
+    await system.root(`rm -rf /usr/libexec/*; touch /run/allow
       install -D -o root -g tapyard -m 0750 ${netdInside} ${installed}; ${open}`);
     const { found, fixes } = await check();
     expect(found, open).toContain('must not have them');
     expect(fixes.map((fix) => fix.mend)).toEqual([undefined]);
     expect((await mend()).error).toMatchObject({ code: 'MEND_FAILED' });
-    expect(await kept()).toEqual(['tapyard 750']);
+    expect(await system.kept()).toEqual(['tapyard 750']);
   }
   expect(told).toEqual([]);
 });
 
 test('tapyard check --mend does it by sudo, and says what it runs', async () => {
-  await root(`setcap -r ${installed}; touch /run/allow`);
+  await system.root(`setcap -r ${installed}; touch /run/allow`);
   const shown = await tapyard('check');
   expect(shown.stdout).toContain(`sudo ${setcap}\n    Or let it be done: tapyard check --mend\n`);
   const mended = await tapyard('check', '--mend', '--json');
@@ -209,14 +152,14 @@ test('tapyard check --mend does it by sudo, and says what it runs', async () => 
   expect(JSON.parse(mended.stdout)).toContainEqual(
     expect.objectContaining({ id: 'host-scope', state: 'ok' }),
   );
-  expect(await kept()).toEqual(whole);
+  expect(await system.kept()).toEqual(whole);
   expect((await tapyard('check', '--mend')).stderr).toContain(
     'nothing here that tapyard check --mend can mend',
   );
 
-  await root(`setcap -r ${installed}; touch /run/refuse`);
+  await system.root(`setcap -r ${installed}; touch /run/refuse`);
   const refused = await tapyard('check', '--mend');
   expect(refused.code).toBe(1);
   expect(refused.stderr).toContain('[MEND_FAILED]');
-  expect(await kept()).toEqual(['tapyard 750']);
+  expect(await system.kept()).toEqual(['tapyard 750']);
 });

@@ -4,9 +4,9 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openBrowser } from '../world/browser.ts';
+import { openServed } from '../world/browser.ts';
 import { theRunningGuest } from '../world/listed.ts';
-import { checkout, firstWords, until, wanAddress, World } from '../world/world.ts';
+import { checkout, until, wanAddress, World } from '../world/world.ts';
 
 /*
  * The main job in a real Chromium against `tapyard serve`, with a real guest in the private scope. Things are
@@ -18,7 +18,7 @@ const pictures = path.join(checkout, 'dist/screenshots');
 let world: World;
 let browser: BrowserContext;
 let page: Page;
-const complaints: string[] = [];
+let complaints: string[];
 
 const terminal = (): Promise<string> =>
   page.getByRole('region', { name: 'Consoles' }).locator('.xterm-rows').innerText();
@@ -53,16 +53,7 @@ beforeAll(async () => {
   const up = await world.tapyard(['up', file], { timeout: 90_000 });
   expect(up, up.stderr).toMatchObject({ code: 0 });
   const serve = world.start(world.tapyardCommand(['serve']));
-  const [address = ''] = (await firstWords(serve, 'serve')).split('\n');
-  browser = await openBrowser(world);
-  page = browser.pages()[0] ?? (await browser.newPage());
-  page.on('console', (message) => {
-    // noVNC writes that on the console when a screen goes while it connects; the pane says it to the user.
-    if (message.type() === 'error' && !message.text().startsWith('Failed when connecting: '))
-      complaints.push(message.text());
-  });
-  page.on('pageerror', (error) => complaints.push(error.message));
-  await page.goto(address);
+  ({ browser, page, complaints } = await openServed(world, serve));
 });
 afterAll(async () => {
   await browser?.close();
