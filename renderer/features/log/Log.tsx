@@ -97,8 +97,7 @@ const Act = memo(function Act({ act }: { readonly act: ActRow }): ReactElement {
               ✗{' '}
             </span>
           ) : null}
-          {act.what}
-          <span className={styles.by}>{actBy(act)}</span>
+          {act.what} <span className={styles.by}>{actBy(act)}</span>
         </p>
         {act.command === null ? null : <Command text={act.command} />}
         {act.error ? <ErrorNote error={act.error} /> : null}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { BrowserContext, Locator, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openServed } from '../world/browser.ts';
+import { keeperOf } from '../world/keeper.ts';
+import { kernelState } from '../world/kernel.ts';
+import { until, World } from '../world/world.ts';
+
+/*
+ * The scope button, the NAT switch and the Log view over the real core and its real network helpers. The lab is
+ * root's, who needs to ask nobody, and has no guest: nothing here needs one.
+ */
+
+const file = `name: seed
+networks:
+  br0: { subnet: 192.168.57.0/24, nat: true }
+`;
+const as = { as: 'root' } as const;
+/** A move takes a second or two, on a busy machine longer. */
+const patience = 60_000;
+
+let world: World;
+let browser: BrowserContext;
+let page: Page;
+let started: number;
+let complaints: string[];
+
+beforeAll(async () => {
+  world = World.create();
+  started = Date.now();
+  const up = await world.tapyard(['up', world.file('seed.yaml', file, 'root')], as);
+  expect(up, up.stderr).toMatchObject({ code: 0 });
+  const serve = world.start(world.tapyardCommand(['serve']), as);
+  ({ browser, page, complaints } = await openServed(world, serve, as));
+});
+afterAll(async () => {
+  await browser?.close();
+  world?.close();
+});
+
+/** Presses the scope button, reads what that means, and agrees; until the lab is up there. */
+async function moveTo(scope: 'host' | 'private', meaning: string): Promise<void> {
+  const other = scope === 'host' ? 'private' : 'host';
+  await page.getByRole('button', { name: `Move seed to the ${scope} scope` }).click();
+  const question = page.getByRole('alertdialog', { name: `Move seed to the ${scope} scope?` });
+  await question.getByText(meaning).waitFor();
+  await question.getByRole('button', { name: `Move to the ${scope} scope` }).click();
+  await page.getByRole('button', { name: `Move seed to the ${other} scope` }).waitFor({ timeout: patience });
+  await page.getByRole('button', { name: 'Map', exact: true }).click();
+  await page.getByRole('group', { name: /^Bridge br0, 192\.168\.57\.1\/24/ }).waitFor({ timeout: patience });
+}
+
+/** What the log says last with this sentence: when, and which command. Its "who" has to be this core. */
+async function act(what: string): Promise<{ time: number; command: string }> {
+  await page.getByRole('button', { name: 'Log', exact: true }).click();
+  const list = page.getByRole('list', { name: 'What the network helper did for seed' });
+  const item: Locator = list.getByRole('listitem').filter({ hasText: what }).last();
+  await item.waitFor({ timeout: patience });
+  const core = world.processes().find(({ command }) => command.includes('tapyard.mjs serve'));
+  expect(await item.getByRole('paragraph').innerText()).toMatch(
+    new RegExp(`^${what}\\s+root \\(core, node ${core?.pid}\\)$`),
+  );
+  const time = Date.parse((await item.getByRole('time').getAttribute('datetime')) ?? '');
+  expect(time).toBeGreaterThanOrEqual(started);
+  expect(time).toBeLessThanOrEqual(Date.now());
+  return { time, command: await item.locator('pre').last().innerText() };
+}
+
+const onHost = (...command: string[]): Promise<string> => world.must(command, as);
+const inLab = (...command: string[]): Promise<string> =>
+  onHost('nsenter', '-t', String(keeperOf(world, 'root')), '-n', ...command);
+
+test(
+  'moved by its button, a lab is on the computer and back, and the log has each act',
+  { timeout: 240_000 },
+  async () => {
+    const before = await kernelState(world);
+    expect(await inLab('ip', '-br', 'addr', 'show', 'br0')).toContain('192.168.57.1/24');
+
+    await moveTo('host', 'Its bridges and taps are then on this computer, which reaches the guests');
+    expect(await onHost('ip', '-br', 'addr', 'show', 'br0')).toContain('192.168.57.1/24');
+    const made = await act('made bridge br0');
+    expect(made.command).toMatch(
+      /^ip link add br0 .*type bridge[^]*\nip link set br0 alias tapyard:0:seed:br0$/,
+    );
+
+    // What NAT off does to the kernel, and the log says so.
+    await page.getByRole('button', { name: 'Map', exact: true }).click();
+    const nat = page.getByRole('switch', { name: 'NAT of br0' });
+    await nat.click();
+    await page.getByRole('group', { name: /^NAT, Off/ }).waitFor({ timeout: patience });
+    expect(await onHost('nft', 'list', 'set', 'inet', 'tapyard_0', 'nat_off')).toContain(
+      'elements = { "br0" }',
+    );
+    const off = await act('switched NAT of br0 off');
+    expect(off.command).toBe(`nft add element inet tapyard_0 nat_off '{ "br0" }'`);
+    expect(off.time).toBeGreaterThanOrEqual(made.time);
+
+    await moveTo('private', 'nothing on this computer changes, no privilege is needed');
+    expect(await inLab('ip', '-br', 'addr', 'show', 'br0')).toContain('192.168.57.1/24');
+    // The old helper is told to take it away once the new scope is there.
+    await until(
+      'nothing of it is left on the computer',
+      patience,
+      async () => JSON.stringify(await kernelState(world)) === JSON.stringify(before),
+    );
+    const removed = await act('removed bridge br0');
+    expect(removed.command).toBe('ip link del br0');
+    expect(removed.time).toBeGreaterThanOrEqual(off.time);
+    expect((await act('made bridge br0')).time).toBeGreaterThanOrEqual(removed.time);
+    expect(complaints).toEqual([]);
+  },
+);
