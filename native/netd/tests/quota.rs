@@ -11,7 +11,7 @@ use kernel::{NETD, inside_of, netd_directory, sh, start_copy};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 use tapyard_protocol::{
@@ -57,10 +57,7 @@ impl Netd {
             let lines: String = journal.iter().map(|line| format!("{line}\n")).collect();
             fs::write(directory.join("journal"), lines).unwrap();
         }
-        let (netd, said) = start_copy(COPY, &["--scope", "host"], &directory);
-        assert_eq!(said["ready"], true, "{said}");
-        let socket = directory.join("netd.sock");
-        let client = Client::connect(&socket, ClientKind::Test, PATIENCE).unwrap();
+        let (netd, client) = serve(&directory);
         Netd {
             directory,
             netd,
@@ -68,8 +65,19 @@ impl Netd {
         }
     }
 
+    /// Another takes over from this one, which is killed.
+    fn follow(&mut self) {
+        self.netd.kill().unwrap();
+        self.netd.wait().unwrap();
+        (self.netd, self.client) = serve(&self.directory);
+    }
+
     fn apply(&mut self, n: usize) -> Result<()> {
-        let args = json!({"lab": "seed", "network": spec(n)});
+        self.apply_spec(spec(n))
+    }
+
+    fn apply_spec(&mut self, spec: Value) -> Result<()> {
+        let args = json!({"lab": "seed", "network": spec});
         let args: ApplyNetwork = serde_json::from_value(args).unwrap();
         self.client.call(&args, PATIENCE).map(drop)
     }
@@ -82,7 +90,11 @@ impl Netd {
 
     /// A tap on br0 for as long as the answer lives.
     fn open(&mut self, guest: &str) -> Result<OwnedFd> {
-        let args = json!({"lab": "seed", "network": "br0", "guest": guest, "nic": 0,
+        self.open_on("br0", guest)
+    }
+
+    fn open_on(&mut self, network: &str, guest: &str) -> Result<OwnedFd> {
+        let args = json!({"lab": "seed", "network": network, "guest": guest, "nic": 0,
             "mac": "52:54:00:00:00:07", "tap": "tap0"});
         let args: OpenTap = serde_json::from_value(args).unwrap();
         self.client
@@ -97,6 +109,14 @@ impl Drop for Netd {
         let _ = self.netd.wait();
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+fn serve(directory: &Path) -> (Child, Client) {
+    let (netd, said) = start_copy(COPY, &["--scope", "host"], directory);
+    assert_eq!(said["ready"], true, "{said}");
+    let socket = directory.join("netd.sock");
+    let client = Client::connect(&socket, ClientKind::Test, PATIENCE).unwrap();
+    (netd, client)
 }
 
 fn spec(n: usize) -> Value {
@@ -182,6 +202,45 @@ fn a_journal_makes_no_more_networks_than_its_user_may_have() {
     let (removed, _) = netd.client.call(&Shutdown {}, PATIENCE).unwrap();
     assert_eq!(removed.failed, []);
     assert_eq!(bridges(), 0);
+}
+
+#[test]
+fn a_limit_that_was_lowered_takes_nothing_from_the_next_helper() {
+    if !inside("a_limit_that_was_lowered_takes_nothing_from_the_next_helper") {
+        return;
+    }
+    fs::write(CONF, "allow-bridge * br-lan\n").unwrap();
+    sh("ip link add br-lan up type bridge");
+    let lan = |name: &str| {
+        json!({"name": name, "mode": "bridged", "uplink": "br-lan", "mac": "52:54:00:00:01:ff",
+            "mtu": 1500, "nat": false, "domain": "lab", "dhcp": null})
+    };
+    let mut netd = Netd::start("lowered", &[]);
+    netd.apply(0).unwrap();
+    netd.apply_spec(lan("lan")).unwrap();
+    let on_br0 = netd.open("one").unwrap();
+    let on_lan = netd.open_on("lan", "two").unwrap();
+    let ports = || {
+        sh(r"ip -o link show type tun | sed 's/^[0-9]*: \(.*\): .* master \([^ ]*\) .*/\1: \2/'")
+    };
+    let before = ports();
+    assert_eq!(before, "tap0: br0\ntap1: br-lan\n");
+
+    let lowered = "allow-bridge * br-lan\nlimit-networks * 0\nlimit-taps * 0\n";
+    fs::write(CONF, lowered).unwrap();
+    netd.follow();
+    assert_eq!(ports(), before);
+    netd.apply(0).unwrap();
+    netd.apply_spec(lan("lan")).unwrap();
+    assert_eq!(ports(), before);
+    let refused = netd.apply_spec(lan("other")).unwrap_err();
+    assert_reached(&refused, "other", "limit-networks 1000 3");
+    assert_reached(
+        &netd.open_on("lan", "three").unwrap_err(),
+        "tap0",
+        "limit-taps 1000 3",
+    );
+    drop((on_br0, on_lan));
 }
 
 #[test]

@@ -77,7 +77,10 @@ impl Engine {
         self.check_mode(spec)?;
         self.check_uplink(spec)?;
         self.check_name(lab, spec, Some(recorded))?;
-        self.check_network_quota(&spec.name)?;
+        // On an administrator's bridge nothing is made for it: what there is are its taps.
+        if spec.has_own_bridge() {
+            self.check_network_quota(&spec.name)?;
+        }
         if self.has_addresses(spec)? {
             return Ok(());
         }
