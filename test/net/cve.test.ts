@@ -8,6 +8,7 @@ import { readLabFile } from '../../electron/core/lab/definition.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import { br0, HostLab } from '../world/host-lab.ts';
 import { kernelState } from '../world/kernel.ts';
+import { titlesThatRun } from '../world/titles.ts';
 import { checkout, type Finished, firstWords, netdInside, until, World } from '../world/world.ts';
 
 /*
@@ -158,10 +159,11 @@ const children = (): number[] =>
     .filter(Boolean)
     .map(Number);
 
-/** A test of this name stands in that file. */
-function shownBy(file: string, name: string): void {
-  test(`shown by ${file}: ${name}`, () => {
-    expect(readFileSync(path.join(checkout, file), 'utf8')).toContain(name);
+/** One test of this title is in that file, and runs whenever the file does. */
+function shownBy(file: string, title: string): void {
+  test(`shown by ${file}: ${title}`, () => {
+    const titles = titlesThatRun(file, readFileSync(path.join(checkout, file), 'utf8'));
+    expect(titles.filter((each) => each === title)).toEqual([title]);
   });
 }
 
@@ -382,8 +384,14 @@ describe('CVE-2021-3626, CVE-2025-9074, CVE-2026-34045: a control port that othe
     await client.request('remove_network', { lab: 'seed', network: 'br0' });
     client.close();
   });
-  shownBy('test/net/gateway-scan.test.ts', 'every port of the gateway is silent to a guest but 53');
-  shownBy('test/unit/wire/serve.test.ts', 'is all that can be had: no other path, no other method');
+  shownBy(
+    'test/net/gateway-scan.test.ts',
+    'every port of the gateway is silent to a guest but 53, and ping answers',
+  );
+  shownBy(
+    'test/unit/wire/serve.test.ts',
+    'is all that can be had: no other path, no other method, no other host',
+  );
 });
 
 describe('CVE-2012-3411 dnsmasq with libvirt: DNS for the whole world', () => {
@@ -426,7 +434,7 @@ describe('CVE-2012-3411 dnsmasq with libvirt: DNS for the whole world', () => {
 });
 
 describe('CVE-2025-52889, CVE-2025-52890 Incus: rules that let guests past the filter', () => {
-  shownBy('native/netd/tests/antispoof.rs', 'fn lies_go_nowhere_and_truths_arrive');
+  shownBy('native/netd/tests/antispoof.rs', 'lies_go_nowhere_and_truths_arrive');
 });
 
 describe('CVE-2026-23954, CVE-2026-48751 Incus: templates and projects that reach beyond themselves', () => {
@@ -438,7 +446,10 @@ describe('CVE-2026-23954, CVE-2026-48751 Incus: templates and projects that reac
     }
   });
   shownBy('test/unit/core-guest/argv.test.ts', 'never lets a path become another option');
-  shownBy('test/unit/core-guest/image.test.ts', 'are refused where a link leads out of the directory');
+  shownBy(
+    'test/unit/core-guest/image.test.ts',
+    'are refused where a link leads out of the directory, and followed where it does not',
+  );
 });
 
 describe('CVE-2024-8695 Docker Desktop: text that becomes a page', () => {
@@ -448,7 +459,10 @@ describe('CVE-2024-8695 Docker Desktop: text that becomes a page', () => {
 });
 
 describe('CVE-2026-34769 Electron: page data in a window’s options', () => {
-  shownBy('test/unit/shell/shell.test.ts', 'opens one window without any rights');
+  shownBy(
+    'test/unit/shell/shell.test.ts',
+    'opens one window without any rights, and brings it to the front the second time',
+  );
 });
 
 describe('CVE-2015-5225, CVE-2023-3255, CVE-2023-3354, CVE-2023-6683 QEMU: VNC for everybody', () => {
