@@ -26,7 +26,7 @@ const OUT = join(CHECKOUT, 'dist/bench');
 
 /** Each `test/bench/NAME-bench.ts` measures and writes its figures; `inside` is what it runs in its world. */
 const BENCHES = [
-  { name: 'network', deadline: 5, inside: ['network-inside'] },
+  { name: 'network', deadline: 10, inside: ['network-inside'] },
   { name: 'forward', deadline: 5, inside: [] },
   { name: 'scale', deadline: 10, inside: ['scale-inside', 'virsh-inside'] },
   { name: 'guest', deadline: 8, inside: ['guest-inside'] },

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { unpackedStep } from './unpacked.mjs';
 
 /**
- * The other firewalls, for the tests.
+ * The other firewalls, for the tests and for the bench that loads them anew.
  *
  * @returns {import('./steps.mjs').Step}
  */
@@ -25,7 +25,7 @@ export function firewallsStep() {
       'polkitd',
       'systemd-resolved',
     ],
-    without: 'Without these packages the tests of netd beside other firewalls fail.',
+    without: 'Without these packages netd is neither tested nor measured beside other firewalls.',
     finish(root) {
       // What firewalld's postinst does by way of the alternatives system.
       const actions = join(root, 'usr/share/polkit-1/actions');

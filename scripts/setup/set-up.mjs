@@ -32,7 +32,7 @@ export async function setUp({ purpose, dryRun = false, goOn = false }) {
   const extras = {
     start: [electronStep()],
     test: [firewallsStep(), stockKernelsStep(), oldElectronStep()],
-    bench: [libvirtStep()],
+    bench: [libvirtStep(), firewallsStep()],
   }[purpose];
   const began = performance.now();
   let ready = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What netd takes for a network, a tap and a toggle of NAT, beside the tutorial's commands run by sh, and for a
- * door that was shut. All in a world of namespaces; ours and theirs by turns.
+ * What netd takes for a network, a tap and a toggle of NAT, beside the tutorial's commands run by sh, and for
+ * doors that were shut. All in a world of namespaces; ours and theirs by turns.
  */
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -137,7 +137,7 @@ try {
     ['one tap, private', () => oneTap('private')],
     ['NAT toggle, host', () => toggleNat('host')],
     ['NAT toggle, private', () => toggleNat('private')],
-    ['a firewall loaded anew', mending],
+    ...mending,
   ]);
 } finally {
   world.close();

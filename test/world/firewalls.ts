@@ -25,7 +25,7 @@ export class Firewalls {
   static async start(world: World, iptables: 'nft' | 'legacy' = 'nft'): Promise<Firewalls> {
     if (!existsSync(path.join(checkout, packages))) {
       throw new Error(
-        'The packages of other firewalls are not unpacked: npm test does it, or npm run setup -- --for test.',
+        'The packages of other firewalls are not unpacked: npm test and npm run bench do it, or npm run setup -- --for test.',
       );
     }
     const script = `echo $$; exec ${checkoutInside}/test/world/firewalls.sh ${checkoutInside}/${packages} ${iptables}`;
