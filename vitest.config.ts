@@ -12,6 +12,7 @@ export default defineConfig({
       { test: { name: 'net', include: ['test/net/**/*.test.ts'], ...real } },
       { test: { name: 'guest', include: ['test/guest/**/*.test.ts'], ...real } },
       { test: { name: 'kernel', include: ['test/kernel/**/*.test.ts'], ...real } },
+      { test: { name: 'newer', include: ['test/newer/**/*.test.ts'], ...real } },
       { test: { name: 'ui', include: ['test/ui/**/*.test.ts'], ...real } },
       { test: { name: 'shell', include: ['test/shell/**/*.test.ts'], ...real } },
     ],

@@ -5,6 +5,7 @@ import { packagesStep } from './debian.mjs';
 import { electronStep } from './electron.mjs';
 import { firewallsStep } from './firewalls.mjs';
 import { libvirtStep } from './libvirt.mjs';
+import { newerLibvirtStep } from './newer-libvirt.mjs';
 import { oldElectronStep } from './old-electron.mjs';
 import { coreStep, microStep, npmStep, rendererStep, rustStep } from './steps.mjs';
 import { stockKernelsStep } from './stock-kernels.mjs';
@@ -31,7 +32,7 @@ export async function setUp({ purpose, dryRun = false, goOn = false }) {
   const builds = [rust, microStep(), coreStep(), rendererStep()];
   const extras = {
     start: [electronStep()],
-    test: [firewallsStep(), stockKernelsStep(), oldElectronStep()],
+    test: [firewallsStep(), stockKernelsStep(), newerLibvirtStep(), oldElectronStep()],
     bench: [libvirtStep(), firewallsStep()],
   }[purpose];
   const began = performance.now();

@@ -3,19 +3,15 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { run } from '../lib/run.mjs';
 import { StepError } from '../lib/step.mjs';
+import { releaseApt } from './release-apt.mjs';
 import { CHECKOUT } from './steps.mjs';
-
-const DEADLINE = 600_000;
 
 /** Debian's releases whose kernels the tests boot: by the name of the directory, the release's own name. */
 const RELEASES = { 'debian-12': 'bookworm', 'debian-13': 'trixie' };
 
 /** Half of a kernel's package, and nothing of a network. */
 const UNUSED = ['sound', 'drivers/gpu', 'drivers/media', 'drivers/net/wireless'];
-
-const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
 /** Where they are unpacked, as the tests know it too. */
 const ROOT = join(CHECKOUT, '.cache/stock-kernels');
@@ -66,27 +62,15 @@ export function lacksStockKernels() {
 async function unpack(directory, suite) {
   const fresh = `${directory}.new`;
   rmSync(fresh, { recursive: true, force: true });
-  const apt = join(fresh, 'apt');
-  mkdirSync(join(apt, 'lists/partial'), { recursive: true });
-  writeFileSync(
-    join(apt, 'sources.list'),
-    `deb [arch=amd64 signed-by=${KEYRING}] http://deb.debian.org/debian ${suite} main\n`,
-  );
-  const ofItsOwn = [
-    `Dir::Etc::SourceList=${join(apt, 'sources.list')}`,
-    'Dir::Etc::SourceParts=/dev/null',
-    `Dir::State::Lists=${join(apt, 'lists')}`,
-    `Dir::Cache=${apt}`,
-    'Acquire::Languages=none',
-  ].flatMap((setting) => ['-o', setting]);
-  await must('apt-get', [...ofItsOwn, '-q', 'update'], apt);
-  const depends = await must('apt-cache', [...ofItsOwn, 'depends', 'linux-image-amd64'], apt);
+  const here = join(fresh, 'apt');
+  const { apt, must } = await releaseApt(here, suite, 'amd64');
+  const depends = await apt('apt-cache', 'depends', 'linux-image-amd64');
   const name = /^ {2}Depends: (linux-image-\S+)$/m.exec(depends)?.[1];
   if (!name) throw new StepError(`apt knows no kernel of ${suite}.`, { output: depends });
-  await must('apt-get', [...ofItsOwn, '-q', 'download', name], apt);
-  const deb = readdirSync(apt).find((file) => file.endsWith('.deb'));
-  await must('dpkg-deb', ['--extract', deb, 'root'], apt);
-  const root = join(apt, 'root');
+  await apt('apt-get', 'download', name);
+  const deb = readdirSync(here).find((file) => file.endsWith('.deb'));
+  await must('dpkg-deb', '--extract', deb, 'root');
+  const root = join(here, 'root');
   // Since Debian 13 packages know that /lib is in /usr.
   const lib = existsSync(join(root, 'lib/modules')) ? 'lib' : 'usr/lib';
   const [release] = readdirSync(join(root, lib, 'modules'));
@@ -96,24 +80,10 @@ async function unpack(directory, suite) {
   mkdirSync(join(fresh, 'lib'));
   renameSync(join(root, lib, 'modules'), join(fresh, 'lib/modules'));
   renameSync(join(root, 'boot', `vmlinuz-${release}`), join(fresh, 'vmlinuz'));
-  await must('depmod', ['--basedir', fresh, release], fresh);
-  rmSync(apt, { recursive: true });
+  await must('depmod', '--basedir', fresh, release);
+  rmSync(here, { recursive: true });
   writeFileSync(join(fresh, 'release'), `${release}\n`);
   rmSync(directory, { recursive: true, force: true });
   renameSync(fresh, directory);
   return release;
-}
-
-async function must(program, args, cwd) {
-  const { code, output } = await run(program, args, {
-    cwd,
-    // What apt says is read, so it must not be translated; root's programs are not in everybody's PATH.
-    env: { ...process.env, LC_ALL: 'C.UTF-8', PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-    deadline: DEADLINE,
-  });
-  if (code === 0) return output;
-  throw new StepError(`${program} could not fetch or unpack a kernel.`, {
-    command: [program, ...args].join(' '),
-    output,
-  });
 }

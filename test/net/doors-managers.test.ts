@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Firewalls } from '../world/firewalls.ts';
 import { HostLab, PortGuest } from '../world/host-lab.ts';
+import { libvirtRules, libvirtTables } from '../world/libvirt-rules.ts';
 import { until, wanAddress, World } from '../world/world.ts';
 
 /*
@@ -117,36 +118,14 @@ test('Docker 29 with its nftables back end, and the FORWARD that an earlier one 
   expect(await firewalls.rules()).toEqual(rules);
 });
 
-/* What libvirt 10.4 and later make (src/network/network_nftables.c) for the network "default". */
-const libvirtNetwork = `
-  table ip libvirt_network {
-    chain forward { type filter hook forward priority filter; policy accept;
-      counter jump guest_cross
-      counter jump guest_input
-      counter jump guest_output; }
-    chain guest_output {
-      ip saddr 192.168.122.0/24 iif "virbr0" counter accept
-      iif "virbr0" counter reject; }
-    chain guest_input {
-      oif "virbr0" ip daddr 192.168.122.0/24 ct state established,related counter accept
-      oif "virbr0" counter reject; }
-    chain guest_cross { iif "virbr0" oif "virbr0" counter accept; }
-    chain guest_nat { type nat hook postrouting priority srcnat; policy accept;
-      ip saddr 192.168.122.0/24 ip daddr 224.0.0.0/24 counter return
-      ip saddr 192.168.122.0/24 ip daddr 255.255.255.255 counter return
-      meta l4proto tcp ip saddr 192.168.122.0/24 ip daddr != 192.168.122.0/24 counter masquerade to :1024-65535
-      meta l4proto udp ip saddr 192.168.122.0/24 ip daddr != 192.168.122.0/24 counter masquerade to :1024-65535
-      ip saddr 192.168.122.0/24 ip daddr != 192.168.122.0/24 counter masquerade; }
-  }`;
-
 test('libvirt’s networks in nftables: what it rejects is for its own bridge, and it makes them again', async () => {
   await firewalls.sh(
     'ip link add virbr0 type bridge; ip addr add 192.168.122.1/24 dev virbr0; ip link set virbr0 up',
   );
-  await load(['ip libvirt_network'], libvirtNetwork);
+  await load(libvirtTables, libvirtRules('virbr0', '192.168.122.0/24'));
   const rules = await firewalls.rules();
   expect(await up()).toEqual([]);
-  await load(['ip libvirt_network'], libvirtNetwork);
+  await load(libvirtTables, libvirtRules('virbr0', '192.168.122.0/24'));
   await getsThrough();
   await lab.down();
   expect(await firewalls.rules()).toEqual(rules);

@@ -1,77 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import path from 'node:path';
 import { type Json, nftRules } from './kernel.ts';
-import { finish, checkout, checkoutInside, until, type World } from './world.ts';
+import { mountedBy, MountedPlace } from './mounted-place.ts';
+import type { World } from './world.ts';
 
 /** Where set-up unpacked the packages (scripts/setup/firewalls.mjs). */
 const packages = '.cache/firewalls/root';
 
 /**
- * ufw, firewalld, Docker, libvirt and iptables as their packages bring them, on the host of a world only: in a mount
- * namespace in which they lie over /usr, /etc and /var, with a /run and a system bus of its own.
+ * ufw, firewalld, Docker, libvirt and iptables as their packages bring them, on the host of a world only: they lie
+ * over /usr, /etc and /var, with a /run and a system bus of their own.
  */
-export class Firewalls {
-  readonly #world: World;
-  readonly #pid: string;
-
-  private constructor(world: World, pid: string) {
-    this.#world = world;
-    this.#pid = pid;
-  }
-
+export class Firewalls extends MountedPlace {
   /** `iptables` is what the command of that name is: the one over nf_tables or the old one. */
   static async start(world: World, iptables: 'nft' | 'legacy' = 'nft'): Promise<Firewalls> {
-    if (!existsSync(path.join(checkout, packages))) {
-      throw new Error(
-        'The packages of other firewalls are not unpacked: npm test and npm run bench do it, or npm run setup -- --for test.',
-      );
-    }
-    const script = `echo $$; exec ${checkoutInside}/test/world/firewalls.sh ${checkoutInside}/${packages} ${iptables}`;
-    const child = world.start(['sh', '-c', script], { as: 'root' });
-    let said = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream?.setEncoding('utf8').on('data', (text: string) => (said += text));
-    await until('the firewalls are laid over the system', 10_000, () => {
-      if (child.exitCode !== null) throw new Error(`firewalls.sh: ${said}`);
-      return said.includes('ready');
-    });
-    return new Firewalls(world, said.split('\n')[0] ?? '');
-  }
-
-  /** The command as it is run on the host with the firewalls. */
-  readonly inside = (command: readonly string[]): string[] => [
-    'nsenter',
-    '-t',
-    this.#pid,
-    '-m',
-    '-n',
-    '--',
-    ...command,
-  ];
-
-  /** Runs a script beside the firewalls; throws when it fails. */
-  sh(script: string): Promise<string> {
-    return this.#world.must(this.inside(['sh', '-ec', script]), { as: 'root' });
-  }
-
-  /** Starts a program that stays, and answers how to end it (SIGTERM, as its service would be). */
-  async daemon(command: string, ready: string): Promise<() => Promise<void>> {
-    // The number in this process namespace is the one that the world's kill knows.
-    const child = this.#world.start(this.inside(['sh', '-c', `exec ${command} 2>&1`]), { as: 'root' });
-    let said = '';
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => (said += text));
-    const ended = finish(child, command, { timeout: 300_000 });
-    ended.catch(() => undefined);
-    await until(`${command} is ready`, 20_000, async () => {
-      if (child.exitCode !== null) throw new Error(`${command} ended: ${said}`);
-      return (await this.#world.run(this.inside(['sh', '-c', ready]), { as: 'root' })).code === 0;
-    });
-    return async () => {
-      child.kill('SIGTERM');
-      if (child.exitCode === null) await once(child, 'exit');
-    };
+    return new Firewalls(world, await mountedBy(world, 'firewalls.sh', packages, iptables));
   }
 
   /** dockerd, which drops what it does not know once it has switched forwarding on. */
@@ -122,7 +64,7 @@ export class Firewalls {
     const legacy = await this.sh(`cat /proc/net/ip_tables_names /proc/net/ip6_tables_names
       [ -z "$(cat /proc/net/ip_tables_names)" ] || iptables-legacy -S
       [ -z "$(cat /proc/net/ip6_tables_names)" ] || ip6tables-legacy -S`);
-    return { nft: await nftRules(this.#world), legacy: legacy.split('\n').filter(Boolean) };
+    return { nft: await nftRules(this.world), legacy: legacy.split('\n').filter(Boolean) };
   }
 
   /** Everything below /etc/ufw with its content and times. */

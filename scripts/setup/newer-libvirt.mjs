@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { StepError } from '../lib/step.mjs';
+import { releaseApt } from './release-apt.mjs';
+import { CHECKOUT } from './steps.mjs';
+
+/** Where it is unpacked, as the tests know it too. */
+const ROOT = join(CHECKOUT, '.cache/debian-13');
+const STAMP = join(ROOT, 'packages');
+
+/** libvirt, and what its networks and a shell script need; with everything that these depend on. */
+const WANTED = [
+  'libvirt-daemon',
+  'libvirt-daemon-driver-network',
+  'libvirt-clients',
+  'nftables',
+  'iproute2',
+  'coreutils',
+  'dash',
+];
+
+/** A third of it, and nothing that runs. */
+const UNUSED = ['doc', 'locale', 'man', 'info', 'zoneinfo'];
+
+const isThere = () => existsSync(STAMP) && readFileSync(STAMP, 'utf8') === `${WANTED.join(' ')}\n`;
+
+/**
+ * The libvirt of Debian 13, whose networks have an nftables back end, with Debian 13's own libraries: a root
+ * directory of its own, for a mount namespace of the tests (test/world/debian-13.sh). Nothing is installed.
+ * This step never fails: without it the suite `newer` says that it did not run.
+ *
+ * @returns {import('./steps.mjs').Step}
+ */
+export function newerLibvirtStep() {
+  return {
+    title: 'newer libvirt',
+    plan() {
+      if (isThere()) return { done: 'unpacked for the tests' };
+      return {
+        why: 'not there',
+        what: [
+          'apt-get update, with lists of its own, for trixie (Debian 13)',
+          `apt-get install --download-only ${WANTED.join(' ')}  (40 MB)`,
+          `dpkg-deb --extract, into ${ROOT}: nothing is installed and nothing is started`,
+        ],
+        act: async () => {
+          try {
+            return `${await unpack()} packages unpacked`;
+          } catch (error) {
+            if (!(error instanceof StepError)) throw error;
+            return `could not be had, so the suite newer will not run. ${error.message}\n${error.command ?? ''}\n${(error.output ?? '').trim()}`;
+          }
+        },
+      };
+    },
+  };
+}
+
+/** Why libvirt's nftables back end cannot be tried here; undefined when it can. */
+export function lacksNewerLibvirt() {
+  if (isThere()) return undefined;
+  return 'no libvirt of Debian 13: apt could not fetch it (see the step “newer libvirt” above)';
+}
+
+/** @returns how many packages */
+async function unpack() {
+  const fresh = `${ROOT}.new`;
+  rmSync(fresh, { recursive: true, force: true });
+  const here = join(fresh, 'apt');
+  const { apt, must } = await releaseApt(here, 'trixie');
+  await apt('apt-get', 'install', '--download-only', '--yes', ...WANTED);
+  const debs = readdirSync(here).filter((file) => file.endsWith('.deb'));
+  const root = join(fresh, 'root');
+  mkdirSync(root);
+  for (const deb of debs) await must('dpkg-deb', '--extract', deb, root);
+  for (const unused of UNUSED) rmSync(join(root, 'usr/share', unused), { recursive: true, force: true });
+  rmSync(here, { recursive: true });
+  writeFileSync(join(fresh, 'packages'), `${WANTED.join(' ')}\n`);
+  rmSync(ROOT, { recursive: true, force: true });
+  renameSync(fresh, ROOT);
+  return debs.length;
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mountedBy, MountedPlace } from './mounted-place.ts';
+import type { World } from './world.ts';
+
+/** Where set-up unpacked it (scripts/setup/newer-libvirt.mjs). */
+const packages = '.cache/debian-13/root';
+
+/** A root directory of Debian 13, with its libvirt, on the host of a world. */
+export class Debian13 extends MountedPlace {
+  static async start(world: World): Promise<Debian13> {
+    return new Debian13(world, await mountedBy(world, 'debian-13.sh', packages));
+  }
+
+  /** libvirtd, with the driver of networks alone. */
+  libvirt(): Promise<() => Promise<void>> {
+    return this.daemon('libvirtd', 'virsh -q -c network:///system net-list');
+  }
+
+  virsh(command: string): Promise<string> {
+    return this.sh(`virsh -q -c network:///system ${command}`);
+  }
+}
