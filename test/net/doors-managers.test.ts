@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { dockerRules, dockerTables } from '../world/docker-rules.ts';
 import { Firewalls } from '../world/firewalls.ts';
 import { HostLab, PortGuest } from '../world/host-lab.ts';
 import { libvirtRules, libvirtTables } from '../world/libvirt-rules.ts';
@@ -59,60 +60,43 @@ async function load(tables: readonly string[], rules: string): Promise<void> {
   await firewalls.sh(`nft -f ${world.home('root')}/rules.nft`);
 }
 
-/* What dockerd 29 makes with --firewall-backend=nftables for docker0 and a network with a published port. */
-const dockerTable = (family: 'ip' | 'ip6', own: string, rules: string): string => `
-  table ${family} docker-bridges {
-    map filter-forward-in-jumps { type ifname : verdict
-      elements = { "docker0" : jump filter-forward-in__docker0, "bridge1" : jump filter-forward-in__bridge1 } }
-    map filter-forward-out-jumps { type ifname : verdict
-      elements = { "docker0" : jump filter-forward-out__docker0, "bridge1" : jump filter-forward-out__bridge1 } }
-    map nat-postrouting-out-jumps { type ifname : verdict
-      elements = { "docker0" : jump nat-postrouting-out__docker0 } }
-    chain filter-FORWARD { type filter hook forward priority filter; policy accept;
-      oifname vmap @filter-forward-in-jumps
-      iifname vmap @filter-forward-out-jumps; }
-    chain nat-POSTROUTING { type nat hook postrouting priority srcnat; policy accept;
-      iifname vmap @nat-postrouting-out-jumps; }
-    chain nat-PREROUTING { type nat hook prerouting priority dstnat; policy accept;
-      fib daddr type local counter jump nat-prerouting-and-output; }
-    chain nat-OUTPUT { type nat hook output priority -100; policy accept;
-      ${family} daddr != ${family === 'ip' ? '127.0.0.0/8' : '::1'} fib daddr type local counter jump nat-prerouting-and-output; }
-    chain nat-prerouting-and-output { ${rules} }
-    chain raw-PREROUTING { type filter hook prerouting priority raw; policy accept; }
-    chain filter-forward-in__docker0 { ct state established,related counter accept
-      iifname "docker0" counter accept comment "ICC"
-      counter drop comment "UNPUBLISHED PORT DROP"; }
-    chain filter-forward-out__docker0 { ct state established,related counter accept
-      counter accept comment "OUTGOING"; }
-    chain filter-forward-in__bridge1 { ct state established,related counter accept
-      iifname "bridge1" counter accept comment "ICC"
-      counter drop comment "UNPUBLISHED PORT DROP"; }
-    chain filter-forward-out__bridge1 { ct state established,related counter accept
-      oifname != "bridge1" counter drop comment "INTERNAL NETWORK EGRESS"; }
-    chain nat-postrouting-out__docker0 {
-      oifname != "docker0" ${family} saddr ${own} counter masquerade comment "MASQUERADE"; }
-  }`;
-const docker29 = `${dockerTable('ip', '172.17.0.0/16', 'iifname != "bridge1" tcp dport 8080 counter dnat to 192.0.2.2:80 comment "DNAT";')}
-  ${dockerTable('ip6', 'fd00:d0c::/64', '')}`;
-const dockerTables = ['ip docker-bridges', 'ip6 docker-bridges'];
-
 test('Docker 29 with its nftables back end: its drops are for its own bridges, and it starts again', async () => {
-  await load(dockerTables, docker29);
+  await load(dockerTables, dockerRules());
   const rules = await firewalls.rules();
   expect(await up()).toEqual([]);
-  await load(dockerTables, docker29);
+  await load(dockerTables, dockerRules());
   await getsThrough();
   await lab.down();
   expect(await firewalls.rules()).toEqual(rules);
 });
 
+test('Docker 29 with its nftables back end, which drops what it does not know and keeps its containers', async () => {
+  await firewalls.sh(`ip link add docker0 type bridge; ip addr add 172.17.0.1/24 dev docker0; ip link set docker0 up
+    echo 1 > /proc/sys/net/ipv4/ip_forward`);
+  const container = await lab.guest('172.17.0.60', 'docker0');
+  await load(dockerTables, dockerRules('drop'));
+  const rules = await firewalls.rules();
+  const out = { tcp: true, udp: true, ping: true };
+  expect(await container.reaches()).toEqual(out);
+  expect(await up()).toEqual(['nftables: ip docker-bridges filter-FORWARD']);
+  await load(dockerTables, dockerRules('drop'));
+  await getsThrough();
+  // The accepts in Docker's chain lead to none of its containers, and a container to no guest.
+  expect(Object.values(await guest.reaches('172.17.0.60'))).not.toContain(true);
+  expect(Object.values(await container.reaches('192.168.57.50'))).not.toContain(true);
+  expect(await container.reaches()).toEqual(out);
+  await lab.down();
+  expect(await firewalls.rules()).toEqual(rules);
+  await firewalls.sh('ip link del docker0');
+});
+
 test('Docker 29 with its nftables back end, and the FORWARD that an earlier one left in iptables', async () => {
   await firewalls.sh(`iptables -N DOCKER-USER; iptables -A DOCKER-USER -j RETURN
     iptables -A FORWARD -j DOCKER-USER; iptables -P FORWARD DROP`);
-  await load(dockerTables, docker29);
+  await load(dockerTables, dockerRules());
   const rules = await firewalls.rules();
   expect(await up()).toEqual(['docker: ip filter DOCKER-USER']);
-  await load(dockerTables, docker29);
+  await load(dockerTables, dockerRules());
   await getsThrough();
   await lab.down();
   expect(await firewalls.rules()).toEqual(rules);
