@@ -298,6 +298,15 @@ describe('CVE-2021-3747, CVE-2025-5199 Multipass: installed files of the wrong o
   });
 });
 
+describe('CVE-2021-3747, CVE-2025-5199 Multipass, besides: what is installed, and what a lab makes', () => {
+  for (const title of [
+    'a lab in the private scope',
+    'a lab in the host scope, of root',
+    'a lab in the host scope, of a user, and what the commands install by which he may have it',
+  ])
+    shownBy('test/guest/files.test.ts', title);
+});
+
 describe('CVE-2017-4915 VMware: a privileged process reads a user’s file', () => {
   test('netd holds no file outside its directory', () => {
     for (const fd of readdirSync(`/proc/${netdPid}/fd`)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TapyardError } from '../../contract/error.ts';
 import { diskFull, errnoOf } from '../host/atomic-write.ts';
@@ -73,6 +73,7 @@ export async function ensureDisk(
         subject: disk,
       });
     }
+    await chmod(aside, 0o600);
     await rename(aside, disk);
   } finally {
     await rm(aside, { force: true });

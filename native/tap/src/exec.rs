@@ -3,6 +3,8 @@
 
 use crate::args::{Args, parse};
 use crate::fail;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::File;
@@ -67,6 +69,8 @@ fn become_program(args: &Args) -> Result<Never> {
     for fd in numbers {
         inherit(fd)?;
     }
+    // What it makes is its user's alone, sockets as well, whatever the user's umask.
+    umask(Mode::RWXG | Mode::RWXO);
     let (program, arguments) = args
         .program
         .split_first()
