@@ -96,7 +96,7 @@ test('guests of both get out, whatever libvirt starts, ends and loads again, and
   await lab.down();
   await theirsGetsOut();
   expect(await nftRules(world)).toEqual(rules);
-});
+}, 180_000);
 
 test('it is started while a lab is up, and ends', async () => {
   await debian.virsh('net-destroy rival');
