@@ -1,33 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useId, useState, type FormEvent, type ReactElement } from 'react';
+import type { FormEvent, ReactElement } from 'react';
 import { NetworkMode } from '../../../electron/contract/lab-file.ts';
 import { Button } from '../../lib/Button.tsx';
+import { ChoiceField } from '../../lib/ChoiceField.tsx';
 import { Dialog, DialogActions } from '../../lib/Dialog.tsx';
 import { Field } from '../../lib/Field.tsx';
-import { FieldPair, Fields } from '../../lib/Fields.tsx';
+import { Fields } from '../../lib/Fields.tsx';
 import { useClient } from '../../store/core.ts';
-import { useGuests, useLab, useLinks, useNetworks } from '../../store/select.ts';
+import { useGuests, useLab, useNetworks } from '../../store/select.ts';
 import { useTables, type Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
 import { SaveError } from '../forms/SaveError.tsx';
 import { SubmitButton } from '../forms/SubmitButton.tsx';
 import { useSubmission } from '../forms/use-submission.ts';
 import { useTouched } from '../forms/use-touched.ts';
+import { BridgedFields } from './BridgedFields.tsx';
+import type { FieldsProps } from './fields-props.ts';
 import styles from './NetworkDialog.module.css';
 import {
-  candidates,
   checkForm,
   consequences,
   definitionOf,
-  formOf,
   modeWords,
-  newForm,
-  withDhcp,
-  withSubnet,
   type FieldName,
   type NetworkForm,
-  type Used,
 } from './network-form.ts';
+import { OwnFields } from './OwnFields.tsx';
+import { useNetworkForm } from './use-network-form.ts';
 
 /** The form that writes a network into the lab file. `network` is the id of the one that is edited. */
 export default function NetworkDialog({ network }: { readonly network: string | null }): ReactElement | null {
@@ -47,24 +46,9 @@ function Form({ lab, edited }: FormProps): ReactElement {
   const client = useClient();
   const guests = useGuests(lab.id);
   const networks = useNetworks(lab.id);
-  const links = useLinks(lab.id);
-  const [form, setForm] = useState<NetworkForm>(() => (edited ? formOf(edited) : newForm(networks)));
-  const [used, setUsed] = useState<readonly Used[]>([]);
+  const { form, setForm, used } = useNetworkForm(lab, edited);
   const { sending, error, send } = useSubmission();
   const isNew = edited === null;
-
-  useEffect(() => {
-    const abort = new AbortController();
-    client.network.subnets({ lab: lab.name }, { signal: abort.signal }).then(
-      (answer) => {
-        setUsed(answer.used);
-        if (isNew) setForm((old) => (old.subnet === '' ? withSubnet(old, answer.free) : old));
-      },
-      // Without a suggestion a subnet can still be typed.
-      () => {},
-    );
-    return () => abort.abort();
-  }, [client, lab.name, isNew]);
 
   const around = { scope: lab.scope, edited, networks, guests, used };
   const errors = checkForm(form, around);
@@ -93,53 +77,21 @@ function Form({ lab, edited }: FormProps): ReactElement {
     submit(lab.fileHash);
   };
 
+  const fields: FieldsProps = { form, shown, set };
   return (
     <Dialog title={edited ? `Edit ${edited.name}` : `Add a network to ${lab.name}`} open onClose={close}>
       <form ref={formRef} onSubmit={onSubmit} noValidate>
         <Fields>
-          {isNew ? (
-            <Field label="Name" error={shown('name')} hint="Its bridge’s name: at most 15 characters." mono>
-              {(control) => (
-                <input
-                  {...control}
-                  // eslint-disable-next-line jsx-a11y/no-autofocus -- the first thing to decide in a form just opened
-                  autoFocus
-                  autoComplete="off"
-                  spellCheck={false}
-                  value={form.name}
-                  onFocus={(event) => event.target.select()}
-                  onChange={(event) => set('name', { ...form, name: event.target.value })}
-                />
-              )}
-            </Field>
-          ) : null}
-          <Field label="Mode" error={shown('mode')}>
-            {(control) => (
-              <select
-                {...control}
-                value={form.mode}
-                onChange={(event) => set('mode', { ...form, mode: NetworkMode.parse(event.target.value) })}
-              >
-                {NetworkMode.options.map((mode) => (
-                  <option key={mode} value={mode}>
-                    {modeWords[mode]}
-                  </option>
-                ))}
-              </select>
-            )}
-          </Field>
-          {form.mode === 'bridged' ? (
-            <BridgedFields form={form} shown={shown} set={set} links={links} />
-          ) : (
-            <OwnFields form={form} shown={shown} set={set} />
-          )}
-          {notes.length > 0 ? (
-            <ul className={styles.notes} aria-label="What it does to guests">
-              {notes.map((note) => (
-                <li key={note}>{note}</li>
-              ))}
-            </ul>
-          ) : null}
+          {isNew ? <NameField {...fields} /> : null}
+          <ChoiceField
+            label="Mode"
+            error={shown('mode')}
+            value={form.mode}
+            choices={modes}
+            onChoose={(mode) => set('mode', { ...form, mode })}
+          />
+          {form.mode === 'bridged' ? <BridgedFields {...fields} lab={lab.id} /> : <OwnFields {...fields} />}
+          <Notes of={notes} />
           {isNew && lab.state !== 'up' ? (
             <p className={styles.note}>It is made with the lab, which is {lab.state}.</p>
           ) : null}
@@ -161,178 +113,35 @@ function Form({ lab, edited }: FormProps): ReactElement {
   );
 }
 
-interface OwnFieldsProps {
-  readonly form: NetworkForm;
-  readonly shown: (field: FieldName) => string | undefined;
-  readonly set: (field: FieldName, next: NetworkForm) => void;
-}
+const modes = NetworkMode.options.map((mode) => [mode, modeWords[mode]] as const);
 
-const viaWords: Readonly<Record<NetworkForm['via'], string>> = {
-  uplink: 'A bridge that an administrator made',
-  interface: 'An interface that this computer has no use for',
-};
-const vias = ['uplink', 'interface'] as const;
-
-/** Where the guests of a bridged network are. */
-function BridgedFields({
-  form,
-  shown,
-  set,
-  links,
-}: OwnFieldsProps & { readonly links: readonly Row<'links'>[] }): ReactElement {
-  const { via } = form;
-  const list = useId();
+function NameField({ form, shown, set }: FieldsProps): ReactElement {
   return (
-    <>
-      <Field label="Guests are on">
-        {(control) => (
-          <select
-            {...control}
-            value={via}
-            onChange={(event) => {
-              const next = vias.find((each) => each === event.target.value);
-              if (next) set('via', { ...form, via: next });
-            }}
-          >
-            {vias.map((each) => (
-              <option key={each} value={each}>
-                {viaWords[each]}
-              </option>
-            ))}
-          </select>
-        )}
-      </Field>
-      <Field
-        label={via === 'uplink' ? 'Bridge' : 'Interface'}
-        error={shown(via)}
-        hint={
-          via === 'uplink'
-            ? 'One that an administrator allows. Who gives addresses there is not Tapyard.'
-            : 'A spare card, cable or adapter that an administrator allows: guests are on the network behind it.'
-        }
-        mono
-      >
-        {(control) => (
-          <input
-            {...control}
-            autoComplete="off"
-            spellCheck={false}
-            list={list}
-            placeholder={via === 'uplink' ? 'br-lan' : 'eth1'}
-            value={form[via]}
-            onChange={(event) => set(via, { ...form, [via]: event.target.value.trim() })}
-          />
-        )}
-      </Field>
-      <datalist id={list}>
-        {candidates(links, via).map((name) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
-        ))}
-      </datalist>
-    </>
-  );
-}
-
-const dhcpWords: Readonly<Record<NetworkForm['dhcp'], string>> = {
-  half: 'On, the second half of the subnet',
-  range: 'On, a range',
-  off: 'Off',
-};
-const dhcpKinds = ['half', 'range', 'off'] as const;
-
-/** How the LAN reaches the guests of a routed network. */
-function RoutedField({ form, set }: Pick<OwnFieldsProps, 'form' | 'set'>): ReactElement {
-  return (
-    <Field
-      label="Reached from the LAN"
-      hint={
-        form.proxyArp
-          ? 'This computer answers the LAN’s ARP for its guests, so they have addresses of the LAN where a bridge cannot be, as behind Wi-Fi. An administrator allows it, and the LAN’s DHCP leaves the subnet out.'
-          : undefined
-      }
-    >
+    <Field label="Name" error={shown('name')} hint="Its bridge’s name: at most 15 characters." mono>
       {(control) => (
-        <select
+        <input
           {...control}
-          value={form.proxyArp ? 'proxyArp' : 'route'}
-          onChange={(event) => set('proxyArp', { ...form, proxyArp: event.target.value === 'proxyArp' })}
-        >
-          <option value="route">By a route: its router sends the subnet to this computer</option>
-          <option value="proxyArp">By proxy ARP: the subnet is a part of its own</option>
-        </select>
+          // eslint-disable-next-line jsx-a11y/no-autofocus -- the first thing to decide in a form just opened
+          autoFocus
+          autoComplete="off"
+          spellCheck={false}
+          value={form.name}
+          onFocus={(event) => event.target.select()}
+          onChange={(event) => set('name', { ...form, name: event.target.value })}
+        />
       )}
     </Field>
   );
 }
 
-/** What a network with a bridge of its own has. */
-function OwnFields({ form, shown, set }: OwnFieldsProps): ReactElement {
+/** What saving does to guests that are there. */
+function Notes({ of }: { readonly of: readonly string[] }): ReactElement | null {
+  if (of.length === 0) return null;
   return (
-    <>
-      {form.mode === 'routed' ? <RoutedField form={form} set={set} /> : null}
-      <FieldPair>
-        <Field label="Subnet" error={shown('subnet')} hint="The bridge takes its first address." mono>
-          {(control) => (
-            <input
-              {...control}
-              autoComplete="off"
-              spellCheck={false}
-              placeholder="192.168.57.0/24"
-              value={form.subnet}
-              onChange={(event) => set('subnet', withSubnet(form, event.target.value.trim()))}
-            />
-          )}
-        </Field>
-        <Field label="MTU" error={shown('mtu')} hint="Bytes." mono>
-          {(control) => (
-            <input
-              {...control}
-              inputMode="numeric"
-              autoComplete="off"
-              placeholder="1500"
-              value={form.mtu}
-              onChange={(event) => set('mtu', { ...form, mtu: event.target.value.trim() })}
-            />
-          )}
-        </Field>
-      </FieldPair>
-      <Field label="DHCP" error={shown('dhcp')} hint="For guests without an address of their own.">
-        {(control) => (
-          <select
-            {...control}
-            value={form.dhcp}
-            onChange={(event) => {
-              const dhcp = dhcpKinds.find((kind) => kind === event.target.value);
-              if (dhcp) set('dhcp', withDhcp(form, dhcp));
-            }}
-          >
-            {dhcpKinds.map((kind) => (
-              <option key={kind} value={kind}>
-                {dhcpWords[kind]}
-              </option>
-            ))}
-          </select>
-        )}
-      </Field>
-      {form.dhcp === 'range' ? (
-        <FieldPair>
-          {(['from', 'to'] as const).map((end) => (
-            <Field key={end} label={end === 'from' ? 'From' : 'To'} error={shown(end)} mono>
-              {(control) => (
-                <input
-                  {...control}
-                  autoComplete="off"
-                  spellCheck={false}
-                  value={form[end]}
-                  onChange={(event) => set(end, { ...form, [end]: event.target.value.trim() })}
-                />
-              )}
-            </Field>
-          ))}
-        </FieldPair>
-      ) : null}
-    </>
+    <ul className={styles.notes} aria-label="What it does to guests">
+      {of.map((note) => (
+        <li key={note}>{note}</li>
+      ))}
+    </ul>
   );
 }
