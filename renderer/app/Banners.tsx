@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { adviceOf } from '../../electron/contract/refusal.ts';
+import { KeyRound } from 'lucide-react';
 import { useState, type ReactElement } from 'react';
 import { runningJob } from '../commands/lab.ts';
 import { commandState } from '../commands/run.ts';
@@ -37,26 +38,26 @@ export function Banners({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         </div>
       ) : null}
       {asks === null ? null : (
-        <div className={styles.banner} role="status">
+        <div className={cx(styles.banner, styles.asks)} role="status">
+          <KeyRound aria-hidden />
           <span>{asks}</span>
         </div>
       )}
       {lab.problems.length > 0 ? <FileProblems lab={lab} /> : null}
       {lab.error ? (
         <div className={cx(styles.banner, styles.bad)} role="alert">
-          <strong>{lab.name}:</strong>
-          <span>{lab.error.message}</span>
-          {adviceOf(lab.error).map((text) => (
-            <span key={text} className={styles.muted}>
-              {text}
-            </span>
-          ))}
-          <code>{lab.error.code}</code>
-          <span className={styles.actions}>
-            <Button size="small" onPress={() => useUi.getState().show('checks')}>
-              Check this computer
-            </Button>
-          </span>
+          <p className={styles.text}>
+            <strong>{lab.name}:</strong> {lab.error.message}{' '}
+            {adviceOf(lab.error).map((text) => (
+              <span key={text} className={styles.muted}>
+                {text}{' '}
+              </span>
+            ))}
+            <code>{lab.error.code}</code>
+          </p>
+          <Button size="small" onPress={() => useUi.getState().show('checks')}>
+            Check this computer
+          </Button>
         </div>
       ) : null}
     </div>
@@ -69,7 +70,7 @@ function FileProblems({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
   const shown = all ? lab.problems : lab.problems.slice(0, 1);
   return (
     <div className={cx(styles.banner, styles.bad)} role="alert" data-selectable>
-      <div className={styles.problems}>
+      <div className={styles.text}>
         <strong>
           {count(lab.problems.length, 'problem')} in the lab file; the last good one stays in force.
         </strong>

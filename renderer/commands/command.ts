@@ -22,6 +22,7 @@ export interface CommandContext extends CommandState {
 /** What is asked before a command that cannot be taken back. */
 export interface Confirmation {
   readonly title: string;
+  /** Paragraphs, with an empty line between them. */
   readonly text: string;
   /** The button's word. */
   readonly action: string;
@@ -44,6 +45,8 @@ export interface Command {
   enabledWhen(state: CommandState, subject: Subject | null): Verdict;
   confirm?(state: CommandState, subject: Subject | null): Confirmation | null;
   run(context: CommandContext, subject: Subject | null): Promise<void> | void;
+  /** Whether it needs a core where it has no {@link pendingWord}: a form that asks it, a script that it writes. */
+  readonly needsCore?: boolean;
   /** What a button says until {@link reached}: "Starting…". Only commands that ask the core for something have one. */
   readonly pendingWord?: string;
   /** Whether what was asked for is observed. A button shows `pendingWord` until then, 20 s at most. */

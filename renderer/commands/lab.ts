@@ -31,7 +31,7 @@ export function runningJob({ tables }: CommandState, lab: string): Row<'jobs'> |
 
 /** What a move leads to and asks for, before anything is asked. */
 const moveWords: Readonly<Record<Row<'labs'>['scope'], string>> = {
-  host: 'Its bridges and taps are then on this computer, which reaches the guests by their addresses; its firewalls and Docker have a say in their traffic. That needs a privilege: nothing is asked where your group may run the network helper, else your password. Refused, nothing changes.',
+  host: 'Its bridges and taps are then on this computer, which reaches the guests by their addresses; its firewalls and Docker have a say in their traffic.\n\nThat needs a privilege: nothing is asked where your group may run the network helper, else your password. Refused, nothing changes.',
   private:
     'Its bridges and taps are then in namespaces of its own: nothing on this computer changes, no privilege is needed, and the guests are reached by their consoles, ssh and forwards.',
 };
@@ -117,7 +117,7 @@ export const labCommands: readonly Command[] = [
       const running = ofLab<'guests'>(state.tables.guests, lab.id).filter((guest) => guest.pid !== null);
       return {
         title: `Move ${lab.name} to the ${scope} scope?`,
-        text: `${moveWords[scope]} ${
+        text: `${moveWords[scope]}\n\n${
           lab.state === 'down'
             ? 'The lab is down; it comes up there the next time.'
             : `${running.length === 0 ? 'The' : `${count(running.length, 'guest')} will be asked to shut down; then the`} lab goes down here and comes up there. Disks and the lab file stay.`
@@ -162,6 +162,7 @@ export const labCommands: readonly Command[] = [
     group: 'Lab',
     icon: Copy,
     label: () => 'Copy the recipe as a script',
+    needsCore: true,
     enabledWhen: (state, subject) => (labOf(state, subject) ? true : none),
     async run({ client, ui, ...state }, subject) {
       const lab = labOf({ ...state, ui }, subject);

@@ -28,6 +28,7 @@ export const networkCommands: readonly Command[] = [
     icon: Network,
     shortcut: 'Alt+B',
     label: () => 'Add network',
+    needsCore: true,
     enabledWhen: (state) => (labOf(state, null) ? true : 'no lab is open'),
     run: () => useUi.setState({ networkForm: { network: null } }),
   },
@@ -37,6 +38,7 @@ export const networkCommands: readonly Command[] = [
     group: 'Network',
     icon: Pencil,
     label: (state, subject) => `Edit ${networkOf(state, subject)?.name ?? 'the network'}`,
+    needsCore: true,
     enabledWhen: (state, subject) => {
       const network = networkOf(state, subject);
       return network ? canEditNetwork(network) : gone;

@@ -22,7 +22,8 @@ export function verdict(command: Command, state: CommandState, subject: Subject 
     return `select a ${command.on[0] ?? 'thing'} first`;
   const pending = subject && state.ui.pending.get(subjectKey(subject));
   if (pending?.command === command.id) return pending.word;
-  if (!state.connected && command.pendingWord !== undefined) return 'there is no connection to the core';
+  if (!state.connected && (command.needsCore || command.pendingWord !== undefined))
+    return 'there is no connection to the core';
   return command.enabledWhen(state, subject);
 }
 

@@ -55,6 +55,7 @@ export const windowCommands: readonly Command[] = [
     icon: Plus,
     shortcut: 'Alt+N',
     label: () => 'New guest',
+    needsCore: true,
     enabledWhen: (state) => (labOf(state, null) ? true : 'no lab is open'),
     run: ({ ui }) => ui.openDialog('newGuest', true),
   },

@@ -9,7 +9,7 @@ export interface ButtonProps extends Omit<
   AriaButtonProps,
   'className' | 'style' | 'children' | 'isDisabled'
 > {
-  readonly variant?: 'plain' | 'primary' | 'ghost' | 'danger';
+  readonly variant?: 'plain' | 'primary' | 'accent' | 'ghost' | 'danger';
   readonly size?: 'normal' | 'small';
   /** A square button that shows an icon only; it needs an `aria-label`. */
   readonly iconOnly?: boolean;

@@ -12,7 +12,7 @@ interface DialogProps {
   readonly onClose: () => void;
   /** `alertdialog` for a question that must be answered. */
   readonly role?: 'dialog' | 'alertdialog';
-  readonly width?: 'narrow' | 'normal';
+  readonly width?: 'narrow' | 'normal' | 'wide';
   readonly children: ReactNode;
 }
 

@@ -209,6 +209,42 @@ export function longNamesLab(): LabRows {
   });
 }
 
+/** A network of each mode, in the host scope. */
+export function modesLab(): LabRows {
+  const nat = networkRow('modes', 'br0', '192.168.57.0/24');
+  const routed = networkRow('modes', 'br1', '10.0.4.64/28', { mode: 'routed' });
+  const isolated = networkRow('modes', 'br2', '10.73.5.0/24', { mode: 'isolated' });
+  const bridged = networkRow('modes', 'br3', '', { mode: 'bridged', dns: false });
+  return complete({
+    host: hostRow(),
+    labs: [labRow('modes', { scope: 'host' })],
+    networks: [
+      nat,
+      {
+        ...routed,
+        observed: routed.observed && {
+          ...routed.observed,
+          addresses: ['10.0.4.65/28'],
+          proxyArp: { device: 'wlp3s0', addresses: 1 },
+        },
+      },
+      isolated,
+      {
+        ...bridged,
+        definition: { mode: 'bridged', interface: 'eth1' },
+        wanted: bridged.wanted && { ...bridged.wanted, subnet: null, address: null, interface: 'eth1' },
+        observed: bridged.observed && { ...bridged.observed, addresses: [] },
+      },
+    ],
+    guests: [
+      guestRow('modes', 'web', [nicState(0, 'br0', 'tap0', '192.168.57.2')]),
+      guestRow('modes', 'phone', [nicState(0, 'br1', 'tap1', '10.0.4.66')]),
+      guestRow('modes', 'vault', [nicState(0, 'br2', 'tap2', '10.73.5.2')]),
+      guestRow('modes', 'probe', [nicState(0, 'br3', 'tap3', null)]),
+    ],
+  });
+}
+
 /** A lab of any size: guests spread over its networks, every `second`th with a NIC on the next network too. */
 export function bigLab(guestCount: number, networkCount: number, second: number): LabRows {
   const lab = 'big';

@@ -282,6 +282,9 @@ describe('the window', () => {
   it('stands still while the core is gone', async () => {
     const page = await open('window&lab=mock&trouble=gone');
     await page.getByText('The core is gone').waitFor();
+    // What would be written through it cannot be begun.
+    for (const name of ['Bring seed down', 'Add network', 'New guest'])
+      expect(await page.getByRole('button', { name }).getAttribute('aria-disabled')).toBe('true');
     await page.waitForTimeout(300);
     expect(await framesAsked(page)).toBeLessThan(20);
   });

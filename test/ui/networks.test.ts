@@ -105,6 +105,29 @@ describe('networks', () => {
     await page.getByRole('button', { name: 'Remove br1' }).waitFor({ state: 'detached' });
   });
 
+  it('of each mode say on the map what they do to their guests, and are offered to new ones', async () => {
+    const page = await open('lab=modes');
+    const map = page.getByRole('application', { name: /Map of modes/ });
+    for (const says of [
+      /^NAT, On\. Guests of br0 reach the internet/,
+      /^Routed\. Guests of br1 have addresses of the LAN: proxy ARP on wlp3s0/,
+      /^Isolated\. br2 is isolated/,
+      /^Bridged\. Guests of br3 are on the network behind eth1/,
+    ])
+      await map.getByRole('group', { name: says }).waitFor();
+    await shoot(page, 'network-modes');
+    await page.getByRole('button', { name: 'New guest' }).click();
+    const offered = page.getByRole('dialog').getByLabel('Network').getByRole('option');
+    await offered.first().waitFor({ state: 'attached' });
+    expect(await offered.allTextContents()).toEqual([
+      'br0 · 192.168.57.0/24',
+      'br1 · 10.0.4.64/28',
+      'br2 · 10.73.5.0/24',
+      'br3 · eth1',
+      'none',
+    ]);
+  });
+
   it('that a lab has none of yet are offered on the map', async () => {
     const page = await open('lab=nothing');
     const notice = page.getByRole('status').filter({ hasText: 'No networks yet.' });

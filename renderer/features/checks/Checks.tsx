@@ -56,6 +56,7 @@ export default function Checks(): ReactElement {
   return (
     <Page
       title="Checks"
+      narrow
       lead={
         running
           ? 'Looking at this computer…'

@@ -31,7 +31,9 @@ export function Guests({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
           <thead>
             <tr>
               <th scope="col">State</th>
-              <th scope="col">Name</th>
+              <th scope="col" className={styles.wide}>
+                Name
+              </th>
               <th scope="col">Address</th>
               <th scope="col">Image</th>
               <th scope="col" className={styles.number}>
@@ -62,7 +64,6 @@ const GuestLine = memo(function GuestLine({ guest }: { readonly guest: Row<'gues
           <StateIcon state={guest.state} />
           {guest.state}
         </span>
-        {guest.error ? <div className={styles.error}>{guest.error.message}</div> : null}
       </td>
       <th scope="row">
         <button
@@ -74,6 +75,7 @@ const GuestLine = memo(function GuestLine({ guest }: { readonly guest: Row<'gues
         >
           {elideMiddle(guest.name, 32)}
         </button>
+        {guest.error ? <div className={styles.error}>{guest.error.message}</div> : null}
       </th>
       <td>
         {guest.nics.map((nic) =>
@@ -86,7 +88,9 @@ const GuestLine = memo(function GuestLine({ guest }: { readonly guest: Row<'gues
           ),
         )}
       </td>
-      <td title={guest.image}>{elideMiddle(guest.imageLabel, 30)}</td>
+      <td className={styles.image} title={guest.image}>
+        {elideMiddle(guest.imageLabel, 30)}
+      </td>
       <td className={styles.number}>{formatBytes(guest.memory)}</td>
       <td>
         <GuestActions guest={guest} compact />

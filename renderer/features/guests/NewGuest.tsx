@@ -225,7 +225,8 @@ function NicFields({ form, shown, set, networks }: NicFieldsProps): ReactElement
           <select {...control} value={form.network} onChange={(event) => set('network', event.target.value)}>
             {networks.map((network) => (
               <option key={network.id} value={network.name}>
-                {network.name} · {network.wanted?.subnet ?? network.wanted?.uplink}
+                {network.name} ·{' '}
+                {network.wanted?.subnet ?? network.wanted?.uplink ?? network.wanted?.interface}
               </option>
             ))}
             <option value="">none</option>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { X } from 'lucide-react';
+import { Trash2 } from 'lucide-react';
 import { useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
 import { listeningText } from '../../../electron/contract/lab-file.ts';
@@ -31,7 +31,7 @@ export function Forwards({ guest }: { readonly guest: Row<'guests'> }): ReactEle
       title="Forwards"
       action={
         can && !adding ? (
-          <Button size="small" variant="ghost" onPress={() => setAdding(true)}>
+          <Button size="small" variant="accent" onPress={() => setAdding(true)}>
             Add forward
           </Button>
         ) : null
@@ -91,7 +91,7 @@ function Forward({ row }: { readonly row: Row<'forwards'> }): ReactElement {
         unavailable={removing ? 'Removing…' : undefined}
         onPress={remove}
       >
-        <X aria-hidden />
+        <Trash2 aria-hidden />
       </Button>
       <span className={styles.state} data-state={row.state}>
         {stateWords[row.state]}

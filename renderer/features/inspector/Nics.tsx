@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { X } from 'lucide-react';
+import { Trash2 } from 'lucide-react';
 import { useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
 import { isShape, shapeText } from '../../../electron/contract/shape.ts';
@@ -39,7 +39,7 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
         adding ? null : (
           <Button
             size="small"
-            variant="ghost"
+            variant="accent"
             unavailable={unavailable ?? more}
             onPress={() => setAdding(true)}
           >
@@ -89,7 +89,6 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
             ) : (
               <Button
                 size="small"
-                variant="ghost"
                 className={styles.shape}
                 aria-label={`Bandwidth, delay, loss… of eth${nic.index}`}
                 onPress={() => setShaping(nic.mac)}
@@ -155,7 +154,7 @@ function RemoveNic({ guest, nic, onError }: RemoveNicProps): ReactElement {
         className={styles.remove}
         onPress={remove}
       >
-        <X aria-hidden />
+        <Trash2 aria-hidden />
       </Button>
     </>
   );

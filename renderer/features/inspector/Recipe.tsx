@@ -29,7 +29,7 @@ export function Recipe({
           subject={{ kind: 'lab', id: lab }}
           text="Copy as script"
           size="small"
-          className={styles.copy}
+          variant="accent"
         />
       }
     >

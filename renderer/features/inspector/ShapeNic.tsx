@@ -17,10 +17,10 @@ interface ShapeNicProps {
 }
 
 const fields = [
-  ['rate', 'Bandwidth', '10mbit', 'kbit, mbit or gbit per second'],
-  ['loss', 'Loss', '1%', 'of the packets'],
-  ['delay', 'Delay', '20ms', 'each way'],
-  ['jitter', 'Jitter', '5ms', 'of the delay'],
+  ['rate', 'Bandwidth', '10mbit', 'In kbit, mbit or gbit per second.'],
+  ['loss', 'Loss', '1%', 'Of the packets.'],
+  ['delay', 'Delay', '20ms', 'Each way.'],
+  ['jitter', 'Jitter', '5ms', 'Of the delay.'],
 ] as const;
 
 /** Holds a NIC to a bandwidth, a delay and a loss, at once where the guest runs. */

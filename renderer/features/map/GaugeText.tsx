@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useRef } from 'react';
+import { useCallback, useEffect, useRef } from 'react';
 import { formatRate } from '../../lib/format.ts';
 import { gauges, type Gauge } from '../../store/gauges.ts';
 
@@ -54,7 +54,15 @@ export const TailText = ({ guest }: { readonly guest: string }) => (
   <GaugeText gauge={gauges.tails} id={guest} format={sameText} />
 );
 
-/** "41 flows" of a lab. */
-export const FlowsText = ({ lab }: { readonly lab: string }) => (
-  <GaugeText gauge={gauges.flows} id={lab} format={flowWords} />
-);
+interface FlowsProps {
+  readonly lab: string;
+  /** Where they leave by. */
+  readonly device: string | null;
+}
+
+/** "41 flows → eth0" of a lab. */
+export function FlowsText({ lab, device }: FlowsProps) {
+  const way = device === null ? '' : `→ ${device}`;
+  const format = useCallback((flows: number) => `${flowWords(flows)} ${way}`.trimEnd(), [way]);
+  return <GaugeText gauge={gauges.flows} id={lab} format={format} empty={way} />;
+}

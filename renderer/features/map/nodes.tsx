@@ -105,7 +105,7 @@ const UplinkCard = memo(({ data, selected }: Props<UplinkNode>) => {
           {node.through !== null && <p>{node.through}</p>}
           {node.flows !== null && (
             <p className="mono">
-              <FlowsText lab={node.flows} />
+              <FlowsText lab={node.flows} device={null} />
             </p>
           )}
         </>
@@ -164,8 +164,7 @@ const NatCard = memo(({ data, selected }: Props<NatNode>) => {
       )}
       {level === 'card' && !failure && node.flows !== null && (
         <p className="mono">
-          <FlowsText lab={node.flows} />
-          {node.device !== null && ` → ${node.device}`}
+          <FlowsText lab={node.flows} device={node.device} />
         </p>
       )}
     </Shell>

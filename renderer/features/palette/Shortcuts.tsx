@@ -24,7 +24,12 @@ export default function Shortcuts(): ReactElement {
     groups.set(command.group, [...(groups.get(command.group) ?? []), command]);
   }
   return (
-    <Dialog title="Keyboard shortcuts" open onClose={() => useUi.getState().openDialog('shortcuts', false)}>
+    <Dialog
+      title="Keyboard shortcuts"
+      open
+      width="wide"
+      onClose={() => useUi.getState().openDialog('shortcuts', false)}
+    >
       <div className={styles.groups}>
         {[...groups].map(([group, commands]) => (
           <section key={group}>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { fortyLab, hugeLab, longNamesLab, lower, mockLab, seedLab, statesLab } from '../labs.ts';
+import { fortyLab, hugeLab, longNamesLab, lower, mockLab, modesLab, seedLab, statesLab } from '../labs.ts';
 import type { LabRows } from '../rows.ts';
 
 const makers: Readonly<Record<string, () => LabRows>> = {
   seed: seedLab,
   mock: mockLab,
   states: statesLab,
+  modes: modesLab,
   long: longNamesLab,
   forty: fortyLab,
   huge: hugeLab,

@@ -16,7 +16,7 @@ import { sampleActs } from '../acts.ts';
 import { labByName } from './choose.ts';
 import { troubles } from './trouble.ts';
 
-// index.html?lab=mock|seed|down|states|long|forty|huge|empty|nothing & theme=dark|light & select=guest:seed/web & gauges=all
+// index.html?lab=mock|seed|down|states|modes|long|forty|huge|empty|nothing & theme=dark|light & select=guest:seed/web & gauges=all
 // & window for the whole window instead of the map alone
 // & quiet & natMs=600 & failing=network.setNat & trouble=crashed|gone|pasta|file|job|failed
 // & acts=40 (the log, with so many ordinary acts before)
