@@ -388,6 +388,7 @@ export const commands: readonly CommandSpec[] = [
       ['tapyard check', 'What is missing here, and what brings it?'],
       ['tapyard check --mend', 'After an upgrade: give the network helper its capabilities back.'],
     ],
+    statuses: [['130', 'a mend ended by Ctrl+C; what was run before stays']],
     load: async () => (await import('./run/check.ts')).run,
   },
   {

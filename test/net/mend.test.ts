@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Mirror } from '../../electron/cli/mirror.ts';
 import type { Connection } from '../../electron/contract/client.ts';
 import { connect } from '../../electron/contract/connect.ts';
@@ -9,7 +9,7 @@ import type { CheckResult, JobRow } from '../../electron/contract/rows.ts';
 import { connectSocket } from '../../electron/core/host/socket-channel.ts';
 import { kernelState } from '../world/kernel.ts';
 import { commands, installed, names, PolkitSystem } from '../world/polkit.ts';
-import { type Finished, firstWords, netdInside, until, World } from '../world/world.ts';
+import { finish, type Finished, firstWords, netdInside, until, World } from '../world/world.ts';
 
 /*
  * The installed helper loses what an upgrade takes from it, and gets it back from the core of an ordinary user: by
@@ -135,7 +135,7 @@ test('a helper that others than root can change gets nothing', async () => {
     await system.root(`rm -rf /usr/libexec/*; touch /run/allow
       install -D -o root -g tapyard -m 0750 ${netdInside} ${installed}; ${open}`);
     const { found, fixes } = await check();
-    expect(found, open).toContain('must not have them');
+    expect(found, open).toContain('must have no capabilities');
     expect(fixes.map((fix) => fix.mend)).toEqual([undefined]);
     expect((await mend()).error).toMatchObject({ code: 'MEND_FAILED' });
     expect(await system.kept()).toEqual(['tapyard 750']);
@@ -162,4 +162,41 @@ test('tapyard check --mend does it by sudo, and says what it runs', async () => 
   expect(refused.code).toBe(1);
   expect(refused.stderr).toContain('[MEND_FAILED]');
   expect(await system.kept()).toEqual(['tapyard 750']);
+});
+
+describe('a mend in a terminal that is told to end', () => {
+  /** Puts a sudo in the place of the system's, until it is told to end. */
+  const instead = (script: string): Promise<string> =>
+    system.root(`mkdir -m 777 /run/told; mv /run/bin/sudo /run/bin/real; printf '%s\\n' '#!/bin/sh' '${script}' >/run/bin/sudo
+      chmod 755 /run/bin/sudo`);
+  afterEach(() => system.root('rm -rf /run/told; mv /run/bin/real /run/bin/sudo'));
+
+  /** Begins one that takes three commands, and signals it when sudo was asked for the first. */
+  async function ended(name: 'SIGINT' | 'SIGTERM', first: boolean): Promise<Finished> {
+    await system.root(`install -o root -g root -m 0755 ${netdInside} ${installed}`);
+    const child = world.start(system.asUser(world.tapyardCommand(['check', '--mend'])), { as: 'root' });
+    const done = finish(child, 'check --mend');
+    await system.root('for i in $(seq 300); do [ -s /run/told/pid ] && exit; sleep 0.1; done; exit 1');
+    child.kill(name);
+    if (first) await until('it ends, and sudo does not', 30_000, () => child.exitCode !== null);
+    await system.root('kill "$(cat /run/told/pid)"');
+    return await done;
+  }
+
+  test('runs nothing more once sudo is done, which Ctrl+C is left to', async () => {
+    await instead('trap "exit 0" TERM; echo $$ >/run/told/pid; while :; do sleep 0.1; done');
+    const done = await ended('SIGINT', false);
+    expect(done).toMatchObject({ code: 130, stdout: '' });
+    expect(done.stderr.match(/As root, by sudo/g)).toHaveLength(1);
+    expect(done.stderr).toContain('Stopped: nothing more is run.');
+  });
+
+  test('waits for no sudo that it cannot end, as it is root’s', async () => {
+    await system.root('cp "$(command -v setpriv)" /run/bin/become; chmod 4755 /run/bin/become');
+    const sleep = 'echo $$ >/run/told/pid; exec sleep 600';
+    await instead(`exec /run/bin/become --reuid 0 --clear-groups -- sh -c "${sleep.replaceAll('$', '\\$')}"`);
+    const done = await ended('SIGTERM', true);
+    expect(done).toMatchObject({ code: 130, stdout: '' });
+    expect(done.stderr).toContain('Stopped: nothing more is run.');
+  });
 });

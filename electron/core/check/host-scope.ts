@@ -52,31 +52,60 @@ export function judge(
       );
     return lost(ground, installed.netd, beside);
   }
-  // Of group root it is for nobody else: the group is lost, and perhaps more.
-  if (installed.netd?.gid === 0 && givenBack(installed.netd) !== undefined)
-    return lost(ground, installed.netd, beside);
+  const { netd } = installed;
+  if (netd !== undefined && givenBack(netd) !== undefined) {
+    // Of group root it is for nobody else: the group is lost, and perhaps more.
+    if (netd.gid === 0) return lost(ground, netd, beside);
+    if (isClosed(netd)) return closed(netd, beside);
+  }
   if (asked) return ok(`Each time it is asked for, ${beside}`);
-  if (installed.netd !== undefined && installed.netd.gid !== 0)
+  if (netd !== undefined && netd.gid !== 0) {
+    if (isClosed(netd)) return closed(netd, beside);
     return warning(`${installedNetd} is installed, and not for you to run. Without it ${beside}`, {
       text: 'Its group is shown by the first command; with the second you are in it, once you have logged in again:',
-      command: `stat -c %G ${installedNetd}\nsudo usermod -aG "$(stat -c %G ${installedNetd})" "$USER"`,
+      command: joinItsGroup,
     });
+  }
   return warning(`Only through sudo, as tapyard up --scope host shows it. ${beside}`, {
     text: 'The private scope needs none of it. To let one group have the host scope:',
     command: groupCommands(ground),
   });
 }
 
+const joinItsGroup = `stat -c %G ${installedNetd}\nsudo usermod -aG "$(stat -c %G ${installedNetd})" "$USER"`;
+
+/** Whether it is for a group that may not run it: its mode was lost, and perhaps more. */
+const isClosed = ({ gid, mode }: InstalledNetd): boolean => gid !== 0 && (mode & 0o010) === 0;
+
+function closed(netd: InstalledNetd, beside: string): Finding {
+  const found = `${installedNetd} is installed, and its group may not run it`;
+  if (netd.unsafe !== undefined) return exposed(found, netd.unsafe, beside);
+  const why = `${found}. Without it ${beside}`;
+  const commands = givenBack(netd);
+  if (commands !== undefined)
+    return mendable('host-scope', why, 'Give it its mode and its file capabilities back:', commands);
+  const chmod = `sudo chmod 0750 ${installedNetd}`;
+  return netd.groups.includes(netd.gid)
+    ? warning(why, { text: 'Give it its mode back:', command: chmod })
+    : warning(why, {
+        text: 'Give it its mode back. You are not in its group, which the second command shows; with the third you are, once you have logged in again:',
+        command: `${chmod}\n${joinItsGroup}`,
+      });
+}
+
+/** That others than root can change it, so that it must have no privilege. */
+const exposed = (found: string, unsafe: string, beside: string): Finding =>
+  warning(
+    `${found}, and it must have no capabilities as it lies there: ${unsafe}. Who can change it would have its privilege. Without it ${beside}`,
+    { text: 'See who may write to it, and let nobody but root:', command: `namei -l ${installedNetd}` },
+  );
+
 /** The installed netd has no privilege; who may give it back, and by what. */
 function lost(ground: HostScopeGround, netd: InstalledNetd | undefined, beside: string): Finding {
   const forGroup = netd === undefined || isForGroup(netd);
   const what = forGroup ? 'its file capabilities' : 'its group or mode, and its file capabilities';
   const found = `${installedNetd} has lost ${what}, as a file does that is copied or upgraded`;
-  if (netd?.unsafe !== undefined)
-    return warning(
-      `${found}, and it must not have them as it lies there: ${netd.unsafe}. Who can change it would have its privilege. Without it ${beside}`,
-      { text: 'See who may write to it, and let nobody but root:', command: `namei -l ${installedNetd}` },
-    );
+  if (netd?.unsafe !== undefined) return exposed(found, netd.unsafe, beside);
   const commands = netd && givenBack(netd);
   const why = `${found} (or its file system is mounted nosuid). Without it ${beside}`;
   if (commands !== undefined) return mendable('host-scope', why, 'Give them back:', commands);

@@ -152,7 +152,7 @@ export function hostScopeDenied(
     why ??
     `The host scope changes the network of this computer, which needs CAP_NET_ADMIN, and ${
       stranger
-        ? `the network helper that has it is not yours to run: you are not in its group (stat -c %G ${installedNetd}), or have not logged in again since.`
+        ? `the network helper that has it is not yours to run: you are not in its group, have not logged in again since, or the group may not run it (stat -c "%A %G" ${installedNetd}).`
         : 'you may not do that yet.'
     }`;
   const lacks = polkitLacks(ground).map(({ what }) => what);

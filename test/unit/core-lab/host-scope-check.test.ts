@@ -76,6 +76,33 @@ describe('the check of the host scope', () => {
   });
 });
 
+describe('an installed helper that its group may not run', () => {
+  const closed = ground({ isProgram: (path) => path !== installed, find: () => undefined });
+  const found = (part: Partial<InstalledNetd>) =>
+    judge(closed, { ...says('', { mode: 0o640, ...part }), answer: undefined });
+
+  it('gets its mode back, and a member is not told to join', () => {
+    const finding = found({});
+    expect(finding.found).toContain('its group may not run it');
+    expect(finding.mend?.[0]).toEqual(['/usr/sbin/chmod', '0750', installed]);
+    expect(finding.fixes.map(({ command }) => command).join()).not.toContain('usermod');
+  });
+
+  it('gets it back first where the user is not in the group', () => {
+    const finding = found({ groups: [1000] });
+    expect(finding.found).toContain('its group may not run it');
+    expect(finding.mend).toBeUndefined();
+    const command = `sudo chmod 0750 ${installed}\nstat -c %G ${installed}\nsudo usermod -aG "$(stat -c %G ${installed})" "$USER"`;
+    expect(finding.fixes.map((fix) => fix.command)).toEqual([command]);
+  });
+
+  it('gets nothing where others than root can change it', () => {
+    const finding = found({ unsafe: '/usr/libexec can be written by a group' });
+    expect(finding.found).toContain('/usr/libexec can be written by a group');
+    expect(finding.fixes.map(({ command }) => command)).toEqual([`namei -l ${installed}`]);
+  });
+});
+
 describe('what Tapyard mends of the installed helper', () => {
   const lost = (part: Partial<InstalledNetd>) => judge(ground(), says('NO_PRIVILEGE', part));
   const [, cap = '', file = ''] = setcap.split(' ');
