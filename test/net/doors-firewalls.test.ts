@@ -254,7 +254,7 @@ test('firewalld: reload, and restart', async () => {
   expect(await zone()).toBe('br0\n');
   await lab.down();
   expect(await firewalls.sh('firewall-cmd --list-all-zones')).toBe(zones);
-  // firewalld keeps the chains of a zone that nobody uses until it is loaded again.
+  expect(await firewalls.rulesWithoutIdle('trusted')).toEqual(rules);
   await firewalls.sh('firewall-cmd --reload');
   expect(await firewalls.rules()).toEqual(rules);
   await stop();

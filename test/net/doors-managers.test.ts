@@ -176,6 +176,7 @@ END`);
   expect(await zone()).toBe('br0\n');
   await lab.down();
   expect(await firewalls.sh('firewall-cmd --list-all-zones')).toBe(zones);
+  expect(await firewalls.rulesWithoutIdle('libvirt')).toEqual(rules);
   await firewalls.sh('firewall-cmd --reload');
   expect(await firewalls.rules()).toEqual(rules);
   await stop();

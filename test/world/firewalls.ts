@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Json, nftRules } from './kernel.ts';
 import { mountedBy, MountedPlace } from './mounted-place.ts';
+import { withoutUnreached } from './unreached.ts';
 import type { World } from './world.ts';
 
 /** Where set-up unpacked the packages (scripts/setup/firewalls.mjs). */
@@ -65,6 +66,16 @@ export class Firewalls extends MountedPlace {
       [ -z "$(cat /proc/net/ip_tables_names)" ] || iptables-legacy -S
       [ -z "$(cat /proc/net/ip6_tables_names)" ] || ip6tables-legacy -S`);
     return { nft: await nftRules(this.world), legacy: legacy.split('\n').filter(Boolean) };
+  }
+
+  /**
+   * The same without what firewalld keeps, until it is loaded again, of a zone in which nobody is any more: chains
+   * to which no packet comes.
+   */
+  async rulesWithoutIdle(zone: string): Promise<{ nft: Json; legacy: string[] }> {
+    const { nft, legacy } = await this.rules();
+    const chains = new RegExp(`^(filter|nat|mangle)_[A-Z]+_${zone}(_(pre|log|deny|allow|post))?$`);
+    return { nft: withoutUnreached(nft, chains), legacy };
   }
 
   /** Everything below /etc/ufw with its content and times. */

@@ -259,17 +259,27 @@ export class PortGuest {
     });
   }
 
-  /** Waits until the host (`gateway`, of fd12:3456:789a:1::/64) and wan1 are pinged and names are told by IPv6. */
+  /**
+   * Waits until the host (`gateway`, of fd12:3456:789a:1::/64) is pinged and tells names, and wan1 is reached by
+   * TCP, UDP and ping, all by IPv6.
+   */
   async getsThroughByIpv6(gateway = 'fd12:3456:789a:1::1'): Promise<void> {
     await this.run(`ip addr replace fd12:3456:789a:1::50/64 dev eth0 nodad
       ip -6 route replace default via ${gateway}`);
     // Neighbour discovery with the host, what is forwarded, and names.
-    for (const address of [gateway, '2001:db8::1'])
-      await until(
-        `${address} is pinged`,
-        30_000,
-        async () => (await this.run(`busybox ping -6 -c 1 -W 2 ${address}`)).code === 0,
-      );
+    await until(
+      `${gateway} is pinged`,
+      30_000,
+      async () => (await this.run(`busybox ping -6 -c 1 -W 2 ${gateway}`)).code === 0,
+    );
+    let last: unknown;
+    await until('wan1 is reached by IPv6', 30_000, async () => {
+      const out = await this.reaches('2001:db8::1');
+      last = out;
+      return Object.values(out).every(Boolean);
+    }).catch((error: unknown) => {
+      throw new Error(`${String(error)}: ${JSON.stringify(last)}`);
+    });
     await until('names are told by IPv6', 30_000, async () => {
       const named = await this.run(`busybox timeout 3 busybox nslookup -type=a wan.test ${gateway}`);
       return named.stdout.includes(wanAddress);
