@@ -20,9 +20,10 @@ export class Firewalls extends MountedPlace {
   /** dockerd, which drops what it does not know once it has switched forwarding on. */
   docker(): Promise<() => Promise<void>> {
     const options = '--data-root /var/lib/docker --exec-root /run/docker --pidfile /run/docker.pid';
+    // It has a socket at once, and answers there when its rules are made.
     return this.daemon(
       `dockerd ${options} -H unix:///run/docker.sock --storage-driver vfs`,
-      'curl -s --unix-socket /run/docker.sock http://docker/_ping || busybox test -S /run/docker.sock',
+      'timeout 5 docker -H unix:///run/docker.sock version',
     );
   }
 

@@ -66,7 +66,7 @@ export class MountedPlace {
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (said += text));
     const ended = finish(child, command, { timeout: 300_000 });
     ended.catch(() => undefined);
-    await until(`${command} is ready`, 20_000, async () => {
+    await until(`${command} is ready`, 40_000, async () => {
       if (child.exitCode !== null) throw new Error(`${command} ended: ${said}`);
       return (await this.world.run(this.inside(['sh', '-c', ready]), { as: 'root' })).code === 0;
     });
