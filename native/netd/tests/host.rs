@@ -95,6 +95,38 @@ fn fill(disk: &Path) {
     assert!(fs::write(disk.join("more"), [0; 512]).is_err());
 }
 
+/// The kernel asks the first of two routes to one subnet, and a bridge's new address makes a new one.
+#[test]
+fn an_address_is_not_changed_in_a_subnet_that_came_to_the_host_meanwhile() {
+    if !inside("an_address_is_not_changed_in_a_subnet_that_came_to_the_host_meanwhile") {
+        return;
+    }
+    let host = Host::start("readdressed");
+    let mut client = host.client();
+    let readdressed = |address: &str| {
+        let mut args = apply();
+        args.network.address = Some(address.parse().unwrap());
+        args
+    };
+    let to_guests = || sh("ip -o route get 192.168.57.50 | cut -d' ' -f1-3");
+    client.call(&apply(), PATIENCE).unwrap();
+    client.call(&readdressed("192.168.57.2"), PATIENCE).unwrap();
+    sh("ip link add vpn0 type veth peer vpn1; ip link set vpn1 up
+        ip addr add 192.168.57.9/24 dev vpn0; ip link set vpn0 up");
+    assert_eq!(to_guests(), "192.168.57.50 dev br0\n");
+
+    let refused = client
+        .call(&readdressed("192.168.57.3"), PATIENCE)
+        .unwrap_err();
+    assert_eq!(refused.code, Code::SubnetOverlap, "{refused}");
+    assert_eq!(refused.subject.as_deref(), Some("192.168.57.9/24"));
+    let (network, _) = client
+        .call(&readdressed("192.168.57.2"), PATIENCE)
+        .expect("what stands may be adjusted otherwise");
+    assert_eq!(network.network.address, "192.168.57.2".parse().ok());
+    assert_eq!(to_guests(), "192.168.57.50 dev br0\n");
+}
+
 #[test]
 fn on_a_full_disk_shutdown_leaves_no_router_behind() {
     if !inside("on_a_full_disk_shutdown_leaves_no_router_behind") {

@@ -5,7 +5,7 @@ use super::guard::is_guarded;
 use super::supervise::Pending;
 use super::{Engine, Stopwatch, subnets_of};
 use crate::acts;
-use crate::journal::{Entry, Recorded};
+use crate::journal::{Entry, Recorded, bridge_addresses};
 use crate::nft;
 use crate::rtnl::LinkInfo;
 use tapyard_protocol::{
@@ -40,6 +40,9 @@ impl Engine {
             if let Some(lan) = lan {
                 self.ask_lan(&spec, lan)?;
             }
+        } else if settled.is_some_and(|b| bridge_addresses(&b.spec) != bridge_addresses(&spec)) {
+            // Its route becomes the last one to the subnet, where the host has another by now.
+            self.check_subnet(&spec)?;
         }
         if settled.is_none_or(|b| b.spec != spec) {
             self.journal.append(Entry::Network {
