@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { chmodSync, chownSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from '../../electron/contract/zod.ts';
 import { NetdClient } from '../../electron/core/net/netd-client.ts';
 import type { NetdNetworkSpec } from '../../electron/core/net/netd-protocol.ts';
@@ -18,7 +18,8 @@ type Said = z.infer<typeof Said>;
 let world: World;
 let program: string;
 let etc: string;
-beforeAll(async () => {
+// A world for each, so that one that fails takes no other along.
+beforeEach(async () => {
   world = World.create();
   program = path.join(world.dir, 'installed', 'tapyard-netd');
   mkdirSync(path.dirname(program));
@@ -32,7 +33,7 @@ beforeAll(async () => {
     cpSync(path.join(world.dir, 'etc', name), path.join(etc, name));
   await root('ip link add br-lan type bridge && ip link add br-any type bridge');
 });
-afterAll(() => world?.close());
+afterEach(() => world?.close());
 
 const root = (script: string): Promise<string> => world.must(['sh', '-ec', script], { as: 'root' });
 
@@ -133,7 +134,6 @@ test('a journal that the user wrote opens nothing that the user may not ask for'
     client.close();
   }
   expect(await root('cat /proc/sys/net/ipv4/conf/side/forwarding')).toBe('1\n');
-  await root('ip link delete side; ip link delete tap0; ip link delete tap1');
 });
 
 test('a line that was taken out of netd.conf lets no guest in any more', async () => {
@@ -181,7 +181,6 @@ test('an interface is for whom the same line names it, and given back without it
   await expect.poll(picture, { timeout: 20_000 }).toBe(before);
   await second.request('shutdown', {});
   second.close();
-  await root('ip link delete spare');
 });
 
 test('addresses of the LAN are for whom a line names the uplink, and the journal takes nobody’s away', async () => {
@@ -220,7 +219,6 @@ test('addresses of the LAN are for whom a line names the uplink, and the journal
   await second.request('shutdown', {});
   second.close();
   expect(await proxies()).toEqual(['192.168.1.195']);
-  await root('ip neigh del proxy 192.168.1.195 dev eth0; ip addr del 192.168.1.50/24 dev eth0');
 });
 
 test('a journal routes no part of the LAN to a bridge, and takes no proxy ARP of another user’s netd away', async () => {
@@ -254,8 +252,6 @@ test('a journal routes no part of the LAN to a bridge, and takes no proxy ARP of
   await client.request('shutdown', {});
   client.close();
   expect(await root('ip neigh show proxy')).toContain('192.168.1.178 dev eth0');
-  await root(`ip neigh del proxy 192.168.1.178 dev eth0; ip link delete theirs
-    ip addr del 192.168.1.50/24 dev eth0`);
 });
 
 test('a bridge that stands gets no IPv6 by the journal that is another interface’s', async () => {
@@ -273,7 +269,6 @@ test('a bridge that stands gets no IPv6 by the journal that is another interface
   expect(await root('ip -6 route show fd00:77::/64')).not.toContain('br0');
   await second.request('shutdown', {});
   second.close();
-  await root('ip -6 addr del fd00:77::5/64 dev eth0');
 });
 
 test('what a killed netd switched on is switched off again, for the filter says that it was netd', async () => {
