@@ -65,6 +65,9 @@ export async function writeFileAtomic(
   }
 }
 
+/** How old what a writer left must be, ms: one in a container has a number that is nobody's here, and is soon done. */
+const leftAfter = 60_000;
+
 /** Takes away what writers left beside `target` that were killed before their rename. */
 async function removeLeftovers(target: string): Promise<void> {
   const begin = `.${basename(target)}.`;
@@ -76,7 +79,11 @@ async function removeLeftovers(target: string): Promise<void> {
     return pid !== undefined && !existsSync(`/proc/${pid}`);
   });
   await Promise.all(
-    left.map((name) => rm(join(dirname(target), name), { force: true }).catch(() => undefined)),
+    left.map(async (name) => {
+      const path = join(dirname(target), name);
+      const written = (await stat(path).catch(() => undefined))?.mtimeMs ?? Infinity;
+      if (Date.now() - written > leftAfter) await rm(path, { force: true }).catch(() => undefined);
+    }),
   );
 }
 

@@ -13,6 +13,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
@@ -181,7 +182,14 @@ describe('writeFileAtomic', () => {
       `.file.${dead}.tmp`,
       `.file2.${dead}.0123456789ab.tmp`,
     ];
-    for (const name of [...others, `.file.${dead}.0123456789ab.tmp`]) writeFileSync(join(box, name), '');
+    const old = new Date(Date.now() - 600_000);
+    for (const name of [...others, `.file.${dead}.0123456789ab.tmp`]) {
+      writeFileSync(join(box, name), '');
+      utimesSync(join(box, name), old, old);
+    }
+    // A writer in a container, whose number is nobody's here, is at it.
+    others.push(`.file.${dead}.ba9876543210.tmp`);
+    writeFileSync(join(box, `.file.${dead}.ba9876543210.tmp`), '');
     await writeFileAtomic(join(box, 'file'), 'x');
     expect(readdirSync(box).sort()).toEqual([...others, 'file'].sort());
   });
