@@ -38,7 +38,8 @@ pub fn namespace(enter: &[String]) -> Value {
         &[
             "sh",
             "-c",
-            "cd /proc/sys/net && grep -rsH . ipv4/conf ipv6/conf ipv4/ip_forward",
+            // Some cannot be read before they are set, of which grep tells by 2.
+            "cd /proc/sys/net || exit; grep -rsH . ipv4/conf ipv6/conf ipv4/ip_forward; [ $? -eq 2 ]",
         ],
     );
     let mut sysctls: Vec<&str> = sysctls.lines().collect();
@@ -166,14 +167,21 @@ fn run(enter: &[String], command: &[&str]) -> String {
     let out = Command::new(words.next().unwrap())
         .args(words)
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .output()
         .unwrap();
-    String::from_utf8_lossy(&out.stdout).into_owned()
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{enter:?} {command:?}: {said}");
+    String::from_utf8(out.stdout).unwrap()
 }
 
+/// ip(8) says nothing where there is nothing to list.
 fn listing(enter: &[String], command: &[&str]) -> Value {
-    let mut value = serde_json::from_str(&run(enter, command)).unwrap_or(Value::Null);
+    let said = run(enter, command);
+    let mut value = match said.trim() {
+        "" => json!([]),
+        said => serde_json::from_str(said)
+            .unwrap_or_else(|e| panic!("{enter:?} {command:?}: {e}: {said}")),
+    };
     strip(&mut value);
     sort(&mut value);
     value
@@ -218,4 +226,11 @@ fn ruleset(listing: &Value) -> Value {
     }
     others.sort_unstable();
     json!({ "objects": others, "rules": rules })
+}
+
+#[test]
+#[should_panic(expected = "enter")]
+fn a_picture_that_cannot_be_taken_is_no_picture() {
+    let enter = ["sh", "-c", "echo cannot enter >&2; exit 1", "sh"];
+    namespace(&enter.map(str::to_owned));
 }
