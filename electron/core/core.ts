@@ -97,6 +97,8 @@ class LocalCore implements Core {
     const { labs, error } = readStore();
     this.#storeError = error;
     await Promise.all(labs.map((known) => this.#openKnown(known)));
+    // A move that came to nothing is over by now.
+    if (labs.some(({ movesTo }) => movesTo !== undefined)) await this.#store();
     this.#host.put({
       id: 'host',
       hostname: hostname(),
@@ -160,7 +162,9 @@ class LocalCore implements Core {
 
   /** Never rejects: what went wrong is told to the next who asks. */
   #store(): Promise<void> {
-    const labs = [...this.#labs.values()].map(({ name, file, scope }) => ({ name, file, scope }));
+    const labs = [...this.#labs.values()].map(({ name, file, scope, movesTo }) => {
+      return movesTo === undefined ? { name, file, scope } : { name, file, scope, movesTo };
+    });
     this.#storing = this.#storing
       .then(() => writeStore(labs))
       .catch((thrown: unknown) => {

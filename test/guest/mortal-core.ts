@@ -79,8 +79,14 @@ export class MortalCore {
     return this.#now.lab()?.scope;
   }
 
-  /** Starts a core, the first or the next. */
+  /** Starts a core, the first or the next, once whoever the last one started listens or is gone. */
   async start(): Promise<void> {
+    await until('no network helper starts', 20_000, () =>
+      this.world.processes().every(({ command }) => {
+        const [, directory] = /^\S*tapyard-netd .*--dir (\S+)$/.exec(command) ?? [];
+        return directory === undefined || existsSync(path.join(directory, 'netd.sock'));
+      }),
+    );
     const process = await this.world.serve({
       as: this.#who,
       env: {
@@ -142,8 +148,10 @@ export class MortalCore {
     const rows = this.#now.forwards();
     const noted = this.world.leftFiles(this.#who).some((left) => /\/forwards\/[^/]+\.json$/.test(left));
     const wanted = this.read().includes(`${forwardedPort}`);
-    const stands = rows.every(({ state }) => state === 'listening');
-    return stands && rows.length === (wanted ? 1 : 0) && noted === rows.some(({ way }) => way === 'process');
+    const isDown = this.#now.lab()?.state === 'down';
+    const stands = rows.every(({ state }) => state === (isDown ? 'waiting' : 'listening'));
+    const isNoted = !isDown && rows.some(({ way }) => way === 'process');
+    return stands && rows.length === (wanted ? 1 : 0) && noted === isNoted;
   }
 
   /** The lab file. */

@@ -67,6 +67,8 @@ export interface Engine {
   counters(): Promise<NetdReply<'counters'>>;
   /** Ends every network of the lab and what serves them, and leaves nothing. The guests are off before. */
   release(): Promise<void>;
+  /** Ends what serves networks in this scope where it serves none, for any lab; whether there was somebody. */
+  endIdle(): Promise<boolean>;
   /** Removes directories of the lab that are empty: of a lab that is down. */
   tidy(): void;
   /** Lets go of everything, which runs on. */

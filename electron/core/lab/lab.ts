@@ -44,10 +44,12 @@ export interface LabOptions {
   /** Absolute path of the lab file. */
   readonly file: string;
   readonly scope: Scope;
+  /** Where a core that was killed was moving it to. */
+  readonly movesTo?: Scope | undefined;
   readonly tables: LabTables;
   /** Makes the engine for a scope. */
   readonly engine: (scope: Scope, acts: ActLog) => Engine;
-  /** The scope was chosen anew and should be remembered. */
+  /** The scope was chosen anew, or a move to one has begun or come to nothing, which should be remembered. */
   readonly scopeChanged: () => Promise<void>;
 }
 
@@ -69,6 +71,8 @@ export class Lab {
   #busy: 'starting' | 'stopping' | undefined;
   /** From the question for the other scope to the end of the move: nothing else may begin in between. */
   #moving = false;
+  /** The scope in which something may run for nobody, since a move to it has begun. */
+  #movesTo: Scope | undefined;
   /** What the scope was before the `up` that has been admitted and not yet begun chose another. */
   #formerScope: Scope | undefined;
   #error: ErrorData | null = null;
@@ -92,6 +96,7 @@ export class Lab {
       subnets: (definition) => this.#chooseSubnets(definition),
       changed: () => this.#settleGuests(),
     });
+    this.#movesTo = options.movesTo;
     this.#acts = new ActLog(options.name, options.tables.acts, () => this.#filterCommand());
     this.#engine = options.engine(options.scope, this.#acts);
     this.#engineSubscription = this.#engine.onChange(() => this.#changed());
@@ -113,6 +118,7 @@ export class Lab {
     }
     const [failure] = await lab.#guests.adopt(lab.#engine);
     if (failure) lab.#error ??= failure.toData();
+    await lab.#endMove();
     if (lab.#state() === 'down') {
       removeStepTimes(lab.name);
       lab.#engine.tidy();
@@ -127,6 +133,10 @@ export class Lab {
 
   get scope(): Scope {
     return this.#engine.scope;
+  }
+
+  get movesTo(): Scope | undefined {
+    return this.#movesTo;
   }
 
   get busy(): boolean {
@@ -221,7 +231,25 @@ export class Lab {
     this.#engine = this.#options.engine(scope, this.#acts);
     this.#engineSubscription = this.#engine.onChange(() => this.#changed());
     this.#settleGuests();
+    await this.#noteMove(undefined);
+  }
+
+  async #noteMove(scope: Scope | undefined): Promise<void> {
+    this.#movesTo = scope;
     await this.#options.scopeChanged();
+  }
+
+  /** Ends what a core that was killed in a move has left in the other scope, where it is there by now. Never rejects. */
+  async #endMove(): Promise<void> {
+    if (this.#movesTo === undefined) return;
+    const other = this.#options.engine(this.#movesTo, this.#acts);
+    try {
+      if (await other.endIdle()) this.#movesTo = undefined;
+    } catch {
+      // The next `down` tries again.
+    } finally {
+      other.close();
+    }
   }
 
   #refuseBusy(): void {
@@ -279,6 +307,10 @@ export class Lab {
       await bringDown(this.#ground(), job, force);
       this.#records.clear();
       this.#guests.dropGone();
+      if (this.#movesTo !== undefined && !this.#moving) {
+        await this.#endMove();
+        await this.#options.scopeChanged();
+      }
     });
   }
 
@@ -301,6 +333,7 @@ export class Lab {
           down: (work) => this.#down(work, false),
           up: (work) => this.#up(work, waitReachable),
           changeScope: (other) => this.#changeScope(other),
+          movesTo: (other) => this.#noteMove(other),
           release: () => this.#engine.release(),
         },
         job,

@@ -222,6 +222,23 @@ export class LocalEngine implements Engine {
     return failed;
   }
 
+  async endIdle(): Promise<boolean> {
+    const netd = this.#netd;
+    return netd.exclusively(async () => {
+      const client = await connectNetd(this.scope, this.#lab);
+      if (client) {
+        const { networks } = pictureOf(await client.request('observe', {}));
+        if (networks.size === 0 && netd.users.size === 0) {
+          await client.request('shutdown', {});
+          await Promise.race([client.closed, delay(exitDeadline, undefined, { ref: false })]);
+        }
+        client.close();
+      }
+      this.tidy();
+      return client !== undefined;
+    });
+  }
+
   tidy(): void {
     removeEmptyDirectories(this.scope, this.#lab);
   }

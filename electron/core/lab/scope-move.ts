@@ -16,6 +16,8 @@ export interface MoveGround {
   readonly up: (job: Job) => Promise<void>;
   /** Of the lab that is down. */
   readonly changeScope: (scope: Scope) => Promise<void>;
+  /** Told before anything is made in the scope that it is to be in, and, with none, when it stays where it is. */
+  readonly movesTo: (scope: Scope | undefined) => Promise<void>;
   /** Ends what serves the lab's networks in the scope that it is in by now. */
   readonly release: () => Promise<void>;
 }
@@ -41,6 +43,8 @@ export function checkModes(lab: string, networks: readonly ResolvedNetwork[], sc
 export async function moveScope(ground: MoveGround, job: Job, scope: Scope): Promise<void> {
   const { former } = ground;
   job.progress(`asking for the ${scope} scope`, 0, 0);
+  // Whoever comes after a core that is killed here has to know of a netd that serves nobody.
+  await ground.movesTo(scope);
   const next = ground.engine(scope);
   try {
     const { started } = await next.open(job.asks);
@@ -53,6 +57,9 @@ export async function moveScope(ground: MoveGround, job: Job, scope: Scope): Pro
       if (started) await next.release().catch(() => undefined);
       throw thrown;
     }
+  } catch (thrown) {
+    await ground.movesTo(undefined);
+    throw thrown;
   } finally {
     next.close();
     next.tidy();

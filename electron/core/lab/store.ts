@@ -9,8 +9,11 @@ import { stateDir } from '../host/runtime-dir.ts';
 
 const current = 1;
 
-/** A lab that this user has opened: where its file is, and the scope it was last brought up in. */
-const KnownLab = z.strictObject({ name: LabName, file: z.string(), scope: Scope });
+/**
+ * A lab that this user has opened: where its file is, the scope it was last brought up in, and while it is moved to
+ * another, which.
+ */
+const KnownLab = z.strictObject({ name: LabName, file: z.string(), scope: Scope, movesTo: Scope.optional() });
 export type KnownLab = z.infer<typeof KnownLab>;
 
 const StoreFile = z.strictObject({ version: z.literal(current), labs: z.array(KnownLab) });
