@@ -120,7 +120,7 @@ pub fn processes_of(words: &str) -> Vec<libc::pid_t> {
     let pids = entries.filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
-        line.contains(words).then_some(pid)
+        line.replace('\0', " ").contains(words).then_some(pid)
     });
     pids.filter(|pid| *pid != 1 && *pid != std::process::id() as libc::pid_t)
         .collect()
@@ -204,7 +204,7 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// Objects sorted, but each chain's rules in their order, which is the one that means something.
+/// Objects sorted, without what packets put into a set of some size, but each chain's rules in their order, which is the one that means something.
 fn ruleset(listing: &Value) -> Value {
     let mut others = Vec::new();
     let mut rules: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -214,6 +214,11 @@ fn ruleset(listing: &Value) -> Value {
             rules.entry(chain).or_default().push(rule["expr"].clone());
         } else {
             let mut item = item.clone();
+            if let Some(set) = item.get_mut("set").and_then(Value::as_object_mut)
+                && set.contains_key("size")
+            {
+                set.remove("elem");
+            }
             for kind in ["set", "map"] {
                 if let Some(elements) = item.pointer_mut(&format!("/{kind}/elem"))
                     && let Some(elements) = elements.as_array_mut()

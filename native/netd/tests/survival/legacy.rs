@@ -56,18 +56,34 @@ pub fn tables() -> Value {
     json!(saved)
 }
 
+const MAKE: Act = Act {
+    name: "make a network",
+    verb: Some("apply_network"),
+    run: |lab| {
+        let mut args = first(1500, 1);
+        args["network"]["ipv6"] = "fd12:3456:789a:1::/64".into();
+        lab.ask::<ApplyNetwork>(args)?;
+        complete(lab)
+    },
+};
+
+const REJECT: Act = Act {
+    name: "somebody's reject comes ahead",
+    verb: None,
+    run: |lab| {
+        let known = tables();
+        sh("iptables-legacy -w 10 -D FORWARD -j REJECT
+            iptables-legacy -w 10 -I FORWARD -j REJECT");
+        wait_for(lab, |_| tables() == known)
+    },
+};
+
+/// What a netd that root lent a user does by other means than root's: it takes the lock itself.
+pub const LENT_SCRIPT: &[Act] = &[MAKE, OPEN_TAP, REJECT, SHUT_DOWN];
+
 /// While netd has doors there.
 pub const SCRIPT: &[Act] = &[
-    Act {
-        name: "make a network",
-        verb: Some("apply_network"),
-        run: |lab| {
-            let mut args = first(1500, 1);
-            args["network"]["ipv6"] = "fd12:3456:789a:1::/64".into();
-            lab.ask::<ApplyNetwork>(args)?;
-            complete(lab)
-        },
-    },
+    MAKE,
     OPEN_TAP,
     Act {
         name: "make another network",
@@ -81,16 +97,7 @@ pub const SCRIPT: &[Act] = &[
             complete(lab)
         },
     },
-    Act {
-        name: "somebody's reject comes ahead",
-        verb: None,
-        run: |lab| {
-            let known = tables();
-            sh("iptables-legacy -w 10 -D FORWARD -j REJECT
-                iptables-legacy -w 10 -I FORWARD -j REJECT");
-            wait_for(lab, |_| tables() == known)
-        },
-    },
+    REJECT,
     Act {
         name: "remove a network",
         verb: Some("remove_network"),

@@ -33,7 +33,7 @@ use tapyard_protocol::{Code, Error};
 use bus::Bus;
 use script::{Act, BUS_SCRIPT, IPV6_SCRIPT, OPEN_TAP, PROXY_SCRIPT, SCRIPT, SHUT_DOWN, START};
 use trace::{Kill, Moment, Point};
-use world::{Lab, PATIENCE, SHARDS, Scope, on_hosts, sh, shard};
+use world::{Lab, PATIENCE, SHARDS, Scope, on_hosts, on_roots_hosts, sh, shard};
 
 /// One point of so many is tried where nothing else is asked for.
 const SAMPLE: usize = 10;
@@ -49,6 +49,8 @@ struct Course {
     bus: Option<Bus>,
     /// The host drops what is forwarded in tables of the old iptables.
     legacy: bool,
+    /// Root lends netd to a user.
+    lent: bool,
 }
 
 impl Course {
@@ -59,6 +61,7 @@ impl Course {
             script: SCRIPT,
             bus: None,
             legacy: false,
+            lent: false,
         }
     }
 
@@ -68,7 +71,7 @@ impl Course {
             scope: Scope::Host,
             script: BUS_SCRIPT,
             bus: Some(Bus::start()),
-            legacy: false,
+            ..Course::of(Scope::Host)
         }
     }
 
@@ -76,24 +79,36 @@ impl Course {
     fn of_legacy() -> Course {
         legacy::load();
         Course {
-            scope: Scope::Host,
             script: legacy::SCRIPT,
-            bus: None,
             legacy: true,
+            ..Course::of(Scope::Host)
+        }
+    }
+
+    /// The same of a netd that root lent a user.
+    fn of_lent() -> Course {
+        Course {
+            script: legacy::LENT_SCRIPT,
+            lent: true,
+            ..Course::of_legacy()
         }
     }
 
     /// What is on the host, in words.
     fn host(&self) -> &'static str {
-        match (&self.bus, self.legacy) {
-            (None, false) => "",
-            (None, true) => " with old iptables",
-            (Some(_), _) => " with a system bus",
+        match (&self.bus, self.legacy, self.lent) {
+            (None, false, _) => "",
+            (None, true, false) => " with old iptables",
+            (None, true, true) => " with old iptables, of a netd that root lent a user",
+            (Some(_), ..) => " with a system bus",
         }
     }
 
     fn lab(&self) -> Lab {
         let mut lab = Lab::new(self.scope);
+        if self.lent {
+            lab.lend();
+        }
         lab.bus = self.bus.clone();
         lab.legacy = self.legacy;
         lab
@@ -118,6 +133,8 @@ enum Victim {
     Leader,
     /// The program that changes the old iptables, which makes the call.
     Program,
+    /// netd, with what it runs: dnsmasq, and pasta in a private lab.
+    Together,
     Dnsmasq,
     Pasta,
     /// The guest, with its tap.
@@ -131,17 +148,20 @@ enum Victim {
 impl Victim {
     /// Whether it is one of netd's two halves (or what is about to be their child).
     fn is_netd(self) -> bool {
-        matches!(self, Victim::Actor | Victim::Leader)
+        matches!(self, Victim::Actor | Victim::Leader | Victim::Together)
     }
 
-    /// Words of its command line.
-    fn words(self) -> Option<&'static str> {
+    /// Words of the command lines.
+    fn words(self) -> &'static [&'static str] {
+        const DNSMASQ: &str = "--keep-in-foreground";
+        const PASTA: &str = "--config-net";
         match self {
-            Victim::Dnsmasq => Some("--keep-in-foreground"),
-            Victim::Pasta => Some("--config-net"),
-            Victim::Anchor => Some("tapyard-netd: anchor of"),
-            Victim::Keeper => Some("tapyard-netd: keeper of"),
-            Victim::Actor | Victim::Leader | Victim::Program | Victim::Qemu => None,
+            Victim::Together => &["tapyard-netd --scope", DNSMASQ, PASTA],
+            Victim::Dnsmasq => &[DNSMASQ],
+            Victim::Pasta => &[PASTA],
+            Victim::Anchor => &["tapyard-netd: anchor of"],
+            Victim::Keeper => &["tapyard-netd: keeper of"],
+            Victim::Actor | Victim::Leader | Victim::Program | Victim::Qemu => &[],
         }
     }
 
@@ -156,13 +176,18 @@ impl Victim {
             Victim::Leader => Kill::Leader,
             _ => {
                 let guest = Arc::clone(&lab.guest);
-                Kill::Other(Box::new(move || match self.words() {
-                    None => guest.lock().unwrap().take().is_some(),
-                    Some(words) => {
-                        let there = kernel::processes_of(words);
-                        there.iter().copied().for_each(trace::kill);
-                        !there.is_empty()
+                Kill::Other(Box::new(move || {
+                    if self == Victim::Qemu {
+                        return guest.lock().unwrap().take().is_some();
                     }
+                    let there: Vec<_> = self
+                        .words()
+                        .iter()
+                        .map(|w| kernel::processes_of(w))
+                        .collect();
+                    there.iter().flatten().copied().for_each(trace::kill);
+                    there.iter().filter(|some| !some.is_empty()).count()
+                        > usize::from(self.is_netd())
                 }))
             }
         }
@@ -458,6 +483,24 @@ fn netd_and_its_program_are_killed_at_every_step_of_the_old_iptables() {
     }
 }
 
+/// It takes the lock of the old iptables itself, by a file that it has kept open.
+#[test]
+fn a_netd_that_root_lent_a_user_is_killed_at_every_step_of_the_old_iptables() {
+    if on_roots_hosts(
+        "a_netd_that_root_lent_a_user_is_killed_at_every_step_of_the_old_iptables",
+        SHARDS,
+    ) {
+        let reference = reference(Course::of_lent());
+        let rules = reference.after[1]["host"]["rules"].to_string();
+        assert!(
+            rules.contains(&format!("tapyard_{}", world::user())),
+            "{rules}"
+        );
+        matrix(&reference, Victim::Leader, Moment::OfLegacy);
+        matrix(&reference, Victim::Program, Moment::OfProgram);
+    }
+}
+
 #[test]
 fn what_netd_runs_is_killed_at_each_step_of_the_journal() {
     if on_hosts(
@@ -465,12 +508,13 @@ fn what_netd_runs_is_killed_at_each_step_of_the_journal() {
         SHARDS,
     ) {
         let host = reference(Course::of(Scope::Host));
-        for victim in [Victim::Dnsmasq, Victim::Qemu] {
+        for victim in [Victim::Together, Victim::Dnsmasq, Victim::Qemu] {
             matrix(&host, victim, Moment::AfterLine);
         }
         let private = reference(Course::of(Scope::Private));
         for victim in [
             Victim::Leader,
+            Victim::Together,
             Victim::Dnsmasq,
             Victim::Pasta,
             Victim::Qemu,

@@ -12,7 +12,7 @@ use tapyard_protocol::{
 
 use crate::bus::{Bus, firewalld, resolved};
 use crate::guest::Guest;
-use crate::world::{GATEWAY_MAC, Lab, PATIENCE, Scope, sh};
+use crate::world::{GATEWAY_MAC, GUEST, GUEST6, Lab, PATIENCE, Scope, sh};
 
 /// One step. It can be done again: after a kill in the middle it is.
 pub struct Act {
@@ -63,7 +63,7 @@ pub const OPEN_TAP: Act = Act {
         let guest = Guest::new(
             fds.remove(0),
             [0x52, 0x54, 0, 0, 0, 2],
-            [192, 168, 57, 2].into(),
+            (GUEST, GUEST6),
             GATEWAY_MAC,
         );
         *lab.guest.lock().unwrap() = Some(guest);

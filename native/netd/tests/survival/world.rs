@@ -3,8 +3,8 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{BufRead, BufReader, Read, Seek};
-use std::net::Ipv4Addr;
-use std::os::unix::fs::DirBuilderExt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -27,9 +27,14 @@ pub const SOON: Duration = Duration::from_secs(5);
 /// Long enough for a ping to come back.
 const SHORT: Duration = Duration::from_millis(100);
 /// Answers on both of the host's ways out.
-pub const WAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const WAN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// Answers on the way out of IPv6.
+pub const WAN6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 /// The host's address in the first network.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 57, 1);
+pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 57, 1));
+/// The guest's addresses there, the second where the network has IPv6.
+pub const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 57, 2);
+pub const GUEST6: Ipv6Addr = Ipv6Addr::new(0xfd12, 0x3456, 0x789a, 1, 0, 0, 0, 2);
 /// The MAC of its bridge.
 pub const GATEWAY_MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 
@@ -108,15 +113,30 @@ pub fn inside(test: &str) -> bool {
 
 /// The same on so many hosts, each with another [`shard`].
 pub fn on_hosts(test: &str, hosts: usize) -> bool {
+    on(test, hosts, "-Urnmpf", &[])
+}
+
+/// The same for a user who called sudo, for which root itself is needed; without, it is said and
+/// nothing is done.
+pub fn on_roots_hosts(test: &str, hosts: usize) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        println!("{test}: not run, only root can lend netd to a user");
+        return false;
+    }
+    on(test, hosts, "-nmpf", &[("SUDO_UID", user().to_string())])
+}
+
+fn on(test: &str, hosts: usize, namespaces: &str, more: &[(&str, String)]) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
     let run = |shard: usize| {
         Command::new("unshare")
-            .args(["-Urnmpf", "--mount-proc", "--", "sh", "-ec", HOST])
+            .args([namespaces, "--mount-proc", "--", "sh", "-ec", HOST])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(INSIDE, "1")
+            .envs(more.iter().cloned())
             .env(SHARD, shard.to_string())
             .spawn()
             .expect("unshare (util-linux) is needed for this test")
@@ -126,10 +146,18 @@ pub fn on_hosts(test: &str, hosts: usize) -> bool {
         let status = run.wait().unwrap();
         assert!(
             status.success(),
-            "{test} failed inside `unshare -Urnmpf --mount-proc` ({status})"
+            "{test} failed inside `unshare {namespaces} --mount-proc` ({status})"
         );
     }
     false
+}
+
+/// A user to whom root lends netd: whose the program is, who may then run it, or anybody.
+pub fn user() -> u32 {
+    let owner = fs::metadata(env!("CARGO_BIN_EXE_tapyard-netd"))
+        .unwrap()
+        .uid();
+    if owner == 0 { 4712 } else { owner }
 }
 
 /// Which of netd's scopes.
@@ -176,6 +204,11 @@ impl Lab {
             bus: None,
             legacy: false,
         }
+    }
+
+    /// Gives the directory to the user who called sudo, so that root lends them what serves it.
+    pub fn lend(&self) {
+        chown(&self.directory, Some(user()), Some(user())).unwrap();
     }
 
     /// Starts netd, or the error that it answers; `UNREACHABLE` where it ends without a word.
@@ -299,12 +332,13 @@ impl Lab {
             .collect()
     }
 
-    /// The guest, where there is one, reaches the host, and with NAT the world; `when` says where
-    /// it does not.
+    /// The guest, where there is one, reaches the host, and with NAT the world, by IPv6 too where
+    /// its network has that; `when` says where it does not.
     pub fn check_guest(&mut self, when: &str) {
-        let network =
-            |network: &tapyard_protocol::Network| network.name.as_str() == "br0" && network.nat;
-        let nat = self.snapshot().unwrap().networks.iter().any(network);
+        let networks = self.snapshot().unwrap().networks;
+        let network = networks.iter().find(|n| n.name.as_str() == "br0");
+        let nat = network.is_some_and(|network| network.nat);
+        let ipv6 = network.is_some_and(|network| network.ipv6.is_some());
         if let Some(guest) = &mut *self.guest.lock().unwrap() {
             assert!(
                 guest.pings(GATEWAY, PATIENCE),
@@ -316,6 +350,13 @@ impl Lab {
                 (!guest.pings(WAN, SHORT), "reaches the world without NAT")
             };
             assert!(answers, "{when}: the guest {wait}");
+            if nat && ipv6 {
+                let answers = guest.pings(WAN6, PATIENCE);
+                assert!(
+                    answers,
+                    "{when}: the guest does not reach the world by IPv6"
+                );
+            }
         }
     }
 
