@@ -3,9 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TapyardError } from '../../contract/error.ts';
 import type { MendableCheck } from '../../contract/rows.ts';
 import type { Job } from '../host/jobs.ts';
+import { tryLock, unlock } from '../host/election.ts';
 import { pkexecRefused, type PkexecRefusal } from '../host/pkexec.ts';
 import { type ProgramResult, runProgram } from '../host/process.ts';
 import { findProgram } from '../host/programs.ts';
+import { runtimeDir, socketPath } from '../host/runtime-dir.ts';
 import { type Check, type Command, type Finding, words } from './check.ts';
 import { hostScope } from './host-scope.ts';
 
@@ -25,15 +27,36 @@ export interface AsRoot {
 }
 
 /**
- * Looks at a check and runs what mends it; done when it is fine then, or was fine already. Throws MEND_DENIED,
+ * Looks at a check and runs what mends it; done when it is fine then, or was fine already. A user has one at a
+ * time, in the core or in a terminal: the commands of two would undo each other's. Throws MEND_DENIED,
  * MEND_DISMISSED, MEND_FAILED, DEADLINE, ABORTED. What was run before a failure stays: each command by itself gives
  * nobody more than the whole.
  */
 export async function mendCheck(
   id: MendableCheck,
+  job: Pick<Job, 'progress' | 'asks' | 'signal'>,
+  asRoot: AsRoot,
+  check: Pick<Check, 'look'> = mendable[id],
+): Promise<void> {
+  const path = socketPath(runtimeDir(), 'mend.lock');
+  const lock = await tryLock(path);
+  if (lock === undefined)
+    throw new TapyardError('MEND_FAILED', 'It is being mended already, in a window or a terminal of yours.', {
+      hint: 'Answer what is asked there, then look again: tapyard check',
+      subject: id,
+    });
+  try {
+    await mendAlone(id, job, asRoot, check);
+  } finally {
+    await unlock(lock, path);
+  }
+}
+
+async function mendAlone(
+  id: MendableCheck,
   { progress, asks, signal }: Pick<Job, 'progress' | 'asks' | 'signal'>,
   asRoot: AsRoot,
-  { look }: Pick<Check, 'look'> = mendable[id],
+  { look }: Pick<Check, 'look'>,
 ): Promise<void> {
   const before = await look();
   if (before.state === 'ok') return;

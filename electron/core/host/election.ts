@@ -156,7 +156,7 @@ async function isAt(file: FileHandle, path: string): Promise<boolean> {
 }
 
 /** Lets the lock go and leaves nothing behind: its file, and the runtime directory when that is empty. */
-async function unlock(file: FileHandle, path: string): Promise<void> {
+export async function unlock(file: FileHandle, path: string): Promise<void> {
   await unlink(path).catch(() => undefined);
   await rmdir(dirname(path)).catch(() => undefined);
   await file.close();

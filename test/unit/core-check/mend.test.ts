@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -29,6 +29,43 @@ async function mend(findings: Finding[], run?: AsRoot['run']): Promise<string[]>
 }
 
 describe('a mend', () => {
+  const runtime = process.env['XDG_RUNTIME_DIR'];
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'tapyard-mend-'));
+    process.env['XDG_RUNTIME_DIR'] = dir;
+  });
+  afterEach(() => {
+    if (runtime === undefined) delete process.env['XDG_RUNTIME_DIR'];
+    else process.env['XDG_RUNTIME_DIR'] = runtime;
+    rmSync(dir, { recursive: true });
+  });
+
+  it('is one at a time, in the window and in terminals', async () => {
+    let answer = (): void => {};
+    const asked = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    let begin = (): void => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const first = mend([broken, ok('')], () => {
+      begin();
+      return asked;
+    });
+    await begun;
+    await expect(mend([broken, ok('')])).rejects.toMatchObject({
+      code: 'MEND_FAILED',
+      message: expect.stringContaining('is being mended'),
+      subject: 'host-scope',
+    });
+    answer();
+    await first;
+    expect(readdirSync(dir)).toEqual([]);
+    expect(await mend([broken, ok('')])).toContain('ran /bin/one a');
+  });
+
   it('runs what the check finds now, says so before, and looks again', async () => {
     expect(await mend([broken, ok('It is fine.')])).toEqual([
       '0/2 running /bin/one a',
