@@ -326,7 +326,10 @@ export const contract = {
       idempotent: false,
       for: 'anyone',
     }),
-    /** Flips NAT in the kernel, then in the lab file. `ms` is the time from the request to the kernel's answer. */
+    /**
+     * Flips NAT in the kernel, then in the lab file. Off is answered once nothing reaches a guest any more, a
+     * quarter of a second after guests’ packets stop. `ms` is the time from the request to the kernel's answer.
+     */
     setNat: call({
       in: z.strictObject({ lab, network: NetworkName, nat: z.boolean() }),
       out: z.strictObject({

@@ -63,7 +63,9 @@ test('the log of a lab in the host scope', { timeout: 180_000 }, async () => {
   await tapyard('nat', 'br0', 'off', '--lab', 'seed');
   const isOff = ({ what }: ActRow): boolean => what === 'switched NAT of br0 off';
   const off = await logWith(isOff);
-  expect(off.find(isOff)?.command).toBe(`nft add element inet tapyard_0 nat_off '{ "br0" }'`);
+  expect(off.find(isOff)?.command).toBe(
+    `nft add element inet tapyard_0 draining '{ "br0" timeout 250ms }'\nnft add element inet tapyard_0 nat_off '{ "br0" }'`,
+  );
   await tapyard('nat', 'br0', 'on', '--lab', 'seed');
 
   // By itself, with the reason.

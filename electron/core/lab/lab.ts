@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as delay } from 'node:timers/promises';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { ForwardDefinition, LabDefinition, Listening, NicDefinition } from '../../contract/lab-file.ts';
@@ -414,7 +415,7 @@ export class Lab {
   }
 
   /**
-   * Flips NAT in the kernel, then in the file. A file that cannot be written is told in the lab's row; the
+   * Flips NAT in the kernel, then in the file. Off is answered once nothing reaches a guest any more. A file that cannot be written is told in the lab's row; the
    * kernel's change stands. Throws NO_SUCH_NETWORK, NO_NAT_SWITCH, LAB_NOT_UP, and what netd says.
    */
   async setNat(
@@ -434,6 +435,7 @@ export class Lab {
       this.#error = TapyardError.from(thrown).toData();
     }
     this.publish();
+    await delay(begin + ms + done.drains_ms - performance.now());
     return { nat: done.nat, changed: done.changed, flowsRemoved: done.flows_removed, ms };
   }
 

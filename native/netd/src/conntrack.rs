@@ -51,8 +51,29 @@ struct End {
     address: IpAddr,
 }
 
-/// The addresses of an entry.
-type Ends = Vec<End>;
+/// What is read of an entry.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Entry {
+    /// `IPPROTO_…`
+    protocol: u8,
+    ends: Vec<End>,
+}
+
+/// Whose entries are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Everybody's.
+    All,
+    /// Those of all protocols but TCP. A packet of a connection without an entry is taken for the
+    /// host's own and answered by a reset, so TCP's are kept where the connection may go on.
+    AllButTcp,
+}
+
+impl Which {
+    fn has(self, entry: &Entry) -> bool {
+        self == Which::All || i32::from(entry.protocol) != libc::IPPROTO_TCP
+    }
+}
 
 /// The socket that it is asked by. Closing a netfilter socket waits until nf_tables has thrown away
 /// what was deleted last, some ten milliseconds, so there is one for netd's life.
@@ -68,31 +89,31 @@ impl Conntrack {
         Ok(Conntrack { socket })
     }
 
-    /// Removes every entry whose original or reply source or destination lies in `subnet`, but for
+    /// Removes those entries whose original or reply source or destination lies in `subnet`, but for
     /// multicast, which does not leave it. Returns how many there were.
-    pub fn clear(&mut self, subnet: IpNet) -> Result<usize> {
+    pub fn clear(&mut self, subnet: IpNet, which: Which) -> Result<usize> {
         if let IpNet::V6(_) = subnet {
-            return self.clear6(subnet);
+            return self.clear6(subnet, which);
         }
         let mut cleared = 0;
-        let mut ends = BTreeSet::new();
+        let mut wanted = BTreeSet::new();
         let listed = self.list(&start_of(subnet))?;
-        for entry in listed.iter().filter(|entry| !stays(entry)) {
+        for entry in listed.iter().filter(|e| which.has(e) && !stays(e)) {
             if let Some(end) = within(entry, &[subnet]) {
-                ends.insert(end);
+                wanted.insert((end, entry.protocol));
                 cleared += 1;
             }
         }
-        for end in ends {
+        for (end, protocol) in wanted {
             let operation = format!("remove the connections of {}", end.address);
-            let mut message = request(operation, CT_DELETE, filter(end));
+            let mut message = request(operation, CT_DELETE, filter(end, protocol));
             message.family = libc::AF_INET as u8;
             match self.socket.request(&message) {
                 Ok(()) => {}
                 Err(Error::Kernel { source, .. }) if is_without_filter(&source) => {
                     return self.clear_each(libc::AF_INET as u8, |entry| {
                         let entry = parse_entry(entry);
-                        !stays(&entry) && within(&entry, &[subnet]).is_some()
+                        which.has(&entry) && !stays(&entry) && within(&entry, &[subnet]).is_some()
                     });
                 }
                 Err(error) => return Err(error),
@@ -104,18 +125,13 @@ impl Conntrack {
     /// The same of IPv6, entry by entry: the kernel compares IPv6 addresses the wrong way round in
     /// its filter, so that a filtered flush keeps what it is to remove and removes the rest of the
     /// machine's (`ctnetlink_filter_match_tuple`, seen with Linux 6.18).
-    fn clear6(&mut self, subnet: IpNet) -> Result<usize> {
+    fn clear6(&mut self, subnet: IpNet, which: Which) -> Result<usize> {
+        let is_wanted = |entry: &Entry| which.has(entry) && within(entry, &[subnet]).is_some();
         // Most of the time there is nothing to remove, and the listing is quick.
-        let listed = self.list(ANY)?;
-        if !listed
-            .iter()
-            .any(|entry| within(entry, &[subnet]).is_some())
-        {
+        if !self.list(ANY)?.iter().any(is_wanted) {
             return Ok(0);
         }
-        self.clear_each(libc::AF_INET6 as u8, |entry| {
-            within(&parse_entry(entry), &[subnet]).is_some()
-        })
+        self.clear_each(libc::AF_INET6 as u8, |entry| is_wanted(&parse_entry(entry)))
     }
 
     /// Removes the connections that came to this port of the host's and were sent to the guest's.
@@ -176,7 +192,7 @@ impl Conntrack {
 
     /// The entries of the namespace, by the quickest way that this kernel has. Others than those
     /// whose line has these words may be missing.
-    fn list(&mut self, words: &str) -> Result<Vec<Ends>> {
+    fn list(&mut self, words: &str) -> Result<Vec<Entry>> {
         match read_listing() {
             Ok(text) => Ok(String::from_utf8_lossy(&text)
                 .lines()
@@ -224,9 +240,9 @@ fn start_of(subnet: IpNet) -> String {
 }
 
 /// Whether it came to the address and was sent to the guest, as far as addresses tell.
-fn is_sent(entry: &Ends, exposure: &Exposure) -> bool {
+fn is_sent(entry: &Entry, exposure: &Exposure) -> bool {
     let has = |tuple, side, address: Ipv4Addr| {
-        entry.contains(&End {
+        entry.ends.contains(&End {
             tuple,
             side,
             address: address.into(),
@@ -250,14 +266,16 @@ fn has_ports(entry: &[u8], exposure: &Exposure) -> bool {
 }
 
 /// A line of the listing; none where it is of another family. The original direction comes first.
-fn parse_line(line: &str) -> Option<Ends> {
+fn parse_line(line: &str) -> Option<Entry> {
     let mut words = line.split_ascii_whitespace();
     let [source, destination] = match words.next()? {
         "ipv4" => [CTA_IP_V4_SRC, CTA_IP_V4_DST],
         "ipv6" => [CTA_IP_V6_SRC, CTA_IP_V6_DST],
         _ => return None,
     };
-    let mut ends = Ends::with_capacity(4);
+    // "2 tcp 6": both with name and number, the family's number first.
+    let protocol = words.nth(2)?.parse().ok()?;
+    let mut ends = Vec::with_capacity(4);
     for word in words {
         let (side, address) = match word.split_once('=') {
             Some(("src", address)) => (source, address),
@@ -274,15 +292,20 @@ fn parse_line(line: &str) -> Option<Ends> {
             address: address.parse().ok()?,
         });
     }
-    Some(ends)
+    Some(Entry { protocol, ends })
 }
 
 /// An entry of a dump.
-fn parse_entry(entry: &[u8]) -> Ends {
-    let mut ends = Ends::with_capacity(4);
+fn parse_entry(entry: &[u8]) -> Entry {
+    let mut read = Entry::default();
     for (tuple, value) in attr::parse(entry) {
         if !matches!(tuple, CTA_TUPLE_ORIG | CTA_TUPLE_REPLY) {
             continue;
+        }
+        if let Some([protocol, ..]) =
+            attr::find(value, CTA_TUPLE_PROTO).and_then(|proto| attr::find(proto, CTA_PROTO_NUM))
+        {
+            read.protocol = *protocol;
         }
         let addresses = attr::find(value, CTA_TUPLE_IP).unwrap_or_default();
         for (side, value) in attr::parse(addresses) {
@@ -293,27 +316,27 @@ fn parse_entry(entry: &[u8]) -> Ends {
                 CTA_IP_V6_SRC | CTA_IP_V6_DST => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
                 _ => None,
             };
-            ends.extend(address.map(|address| End {
+            read.ends.extend(address.map(|address| End {
                 tuple,
                 side,
                 address,
             }));
         }
     }
-    ends
+    read
 }
 
 /// Whether it is multicast, which nobody forwards: each bridge joins a group by IGMP, and the kernel
 /// remembers that as a connection of its own address for ten minutes.
-fn stays(entry: &Ends) -> bool {
-    let mut to = entry.iter().filter(|end| end.side == CTA_IP_V4_DST);
+fn stays(entry: &Entry) -> bool {
+    let mut to = entry.ends.iter().filter(|end| end.side == CTA_IP_V4_DST);
     to.any(|end| end.tuple == CTA_TUPLE_ORIG && end.address.is_multicast())
 }
 
 /// The first of an entry's addresses that lies in one of the subnets.
-fn within(entry: &Ends, subnets: &[IpNet]) -> Option<End> {
+fn within(entry: &Entry, subnets: &[IpNet]) -> Option<End> {
     let inside = |end: &&End| subnets.iter().any(|subnet| subnet.contains(&end.address));
-    entry.iter().find(inside).copied()
+    entry.ends.iter().find(inside).copied()
 }
 
 /// Whether a kernel refuses a filtered flush because it knows none, as Linux 6.1 does: to it the
@@ -325,13 +348,14 @@ fn is_without_filter(refusal: &io::Error) -> bool {
     )
 }
 
-/// The attributes of a flush of all entries with this address at this end. The flags count from the lowest bit in the order of `CTA_IP_V4_…`, which IPv6's
-/// share.
-fn filter(end: End) -> Vec<u8> {
+/// The attributes of a flush of all entries of a protocol with this address at this end. The flags are
+/// the kernel's own (`CTA_FILTER_F_…` of its nf_conntrack_netlink.c): source, destination, zone, protocol.
+fn filter(end: End, protocol: u8) -> Vec<u8> {
+    const PROTOCOL: u32 = 1 << 3;
     let bit = match end.side {
-        CTA_IP_V4_SRC | CTA_IP_V6_SRC => 1u32,
+        CTA_IP_V4_SRC | CTA_IP_V6_SRC => 1,
         _ => 2,
-    };
+    } | PROTOCOL;
     let flags = |tuple| if end.tuple == tuple { bit } else { 0 };
     let mut attrs = Attrs::new();
     attrs
@@ -341,6 +365,9 @@ fn filter(end: End) -> Vec<u8> {
                     IpAddr::V4(address) => ip.raw(end.side, &address.octets()),
                     IpAddr::V6(address) => ip.raw(end.side, &address.octets()),
                 };
+            });
+            tuple.nest(CTA_TUPLE_PROTO, |proto| {
+                _ = proto.raw(CTA_PROTO_NUM, &[protocol])
             });
         })
         .nest(CTA_FILTER, |filter| {
@@ -390,6 +417,8 @@ mod tests {
                     ip.raw(CTA_IP_V4_SRC, &octets(src))
                         .raw(CTA_IP_V4_DST, &octets(dst));
                 });
+                let tcp = [libc::IPPROTO_TCP as u8];
+                tuple.nest(CTA_TUPLE_PROTO, |proto| _ = proto.raw(CTA_PROTO_NUM, &tcp));
             });
         }
         attrs.be32(3, 1);
@@ -453,8 +482,8 @@ mod tests {
         ] {
             assert!(parse_line(garbage).is_none(), "{garbage}");
         }
-        assert!(parse_line("ipv4").unwrap().is_empty());
-        assert!(parse_entry(&[1, 2, 3]).is_empty());
+        assert!(parse_line("ipv4").is_none());
+        assert_eq!(parse_entry(&[1, 2, 3]), Entry::default());
     }
 
     #[test]

@@ -54,6 +54,23 @@ pub fn disable_ipv6(name: &str) -> io::Result<()> {
     set_ipv6(name, false)
 }
 
+/// How often the namespace sends the same host an ICMP error, in ms (icmp_ratelimit, icmp/ratelimit).
+pub const ICMP_LIMITS: [&str; 2] = [
+    "/proc/sys/net/ipv4/icmp_ratelimit",
+    "/proc/sys/net/ipv6/icmp/ratelimit",
+];
+
+/// Sets one of them; true when that changed something. A kernel without IPv6 has only one.
+pub fn set_limit(file: &str, ms: u32) -> io::Result<bool> {
+    let wanted = ms.to_string();
+    match std::fs::read_to_string(file) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(now) if now.trim() == wanted => Ok(false),
+        Ok(_) => std::fs::write(file, wanted).map(|()| true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether an interface speaks IPv6.
 pub fn ipv6(name: &str) -> io::Result<bool> {
     match std::fs::read_to_string(path("ipv6", name, "disable_ipv6")?) {

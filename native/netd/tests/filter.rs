@@ -11,7 +11,7 @@ mod kernel;
 
 use kernel::{inside, normalised, run, sh};
 use serde_json::Value;
-use tapyard_netd::conntrack::Conntrack;
+use tapyard_netd::conntrack::{Conntrack, Which};
 use tapyard_netd::nft::{Filter, FilterState, NetworkRules};
 use tapyard_protocol::{Exposure, Mode};
 
@@ -35,6 +35,15 @@ fn theirs(ruleset: &str) -> Value {
     );
     std::fs::remove_file(&file).unwrap();
     normalised(&json)
+}
+
+/// Waits until the network whose way out was shut is no longer in `draining`: the kernel takes it out by itself.
+fn drained() {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while run("nft", &["list", "set", "inet", TABLE, "draining"]).contains("elements") {
+        assert!(std::time::Instant::now() < deadline, "br0 still drains");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 /// The ruleset in the protocol's page.
@@ -100,9 +109,10 @@ fn the_documented_ruleset() {
     filter.set_uplinks6(&["eth0".into()]).unwrap();
     assert_eq!(run("nft", &["-j", "list", "ruleset"]), before);
 
-    // NAT off is one more element.
+    // NAT off is one more element, once the network has drained.
     assert!(filter.set_nat("br0", false).unwrap());
     assert!(!filter.set_nat("br0", false).unwrap());
+    drained();
     let off = documented().replace(
         "set nat_off { type ifname; }",
         "set nat_off { type ifname; elements = { \"br0\" } }",
@@ -432,11 +442,22 @@ fn nat_off_cuts_what_runs() {
         conntrack.count(&["10.0.0.0/8".parse().unwrap()]).unwrap(),
         0
     );
-    assert_eq!(conntrack.clear("10.0.0.0/8".parse().unwrap()).unwrap(), 0);
+    let other = "10.0.0.0/8".parse().unwrap();
+    assert_eq!(conntrack.clear(other, Which::All).unwrap(), 0);
 
     assert!(filter.set_nat("br0", false).unwrap());
-    let before = listed();
-    assert_eq!(conntrack.clear(subnet).unwrap(), before);
+    let (before, tcp) = (
+        listed(),
+        sh("conntrack -L -p tcp 2>/dev/null").lines().count(),
+    );
+    assert!(tcp > 0 && before > tcp, "{tcp} of {before} are of TCP");
+    let kept = (tcp, tcp);
+    assert_eq!(
+        conntrack.clear(subnet, Which::AllButTcp).unwrap(),
+        before - tcp
+    );
+    assert_eq!((listed(), conntrack.count(&[subnet]).unwrap()), kept);
+    assert_eq!(conntrack.clear(subnet, Which::All).unwrap(), tcp);
     assert_eq!((listed(), conntrack.count(&[subnet]).unwrap()), (0, 0));
     assert!(!pings("203.0.113.1"), "nat off is a drop");
     assert!(pings("192.168.57.1"), "the host still answers");

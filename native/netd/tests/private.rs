@@ -16,7 +16,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Observe, Shutdown, Snapshot};
+use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Observe, SetNat, Shutdown, Snapshot};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -164,6 +164,65 @@ fn killing_netd_ends_nothing_and_shutdown_everything() {
     for pid in [recorded[0], recorded[1], pasta, dnsmasq] {
         assert!(!lives(pid), "{pid}");
     }
+}
+
+/// Whether the process is stopped (proc_pid_stat(5)).
+fn is_stopped(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, state) = stat.rsplit_once(") ").unwrap();
+    state.starts_with('T')
+}
+
+#[test]
+fn pasta_rests_while_no_network_has_its_way_out() {
+    if !inside("pasta_rests_while_no_network_has_its_way_out") {
+        return;
+    }
+    let home = Home::new("rest");
+    let (mut netd, _) = start(&home.0);
+    home.with_uplink();
+    let set_nat = |network: &str, nat| {
+        let set: SetNat =
+            serde_json::from_value(json!({"lab": "seed", "network": network, "nat": nat})).unwrap();
+        home.client().call(&set, SOON).unwrap().0
+    };
+    let pasta = home.recorded()[2];
+    let rests = |wanted| wait_until("pasta rests or goes on", || is_stopped(pasta) == wanted);
+
+    home.client().call(&apply(), SOON).unwrap();
+    assert!(set_nat("br0", false).drains_ms > 0);
+    rests(true);
+    // Another network has its way out.
+    let mut other = serde_json::to_value(apply()).unwrap();
+    other["network"]["name"] = json!("br1");
+    other["network"]["subnet"] = json!("192.168.58.0/24");
+    other["network"]["address"] = json!("192.168.58.1");
+    other["network"]["dhcp"] = Value::Null;
+    let other: ApplyNetwork = serde_json::from_value(other).unwrap();
+    home.client().call(&other, SOON).unwrap();
+    rests(false);
+    set_nat("br1", false);
+    rests(true);
+    assert_eq!(set_nat("br1", true).drains_ms, 0);
+    rests(false);
+    set_nat("br1", false);
+    rests(true);
+
+    // netd's end changes nothing, and the next one lets it go on.
+    netd.kill().unwrap();
+    netd.wait().unwrap();
+    let (mut netd, _) = start(&home.0);
+    home.with_uplink();
+    assert!(is_stopped(pasta) && home.recorded()[2] == pasta);
+    set_nat("br0", true);
+    rests(false);
+    set_nat("br0", false);
+    rests(true);
+    let (removed, _) = home.client().call(&Shutdown {}, SOON).unwrap();
+    assert_eq!(removed.failed, []);
+    netd.wait().unwrap();
+    wait_until("pasta has ended", || !lives(pasta));
+    assert_eq!(home.files(), Vec::<String>::new());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::guard::is_guarded;
 use super::supervise::Pending;
 use super::{Engine, Stopwatch, subnets_of};
 use crate::acts;
+use crate::conntrack::Which;
 use crate::journal::{Entry, Recorded, bridge_addresses};
 use crate::nft;
 use crate::rtnl::LinkInfo;
@@ -59,7 +60,7 @@ impl Engine {
             // What was masqueraded goes on so, and what was not leaves with a private source.
             if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
                 for subnet in subnets_of(&before.spec) {
-                    self.clear_connections(subnet)?;
+                    self.clear_connections(subnet, Which::All)?;
                 }
             }
             verify(&spec, &network)?;

@@ -36,7 +36,7 @@ pub use observe::changes;
 
 use crate::acts::{self, Told, deed};
 use crate::capture::Capture;
-use crate::conntrack::Conntrack;
+use crate::conntrack::{Conntrack, Which};
 use crate::directory::Directory;
 use crate::doors::{Doors, Kept};
 use crate::journal::{Journal, Recorded};
@@ -246,6 +246,9 @@ impl Engine {
             shapes_doubtful: false,
             dirty: false,
         };
+        if engine.config.identity.scope == Scope::Private {
+            engine.answer_each();
+        }
         engine.adopt_taps()?;
         engine.adopt();
         Ok(engine)
@@ -469,17 +472,23 @@ impl Engine {
         }
     }
 
-    /// Removes a subnet's connections; how many there were.
-    fn clear_connections(&mut self, subnet: IpNet) -> Result<usize> {
-        let cleared = self.conntrack.clear(subnet);
-        // For each end of a connection, before and behind NAT.
-        let family = if subnet.addr().is_ipv6() {
-            " -f ipv6"
-        } else {
-            ""
+    /// Removes those connections of a subnet; how many there were.
+    fn clear_connections(&mut self, subnet: IpNet, which: Which) -> Result<usize> {
+        let cleared = self.conntrack.clear(subnet, which);
+        let (family, ping) = match subnet {
+            IpNet::V4(_) => ("", " -p icmp"),
+            IpNet::V6(_) => (" -f ipv6", " -p icmpv6"),
         };
-        let command =
-            ["-s", "-d", "-r", "-q"].map(|end| format!("conntrack -D{family} {end} {subnet}"));
+        let protocols = match which {
+            Which::All => vec![""],
+            Which::AllButTcp => vec![" -p udp", ping],
+        };
+        // For each end of a connection, before and behind NAT.
+        let mut command = Vec::new();
+        for protocol in protocols {
+            let of = |end| format!("conntrack -D{family}{protocol} {end} {subnet}");
+            command.extend(["-s", "-d", "-r", "-q"].map(of));
+        }
         match &cleared {
             Ok(0) => {}
             Ok(_) | Err(_) => {

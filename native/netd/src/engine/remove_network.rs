@@ -3,6 +3,7 @@
 
 use super::{Engine, subnets_of};
 use crate::acts::{self, deed};
+use crate::conntrack::Which;
 use crate::dnsmasq::Dnsmasq;
 use crate::journal::Entry;
 use tapyard_protocol::{Error, NetworkName, RemoveNetwork, Removed, Result, Subnet};
@@ -69,7 +70,7 @@ impl Engine {
         // A subnet that something else has now is not the network's to clear.
         if gone && self.check_subnet(&recorded.spec).is_ok() {
             for subnet in subnets_of(&recorded.spec) {
-                let cleared = self.clear_connections(subnet);
+                let cleared = self.clear_connections(subnet, Which::All);
                 out.note(cleared.map(drop), None);
             }
         }

@@ -2,9 +2,12 @@
 //! `set_nat`: the switch. Neither forks nor syncs.
 
 use super::{Engine, Stopwatch, subnets_of};
-use crate::acts;
+use crate::acts::{self, deed};
+use crate::conntrack::Which;
 use crate::dnsmasq::Wanted;
 use crate::journal::Entry;
+use crate::nft::DRAINS_MS;
+use crate::sysctl;
 use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, SetNat, SetNatReply};
 
 impl Engine {
@@ -34,6 +37,7 @@ impl Engine {
                     nat: args.nat,
                     changed,
                     flows_removed,
+                    drains_ms: if changed && !args.nat { DRAINS_MS } else { 0 },
                     ms: watch.ms(),
                 })
             }
@@ -48,6 +52,20 @@ impl Engine {
                     }
                 }
                 Err(error)
+            }
+        }
+    }
+
+    /// Lets the lab's own namespace tell each packet of a stream by a shut way out that it has no route,
+    /// and not one a second: what is not told waits longer. The host's limit is the host's.
+    pub(super) fn answer_each(&self) {
+        for limit in sysctl::ICMP_LIMITS {
+            match sysctl::set_limit(limit, 0) {
+                Ok(false) => {}
+                Ok(true) => deed("lifted a limit of ICMP errors in the lab's namespace")
+                    .command(format!("echo 0 > {limit}"))
+                    .done(),
+                Err(error) => eprintln!("write {limit}: {error}"),
             }
         }
     }
@@ -69,10 +87,12 @@ impl Engine {
                 self.hold_filter().map_err(|_| Error::from(error))?
             }
         };
-        // The drop is in place, so no new entry can appear behind the sweep.
+        self.plan_rest();
+        // The drop is in place, so no new entry can appear behind the sweep. A stream that outlives
+        // the cut needs its own.
         let mut flows = 0;
         for subnet in subnets_of(spec).filter(|_| !spec.nat) {
-            flows += self.clear_connections(subnet)?;
+            flows += self.clear_connections(subnet, Which::AllButTcp)?;
         }
         let upstream = self.uplink.dns_servers();
         if let (Some(dhcp), Some(service)) = (&spec.dhcp, self.dns.get(&spec.name))

@@ -10,6 +10,9 @@ use super::expr::Verdict;
 use super::ruleset::SetKind;
 
 const ELEM_INTERVAL_END: u32 = 0x1;
+/// For how long after its way out was shut a bridge drains. pasta acknowledges up to 50 ms late, a
+/// server is a round trip away, and the machine may be busy.
+pub const DRAINS_MS: u64 = 250;
 /// IFNAMSIZ: interface names are keys of this size, filled up with NULs.
 pub(super) const IFNAME: usize = 16;
 /// `ipv4_addr . inet_proto . inet_service`, each filled up to four bytes.
@@ -22,6 +25,8 @@ pub(super) const SERVICE_VALUE: usize = 8;
 pub(crate) enum Element {
     /// An interface name.
     Interface(String),
+    /// An interface name, for [`DRAINS_MS`].
+    Draining(String),
     /// An interface name, twice.
     Pair(String),
     /// A subnet, which the kernel keeps as two elements, its start and what comes after its end.
@@ -48,6 +53,7 @@ impl Element {
     fn key(&self) -> String {
         match self {
             Element::Interface(name)
+            | Element::Draining(name)
             | Element::Pair(name)
             | Element::Jump {
                 interface: name, ..
@@ -64,6 +70,7 @@ impl Element {
     pub(super) fn words(&self) -> String {
         match self {
             Element::Interface(name) => format!("\"{name}\""),
+            Element::Draining(name) => format!("\"{name}\" timeout {DRAINS_MS}ms"),
             Element::Pair(name) => format!("\"{name}\" . \"{name}\""),
             Element::Jump { interface, chain } => format!("\"{interface}\" : jump {chain}"),
             Element::Subnet(subnet) => subnet.to_string(),
@@ -87,6 +94,12 @@ impl Element {
         let mut one = |key: &[u8], end, verdict| encode_element(list, key, end, verdict);
         match self {
             Element::Interface(name) => one(&ifname(name), false, None),
+            Element::Draining(name) => {
+                list.nest(1, |a| {
+                    a.nest(1, |a| _ = a.raw(1, &ifname(name)))
+                        .be64(4, DRAINS_MS);
+                });
+            }
             Element::Pair(name) => one(&[ifname(name), ifname(name)].concat(), false, None),
             Element::Jump { interface, chain } => {
                 one(
@@ -201,6 +214,8 @@ pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
             .iter()
             .filter_map(|(key, ..)| Some(Element::Interface(attr::string(key)?.to_owned())))
             .collect(),
+        // They go by themselves, and nobody has to hold them.
+        SetKind::Passing => Vec::new(),
         SetKind::Pairs => raw
             .iter()
             .filter_map(|(key, ..)| {

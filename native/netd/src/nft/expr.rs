@@ -65,6 +65,9 @@ const VERDICT_CHAIN: u16 = 2;
 /// `NFT_RT_TCPMSS`
 const RT_TCPMSS: u32 = 3;
 /// `NFT_BYTEORDER_HTON`
+/// `NFT_REJECT_ICMPX_UNREACH` and `NFT_REJECT_ICMPX_NO_ROUTE`: a code of either family's.
+const REJECT_ICMPX: u32 = 2;
+const ICMPX_NO_ROUTE: u8 = 0;
 const BYTEORDER_HTON: u32 = 1;
 /// `NFT_EXTHDR_OP_TCPOPT`
 const EXTHDR_TCP_OPTION: u32 = 1;
@@ -151,6 +154,8 @@ pub(crate) enum Expr {
     Untracked,
     /// Source NAT to the leaving interface's address.
     Masquerade,
+    /// Drop it, and tell its sender by ICMP that there is no route.
+    NoRoute,
     /// A match of iptables, revision 0, with its own data.
     Match { name: String, info: Vec<u8> },
     /// Decide.
@@ -318,6 +323,10 @@ impl Expr {
             Expr::Counter => ("counter", Box::new(|_| ())),
             Expr::Untracked => ("notrack", Box::new(|_| ())),
             Expr::Masquerade => ("masq", Box::new(|_| ())),
+            Expr::NoRoute => (
+                "reject",
+                Box::new(|a| _ = a.be32(1, REJECT_ICMPX).raw(2, &[ICMPX_NO_ROUTE])),
+            ),
             Expr::Match { name, info } => (
                 "match",
                 Box::new(|a| _ = a.string(1, name).be32(2, 0).raw(3, info)),
@@ -435,6 +444,9 @@ impl Expr {
             "counter" => Some(Expr::Counter),
             "notrack" => Some(Expr::Untracked),
             "masq" => Some(Expr::Masquerade),
+            "reject" => (number(1)? == REJECT_ICMPX
+                && attr::find(data, 2)? == [ICMPX_NO_ROUTE].as_slice())
+            .then_some(Expr::NoRoute),
             "immediate" if number(1)? == REG_VERDICT => {
                 Verdict::decode(attr::find(data, 2)?).map(Expr::Verdict)
             }
@@ -500,6 +512,7 @@ mod tests {
             Expr::Meta(META_OIFNAME),
             Expr::InSet("uplinks".into()),
             Expr::NotInSet("macs".into()),
+            Expr::NoRoute,
             Expr::Fragment,
             Expr::SourceRoute,
             Expr::DestinationType,

@@ -10,7 +10,7 @@ use super::expr::{
     PAYLOAD_TRANSPORT, REG_AFTER_4, REG_AFTER_12, Verdict,
 };
 use super::layout::{
-    BIG_ENDIAN, HOST_ENDIAN, Layout, NFT_TYPE_IPV4_ADDR, SET_INTERVAL, SET_MAP,
+    BIG_ENDIAN, HOST_ENDIAN, Layout, NFT_TYPE_IPV4_ADDR, SET_INTERVAL, SET_MAP, SET_TIMEOUT,
     UDATA_KEY_BYTEORDER, VERDICTS, udata, udata_nested as nested, udata_of_concatenation,
     udata_of_verdicts,
 };
@@ -47,7 +47,6 @@ const fn concat(first: u32, second: u32) -> u32 {
     first << 6 | second
 }
 
-const SET_TIMEOUT: u32 = 0x10;
 const SET_EVAL: u32 = 0x20;
 /// How long an IPv6 address stays a port's without neighbour discovery.
 const HOUR_MS: u64 = 3_600_000;

@@ -6,6 +6,7 @@ use super::ruleset::SetKind;
 
 pub(crate) const SET_INTERVAL: u32 = 0x4;
 pub(crate) const SET_MAP: u32 = 0x8;
+pub(crate) const SET_TIMEOUT: u32 = 0x10;
 /// `NFT_DATA_VERDICT` as the type of a map's values, which have no length.
 pub(crate) const VERDICTS: (u32, u32) = (0xffff_ff00, 0);
 /// nft's own numbers of its datatypes (`enum datatypes` of its sources); the kernel only keeps them.
@@ -43,6 +44,7 @@ impl SetKind {
     pub(super) fn layout(self) -> Layout {
         let (flags, key_type, key_len, byteorder) = match self {
             SetKind::Interfaces => (0, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
+            SetKind::Passing => (SET_TIMEOUT, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
             SetKind::Pairs => (
                 0,
                 concatenated(&[NFT_TYPE_IFNAME, NFT_TYPE_IFNAME]),

@@ -25,11 +25,12 @@ pub use ruleset::HELD;
 use tapyard_protocol::{Exposure, Mode, RecipeStep};
 
 use crate::acts::deed;
+pub use element::DRAINS_MS;
 use element::Element;
 use expr::Expr;
 use message::Table;
 use ruleset::{
-    ADDRESSED, BRIDGE_ADDRESSES, BRIDGE_ADDRESSES6, BRIDGES, Chain, EXPOSED, IN, NAT_OFF,
+    ADDRESSED, BRIDGE_ADDRESSES, BRIDGE_ADDRESSES6, BRIDGES, Chain, DRAINING, EXPOSED, IN, NAT_OFF,
     NAT_SOURCES, NAT_SOURCES6, OPENED, OPENED6, OUT, ROUTER, SETS, SWITCHED, SetKind, UPLINKS,
     UPLINKS6,
 };
@@ -304,7 +305,8 @@ impl Filter {
         self.commit(&format!("removed the filter of {bridge}"), &plan)
     }
 
-    /// Switches a network's way out; true when that changed something.
+    /// Switches a network's way out; true when that changed something. What is under way to the guests
+    /// when it is shut still arrives.
     pub fn set_nat(&mut self, bridge: &str, nat: bool) -> Result<bool> {
         let mut plan = Vec::new();
         self.plan_element(
@@ -313,6 +315,10 @@ impl Filter {
             !nat,
             &mut plan,
         )?;
+        if !nat && !plan.is_empty() {
+            let draining = Element::Draining(bridge.to_owned());
+            plan.insert(0, self.table.add_element(DRAINING, &draining));
+        }
         let state = if nat { "on" } else { "off" };
         self.commit(&format!("switched NAT of {bridge} {state}"), &plan)?;
         Ok(!plan.is_empty())
@@ -525,6 +531,7 @@ impl Filter {
                 interface: name, ..
             } => Element::Interface(name.clone()),
             Element::Family(_)
+            | Element::Draining(_)
             | Element::Subnet(_)
             | Element::Subnet6(_)
             | Element::Pair(_)
@@ -665,6 +672,7 @@ fn source_of(rules: &[Vec<Expr>]) -> Option<Ipv4Net> {
 fn names(elements: &[Element]) -> impl Iterator<Item = &str> {
     elements.iter().filter_map(|element| match element {
         Element::Interface(name)
+        | Element::Draining(name)
         | Element::Pair(name)
         | Element::Jump {
             interface: name, ..

@@ -26,6 +26,8 @@ pub(crate) const UPLINKS: &str = "uplinks";
 pub(crate) const UPLINKS6: &str = "uplinks6";
 /// Bridges whose way out is shut.
 pub(crate) const NAT_OFF: &str = "nat_off";
+/// Of those, the ones that were shut just now: what is under way to them still arrives.
+pub(crate) const DRAINING: &str = "draining";
 /// Interfaces whose IPv4 forwarding netd switched on.
 pub(crate) const OPENED: &str = "opened";
 /// Interfaces whose IPv6 forwarding netd switched on.
@@ -63,6 +65,8 @@ const LOOPBACK: u32 = 1;
 pub(crate) enum SetKind {
     /// `type ifname`
     Interfaces,
+    /// `type ifname; flags timeout`
+    Passing,
     /// `type ifname . ifname`, the same twice
     Pairs,
     /// `type nf_proto`
@@ -82,13 +86,14 @@ pub(crate) enum SetKind {
 }
 
 /// The sets and maps of the table, in the order in which nft shows them.
-pub(crate) const SETS: [(&str, SetKind); 16] = [
+pub(crate) const SETS: [(&str, SetKind); 17] = [
     (BRIDGES, SetKind::Interfaces),
     (ADDRESSED, SetKind::Interfaces),
     (SWITCHED, SetKind::Pairs),
     (UPLINKS, SetKind::Interfaces),
     (UPLINKS6, SetKind::Interfaces),
     (NAT_OFF, SetKind::Interfaces),
+    (DRAINING, SetKind::Passing),
     (OPENED, SetKind::Interfaces),
     (OPENED6, SetKind::Interfaces),
     (ROUTER, SetKind::Families),
@@ -126,18 +131,11 @@ const fn filter_hook(number: u32) -> Option<Hook> {
 }
 
 /// The chains that are there before any network is.
-pub(crate) fn base_chains() -> [Chain; 9] {
-    let drop_of = |meta, set: &str| {
-        vec![
-            Expr::Meta(meta),
-            Expr::InSet(set.into()),
-            Expr::Counter,
-            Expr::Verdict(Verdict::Drop),
-        ]
-    };
+pub(crate) fn base_chains() -> [Chain; 10] {
     let drop_of_family = |family: i32, set: &str| {
         let mut rule = vec![Expr::Meta(META_NFPROTO), Expr::Equal(vec![family as u8])];
-        rule.extend(drop_of(META_IIFNAME, set));
+        rule.extend([Expr::Meta(META_IIFNAME), Expr::InSet(set.into())]);
+        rule.extend(drop_rest());
         rule
     };
     let verdict_of = |meta, map: &str| vec![Expr::Meta(meta), Expr::VerdictOf(map.into())];
@@ -155,8 +153,12 @@ pub(crate) fn base_chains() -> [Chain; 9] {
         to_another_network(),
         clamp_mss(META_IIFNAME),
         clamp_mss(META_OIFNAME),
-        drop_of(META_IIFNAME, NAT_OFF),
-        drop_of(META_OIFNAME, NAT_OFF),
+        vec![
+            Expr::Meta(META_IIFNAME),
+            Expr::InSet(NAT_OFF.into()),
+            Expr::Verdict(Verdict::Jump("shut".into())),
+        ],
+        to_shut_and_drained(),
         verdict_of(META_IIFNAME, OUT),
         verdict_of(META_OIFNAME, IN),
         to_another_netds(),
@@ -236,6 +238,11 @@ pub(crate) fn base_chains() -> [Chain; 9] {
             name: "forward".into(),
             hook: filter_hook(libc::NF_INET_FORWARD as u32),
             rules: forward,
+        },
+        Chain {
+            name: "shut".into(),
+            hook: None,
+            rules: shut(),
         },
         Chain {
             name: "input".into(),
@@ -415,6 +422,32 @@ fn to_another_network() -> Vec<Expr> {
     ]
 }
 
+/// `oifname @nat_off oifname != @draining jump shut`: when a way out is shut, what the guests sent last may
+/// not be acknowledged yet, and who sends the acknowledgement may not do so a second time (pasta of
+/// 2023). The stream would never go on.
+fn to_shut_and_drained() -> Vec<Expr> {
+    vec![
+        Expr::Meta(META_OIFNAME),
+        Expr::InSet(NAT_OFF.into()),
+        Expr::Meta(META_OIFNAME),
+        Expr::NotInSet(DRAINING.into()),
+        Expr::Verdict(Verdict::Jump("shut".into())),
+    ]
+}
+
+/// What becomes of packets by a way out that is shut. Whoever hears by ICMP that a packet of a stream that
+/// runs has no route tries again without waiting longer and longer (RFC 6069), and so goes on as soon as
+/// it has one.
+fn shut() -> Vec<Vec<Expr>> {
+    let mut stream = vec![
+        Expr::Meta(META_L4PROTO),
+        Expr::Equal(vec![libc::IPPROTO_TCP as u8]),
+    ];
+    stream.extend(in_state(ESTABLISHED));
+    stream.extend([Expr::Counter, Expr::NoRoute]);
+    vec![stream, drop_rest()]
+}
+
 /// `oifgroup HELD accept`
 fn to_another_netds() -> Vec<Expr> {
     vec![
@@ -449,28 +482,33 @@ pub(crate) fn in_chain(bridge: &str) -> String {
     format!("in_{bridge}")
 }
 
-/// `ct state established,related VERDICT`; the bits are 1 << (`IP_CT_…` + 1).
-fn established(verdict: Verdict) -> Vec<Expr> {
-    const ESTABLISHED_RELATED: u32 = 0b110;
-    vec![
+/// `NF_CT_STATE_BIT`s: 1 << (`IP_CT_…` + 1).
+const INVALID: u32 = 0b1;
+const ESTABLISHED: u32 = 0b10;
+const RELATED: u32 = 0b100;
+
+/// `ct state STATES`
+fn in_state(states: u32) -> [Expr; 3] {
+    [
         Expr::CtState,
-        Expr::Mask(ESTABLISHED_RELATED.to_ne_bytes().to_vec()),
+        Expr::Mask(states.to_ne_bytes().to_vec()),
         Expr::NotEqual(vec![0; 4]),
-        Expr::Verdict(verdict),
     ]
+}
+
+/// `ct state established,related VERDICT`
+fn established(verdict: Verdict) -> Vec<Expr> {
+    let mut rule = in_state(ESTABLISHED | RELATED).to_vec();
+    rule.push(Expr::Verdict(verdict));
+    rule
 }
 
 /// `ct state invalid counter drop`: NAT leaves such a packet as it is (the FIN of a connection that
 /// was forgotten, say), and it would carry its private source onto the wire.
 fn drop_invalid() -> Vec<Expr> {
-    const INVALID: u32 = 0b1;
-    vec![
-        Expr::CtState,
-        Expr::Mask(INVALID.to_ne_bytes().to_vec()),
-        Expr::NotEqual(vec![0; 4]),
-        Expr::Counter,
-        Expr::Verdict(Verdict::Drop),
-    ]
+    let mut rule = in_state(INVALID).to_vec();
+    rule.extend(drop_rest());
+    rule
 }
 
 /// `… @bridges tcp flags syn tcp option maxseg size set rt mtu`: whoever answers for the way (a tunnel,

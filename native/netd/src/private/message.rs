@@ -25,6 +25,8 @@ pub(super) enum ToOuter {
     Ready,
     /// Whether a network of the lab's sends IPv6 out.
     Ipv6(bool),
+    /// Whether pasta is stopped: the lab's ways out are shut.
+    Rest(bool),
     /// `shutdown`: end pasta and the anchor, and forget them.
     End,
 }

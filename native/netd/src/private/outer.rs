@@ -196,6 +196,10 @@ impl Outer {
                 match inner.try_receive() {
                     Ok(Some(ToOuter::Ready)) => self.ready = true,
                     Ok(Some(ToOuter::Ipv6(asked))) => self.ipv6 = Some(asked),
+                    Ok(Some(ToOuter::Rest(may))) => {
+                        self.service.rest(may);
+                        tell_acts(inner);
+                    }
                     Ok(Some(ToOuter::End)) => {
                         let removed = self.end();
                         self.ended = true;

@@ -46,6 +46,8 @@ struct Running {
     since: Instant,
     /// What it says; not that of an adopted one.
     words: Option<File>,
+    /// Whether it is stopped; not known of an adopted one.
+    rests: Option<bool>,
 }
 
 /// What to do about pasta.
@@ -87,6 +89,7 @@ impl Service {
                     wanted,
                     since: Instant::now(),
                     words: None,
+                    rests: None,
                 });
             }
             None => end(&process),
@@ -98,6 +101,33 @@ impl Service {
         self.running
             .as_ref()
             .is_some_and(|running| running.wanted.ipv6)
+    }
+
+    /// Stops it while the lab's ways out are shut, or lets it go on. What it has from the internet and
+    /// has not yet delivered it delivers then: it would not send again what the filter dropped, as long
+    /// as more comes (`tcp_data_from_tap` of 2023), and a stream would stand still for good.
+    pub(super) fn rest(&mut self, may: bool) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let before = running.rests.replace(may);
+        if before == Some(may) {
+            return;
+        }
+        let (signal, name, what) = match may {
+            true => (
+                Signal::STOP,
+                "STOP",
+                "stopped pasta while the lab has no way out",
+            ),
+            false => (Signal::CONT, "CONT", "let pasta go on"),
+        };
+        let told = may || before.is_some();
+        if running.process.signal(signal) && told {
+            deed(what)
+                .command(format!("kill -{name} {}", running.process.pid()))
+                .done();
+        }
     }
 
     /// Its number as the owner sees it.
@@ -191,6 +221,7 @@ impl Service {
                 wanted: wanted.clone(),
                 since: Instant::now(),
                 words: Some(words),
+                rests: Some(false),
             })
         };
         let deed = deed("started pasta, the way out").command(pasta::command(wanted));

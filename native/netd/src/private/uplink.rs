@@ -38,6 +38,8 @@ pub(super) struct PastaUplink {
     inside6: bool,
     /// What the outer half was told of networks with IPv6.
     wants_ipv6: Option<bool>,
+    /// The same of ways out that are shut.
+    rests: Option<bool>,
 }
 
 impl PastaUplink {
@@ -73,6 +75,7 @@ impl PastaUplink {
             inside: false,
             inside6: false,
             wants_ipv6: None,
+            rests: None,
         };
         uplink.look_inside();
         Ok(uplink)
@@ -187,6 +190,19 @@ impl Uplink for PastaUplink {
             Ok(()) => self.wants_ipv6 = Some(wanted),
             // Its end is noticed by the loop.
             Err(e) => eprintln!("ask for IPv6: {e}"),
+        }
+    }
+
+    fn rest(&mut self, may: bool) {
+        // One that is stopped before it has made its interface never makes it.
+        let is_made = self.inside && (self.inside6 || !self.outside.ipv6);
+        if self.rests == Some(may) || (may && !is_made) {
+            return;
+        }
+        match self.outer.send(&ToOuter::Rest(may)) {
+            Ok(()) => self.rests = Some(may),
+            // Its end is noticed by the loop.
+            Err(e) => eprintln!("let pasta rest: {e}"),
         }
     }
 
