@@ -33,20 +33,20 @@ export function Button(props: ButtonProps): ReactElement {
     onPress,
     ...rest
   } = props;
-  const button = (
-    <AriaButton
-      {...rest}
-      {...(unavailable === undefined ? { onPress: onPress ?? (() => {}) } : { 'aria-disabled': true })}
-      className={cx(
-        styles.button,
-        styles[variant],
-        size === 'small' && styles.small,
-        iconOnly && styles.iconOnly,
-        unavailable !== undefined && styles.unavailable,
-        className,
-      )}
-    />
+  return (
+    <Tip text={unavailable ?? tip}>
+      <AriaButton
+        {...rest}
+        {...(unavailable === undefined ? { onPress: onPress ?? (() => {}) } : { 'aria-disabled': true })}
+        className={cx(
+          styles.button,
+          styles[variant],
+          size === 'small' && styles.small,
+          iconOnly && styles.iconOnly,
+          unavailable !== undefined && styles.unavailable,
+          className,
+        )}
+      />
+    </Tip>
   );
-  const text = unavailable ?? tip;
-  return text === undefined ? button : <Tip text={text}>{button}</Tip>;
 }

@@ -8,11 +8,12 @@ export function Tip({
   text,
   children,
 }: {
-  readonly text: string;
+  /** None now: one that comes and goes must not make its child another one, which would lose the keyboard. */
+  readonly text: string | undefined;
   readonly children: ReactElement;
 }): ReactElement {
   return (
-    <TooltipTrigger delay={500} closeDelay={100}>
+    <TooltipTrigger delay={500} closeDelay={100} isDisabled={text === undefined}>
       {children}
       <Tooltip className={styles.tip ?? ''} offset={6}>
         {text}

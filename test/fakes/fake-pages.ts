@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { build } from 'vite';
 import { type FakePage, launchChromium, openFakePage } from './browser.ts';
@@ -29,3 +29,7 @@ export function fakePages(): (options: FakePage) => Promise<Page> {
     return page;
   };
 }
+
+/** Whether what is typed goes there. */
+export const hasKeyboard = (element: Locator): Promise<boolean> =>
+  element.evaluate((node) => node === document.activeElement);

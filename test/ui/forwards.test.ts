@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { fakePages } from '../fakes/fake-pages.ts';
+import { fakePages, hasKeyboard } from '../fakes/fake-pages.ts';
 
 // The forwards of a guest in the whole window, over the fake core.
 const openPage = fakePages();
@@ -32,8 +32,12 @@ describe('the forwards of a guest', () => {
     await section.getByText('0.0.0.0:2222 → 22').waitFor();
     await section.getByText('listening · open to the network').waitFor();
     expect(await form.count()).toBe(0);
-    await section.getByRole('button', { name: 'Remove forward 0.0.0.0:2222' }).click();
+    // What goes gives the keyboard back to the button that opened it.
+    const add = section.getByRole('button', { name: 'Add forward' });
+    await expect.poll(() => hasKeyboard(add)).toBe(true);
+    await section.getByRole('button', { name: 'Remove forward 0.0.0.0:2222' }).press('Enter');
     await section.getByText('0.0.0.0:2222 → 22').waitFor({ state: 'detached' });
+    await expect.poll(() => hasKeyboard(add)).toBe(true);
   });
 
   it('carry UDP from the network, beside TCP of the same port', async () => {

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { fakePages } from '../fakes/fake-pages.ts';
+import { fakePages, hasKeyboard } from '../fakes/fake-pages.ts';
 
 // The bandwidth, delay and loss of a NIC in the whole window, over the fake core.
 const openPage = fakePages();
@@ -28,6 +28,8 @@ describe('the shape of a NIC', () => {
     await form.getByLabel('Delay').press('Enter');
     await section.getByText('10mbit, 20ms ± 5ms').waitFor();
     expect(await form.count()).toBe(0);
+    const opener = section.getByRole('button', { name: 'Bandwidth, delay, loss… of eth0' });
+    await expect.poll(() => hasKeyboard(opener)).toBe(true);
 
     await section.getByRole('button', { name: 'Bandwidth, delay, loss… of eth0' }).click();
     for (const field of ['Bandwidth', 'Delay', 'Jitter']) await form.getByLabel(field).fill('');

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FormEvent, ReactElement, ReactNode, RefObject } from 'react';
+import { useEffect, useRef, type FormEvent, type ReactElement, type ReactNode, type RefObject } from 'react';
 import { Button } from '../../lib/Button.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
+import { useFocusHome } from '../../lib/use-focus-home.ts';
 import styles from './SmallForm.module.css';
 import { SubmitButton } from './SubmitButton.tsx';
 import type { Submission } from './use-submission.ts';
@@ -32,12 +33,20 @@ export function SmallForm({
   onCancel,
   children,
 }: SmallFormProps): ReactElement {
+  const own = useRef<HTMLFormElement>(null);
+  const ref = formRef ?? own;
+  // The keyboard is in its first field, which is in sight by that; the others and the buttons need not be.
+  useEffect(() => {
+    // In braces: Chromium answers a promise, which is nothing to end an effect with.
+    ref.current?.scrollIntoView({ block: 'nearest' });
+  }, [ref]);
+  useFocusHome(ref);
   const send = (event: FormEvent): void => {
     event.preventDefault();
     onSubmit();
   };
   return (
-    <form ref={formRef} className={styles.form} aria-label={label} noValidate onSubmit={send}>
+    <form ref={ref} className={styles.form} aria-label={label} noValidate onSubmit={send}>
       {children}
       {error ? <ErrorNote title={refused} error={error} /> : null}
       <div className={styles.actions}>

@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Trash2 } from 'lucide-react';
-import { useState, type ReactElement } from 'react';
+import { useRef, useState, type ReactElement } from 'react';
 import { TapyardError, type ErrorData } from '../../../electron/contract/error.ts';
 import { listeningText } from '../../../electron/contract/lab-file.ts';
 import { Button } from '../../lib/Button.tsx';
 import { CopyButton } from '../../lib/CopyButton.tsx';
 import { ErrorNote } from '../../lib/ErrorNote.tsx';
-import { Field } from '../../lib/Field.tsx';
-import { FieldPair } from '../../lib/Fields.tsx';
 import { count } from '../../lib/format.ts';
+import { useFocusHome } from '../../lib/use-focus-home.ts';
 import { useClient } from '../../store/core.ts';
 import { useForwards } from '../../store/select.ts';
 import type { Row } from '../../store/tables.ts';
 import { useUi } from '../../store/ui.ts';
-import { SmallForm } from '../forms/SmallForm.tsx';
-import { useSubmission } from '../forms/use-submission.ts';
-import { useTouched } from '../forms/use-touched.ts';
 import styles from './Forwards.module.css';
-import { checkForward, portOf, reaches, type ForwardForm } from './forward-form.ts';
+import { NewForward } from './NewForward.tsx';
 import { Section } from './Section.tsx';
 
 /** The ports of this computer that lead to a guest. */
@@ -31,7 +27,7 @@ export function Forwards({ guest }: { readonly guest: Row<'guests'> }): ReactEle
       title="Forwards"
       action={
         can && !adding ? (
-          <Button size="small" variant="accent" onPress={() => setAdding(true)}>
+          <Button size="small" variant="accent" data-opener onPress={() => setAdding(true)}>
             Add forward
           </Button>
         ) : null
@@ -77,8 +73,10 @@ function Forward({ row }: { readonly row: Row<'forwards'> }): ReactElement {
     );
   };
   const failure = error ?? row.error;
+  const line = useRef<HTMLLIElement>(null);
+  useFocusHome(line);
   return (
-    <li className={styles.row}>
+    <li ref={line} className={styles.row}>
       <span className={styles.way}>
         {at} → {row.to}
       </span>
@@ -105,105 +103,5 @@ function Forward({ row }: { readonly row: Row<'forwards'> }): ReactElement {
         </div>
       ) : null}
     </li>
-  );
-}
-
-interface NewForwardProps {
-  readonly guest: Row<'guests'>;
-  readonly others: readonly Row<'forwards'>[];
-  readonly onClose: () => void;
-}
-
-function NewForward({ guest, others, onClose }: NewForwardProps): ReactElement {
-  const client = useClient();
-  const [form, setForm] = useState<ForwardForm>({
-    port: '',
-    to: '',
-    address: '127.0.0.1',
-    protocol: 'tcp',
-  });
-  const submission = useSubmission();
-  const { formRef, shown, passes } = useTouched(checkForward(form, others));
-  const submit = (): void => {
-    const port = portOf(form.port);
-    const to = portOf(form.to);
-    if (!passes() || port === undefined) return;
-    const { address, protocol } = form;
-    const forward = { port, address, protocol, ...(to === undefined ? {} : { to }) };
-    submission.send(
-      () => client.forward.add({ lab: guest.lab, guest: guest.name, forward }),
-      () => {
-        useUi.getState().announce(`${listeningText(forward)} leads to ${guest.name}.`);
-        onClose();
-      },
-    );
-  };
-  const set = (part: Partial<ForwardForm>): void => setForm((old) => ({ ...old, ...part }));
-  return (
-    <SmallForm
-      label={`New forward to ${guest.name}`}
-      formRef={formRef}
-      submission={submission}
-      submit="Forward"
-      refused="The forward was not made"
-      onSubmit={submit}
-      onCancel={onClose}
-    >
-      <FieldPair>
-        <Field label="Port here" error={shown('port')} mono>
-          {(control) => (
-            <input
-              {...control}
-              // eslint-disable-next-line jsx-a11y/no-autofocus -- the form was opened to type here
-              autoFocus
-              inputMode="numeric"
-              autoComplete="off"
-              placeholder="8080"
-              value={form.port}
-              onChange={(event) => set({ port: event.target.value })}
-            />
-          )}
-        </Field>
-        <Field label="Guest’s port" error={shown('to')} mono>
-          {(control) => (
-            <input
-              {...control}
-              inputMode="numeric"
-              autoComplete="off"
-              placeholder={form.port === '' ? '80' : form.port}
-              value={form.to}
-              onChange={(event) => set({ to: event.target.value })}
-            />
-          )}
-        </Field>
-      </FieldPair>
-      <Field label="Protocol">
-        {(control) => (
-          <select
-            {...control}
-            value={form.protocol}
-            onChange={(event) => set({ protocol: event.target.value === 'udp' ? 'udp' : 'tcp' })}
-          >
-            <option value="tcp">TCP</option>
-            <option value="udp">UDP (host scope)</option>
-          </select>
-        )}
-      </Field>
-      <Field label="Who reaches it" error={shown('address')}>
-        {(control) => (
-          <select
-            {...control}
-            value={form.address}
-            onChange={(event) => set({ address: event.target.value })}
-          >
-            {reaches.map(({ address, words }) => (
-              <option key={address} value={address}>
-                {words} ({address})
-              </option>
-            ))}
-          </select>
-        )}
-      </Field>
-    </SmallForm>
   );
 }

@@ -15,7 +15,7 @@ interface SectionProps {
 export function Section({ title, action, children }: SectionProps): ReactElement {
   const id = useId();
   return (
-    <section className={styles.section} aria-labelledby={id}>
+    <section className={styles.section} aria-labelledby={id} data-home>
       <div className={styles.head}>
         <h3 id={id}>{title}</h3>
         {action}
