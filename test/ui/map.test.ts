@@ -173,6 +173,10 @@ describe('the map', () => {
       .focus();
     await page.keyboard.press('Space');
     await page.getByRole('treeitem', { name: /^NAT Off, br0 is isolated/ }).waitFor();
+    // The way back lies beside the list, not over its last lines.
+    const list = await page.getByRole('tree').boundingBox();
+    const back = await page.getByRole('button', { name: 'As map' }).boundingBox();
+    expect((list?.y ?? 0) + (list?.height ?? 0)).toBeLessThanOrEqual(back?.y ?? 0);
     await page.getByRole('button', { name: 'As map' }).click();
     await page.locator('.map-guest').first().waitFor();
   });
@@ -262,6 +266,24 @@ describe('the window', () => {
     await page.getByRole('tree').waitFor();
     await page.keyboard.press('Alt+l');
     await page.locator('.map-guest').first().waitFor();
+  });
+
+  it('keeps what is wrong with a network or guest in its box where the map is small', async () => {
+    const page = await open('window&lab=states&select=network:states/br0', 1024, 700);
+    for (const [node, says] of [
+      ['.map-bridge.ghost', 'An interface br1 exists'],
+      ['.map-guest', 'The image /home/ada'],
+    ] as const) {
+      const box = page.locator(`${node}[data-level="chip"]`).filter({ hasText: says });
+      await box.waitFor();
+      const [outer, inner] = await Promise.all([box.boundingBox(), box.getByText(says).boundingBox()]);
+      expect((inner?.x ?? 0) + (inner?.width ?? 0)).toBeLessThanOrEqual(
+        (outer?.x ?? 0) + (outer?.width ?? 0),
+      );
+      expect((inner?.y ?? 0) + (inner?.height ?? 0)).toBeLessThanOrEqual(
+        (outer?.y ?? 0) + (outer?.height ?? 0),
+      );
+    }
   });
 
   it('has targets of 24 pixels at every zoom that draws them', async () => {

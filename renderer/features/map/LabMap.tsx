@@ -17,7 +17,7 @@ export function LabMap({ lab }: { readonly lab: string }) {
   if (!topology) return null;
   if (asList) {
     return (
-      <div className="map-root">
+      <div className="map-root list">
         <Suspense>
           <LabTree lab={lab} />
         </Suspense>

@@ -286,6 +286,8 @@ const GuestCard = memo(({ data, selected }: Props<GuestNode>) => {
           {node.nics.length > 0 && <NicLines node={node} />}
           <GuestFoot node={node} />
         </>
+      ) : node.error && node.shape !== 'running' ? (
+        <p className="map-error">{node.error.message}</p>
       ) : (
         <p>
           {node.shape === 'running'
