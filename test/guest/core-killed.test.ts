@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Json, kernelState } from '../world/kernel.ts';
@@ -200,8 +200,15 @@ describe.each([
       if (cuts && state === 1) expect(await line.pings(wanAddress), point).toBe(false);
       else await reachesWan(line, point);
     }
-    if (state === 1) await back(mortal, mortal.hash());
-    expect(readdirSync(path.dirname(mortal.file))).toEqual(['tapyard.yaml']);
+    // What a killed core had half written goes with the next write, once it is old enough to be nobody's any more.
+    const beside = path.dirname(mortal.file);
+    for (const name of readdirSync(beside))
+      if (name.endsWith('.tmp')) utimesSync(path.join(beside, name), 0, 0);
+    for (const way of ways.slice(state)) {
+      await way(mortal, mortal.hash());
+      await mortal.up();
+    }
+    expect(readdirSync(beside)).toEqual(['tapyard.yaml']);
     const [tried, triedBack] = points.map((last) => last / every);
     console.log(
       `kill -9 of the core in ${what}, ${scope}: ${tried} points there, ${triedBack} back, one of ${every}`,
