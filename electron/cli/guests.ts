@@ -10,6 +10,8 @@ export interface GuestEntry {
   pid: number | null;
   accelerator: GuestRow['accelerator'];
   nics: { network: string; tap: string | null; mac: string; address: string | null }[];
+  /** Those that it has and the lab file has not, until the next `up`. */
+  leftNics: GuestRow['leftNics'];
   sockets: GuestRow['sockets'];
   serialRecord: string;
 }
@@ -23,6 +25,7 @@ export function guestEntry(guest: GuestRow): GuestEntry {
     pid: guest.pid,
     accelerator: guest.accelerator,
     nics: guest.nics.map(({ network, tap, mac, address }) => ({ network, tap, mac, address })),
+    leftNics: guest.leftNics,
     sockets: guest.sockets,
     serialRecord: guest.serialRecord,
   };

@@ -217,6 +217,8 @@ export const GuestRow = z.strictObject({
   memory: z.number(),
   cpus: z.number(),
   nics: z.array(NicState),
+  /** NICs that QEMU has and the lab file has not, until the next `up`. */
+  leftNics: z.array(z.strictObject({ network: z.string(), mac: z.string(), tap: z.string() })),
   /**
    * Absolute paths, there while QEMU is: of the screen's and the monitor's sockets, and of the serial port's FIFO.
    * What is written to that is typed into the guest, whoever else does so.

@@ -160,6 +160,7 @@ export const guestRow = (
   memory: 512 * 1024 * 1024,
   cpus: 1,
   nics,
+  leftNics: [],
   sockets: {
     serial: `/run/user/1000/tapyard/${lab}/${name}/serial.in`,
     vnc: `/run/user/1000/tapyard/${lab}/${name}/vnc`,

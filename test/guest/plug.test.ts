@@ -181,8 +181,13 @@ test('up plugs what the file got and unplugs what it lost', slow, async () => {
     expect((await shell.run('ip addr')).output).toContain('192.168.58.9/24');
   });
   world.file('tapyard.yaml', lab);
+  // Until then it is shown as what the file has not.
+  const tap = Object.entries(await taps()).find(([, bridge]) => bridge === 'br1')?.[0];
+  expect(await tapyard('ls')).toContain(`br1/${tap} (not in the lab file)`);
+  expect(await tapyard('topology')).toContain(`${tap} ── web (not in the lab file)`);
   await tapyard('up', file);
   expect(Object.values(await taps())).toEqual(['br0']);
+  expect(await tapyard('ls')).not.toContain('not in the lab file');
 });
 
 test('a guest that does not answer keeps the NIC, and lets it go when it is asked again', slow, async () => {

@@ -21,8 +21,10 @@ export function listText(labs: readonly LabRow[], guests: readonly GuestRow[]): 
     guest.name,
     guest.stateReason === null ? guest.state : `${guest.state} (${guest.stateReason})`,
     guest.nics.map((nic) => nic.address ?? '-').join(',') || '-',
-    guest.nics.map((nic) => `${nic.network}/${nic.tap ?? '-'}${nic.plugged ? '' : ' (cut)'}`).join(',') ||
-      '-',
+    [
+      ...guest.nics.map((nic) => `${nic.network}/${nic.tap ?? '-'}${nic.plugged ? '' : ' (cut)'}`),
+      ...guest.leftNics.map(({ network, tap }) => `${network}/${tap} (not in the lab file)`),
+    ].join(',') || '-',
     guest.pid === null ? '-' : `${guest.pid} ${guest.accelerator ?? ''}`.trimEnd(),
   ]);
   const table = columns([

@@ -60,6 +60,12 @@ function guestText(guest: GuestRow, network: string): string {
   return `${guest.name}  ${guest.state}  ${source}  ${nic?.mac ?? ''}${shape === '' ? '' : `  ${shape}`}`;
 }
 
+/** Whose a port is that no NIC of the lab file hangs on. */
+function portOwner({ name, ours }: LinkRow, guests: readonly GuestRow[]): string {
+  const left = guests.some(({ leftNics }) => leftNics.some(({ tap }) => tap === name));
+  return `${ours?.guest ?? 'not Tapyard’s'}${left ? ' (not in the lab file)' : ''}`;
+}
+
 function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
   const used = new Set<string>();
   const nodes = guests.flatMap((guest) =>
@@ -75,7 +81,7 @@ function portNodes(network: NetworkRow, { guests, links }: Topology): Node[] {
   return [
     ...nodes,
     ...others.map((link): Node => ({
-      text: `${link.name} ── ${link.name === network.wanted?.interface ? 'the network behind it' : (link.ours?.guest ?? 'not Tapyard’s')}${link.carrier ? '' : ' (no carrier)'}`,
+      text: `${link.name} ── ${link.name === network.wanted?.interface ? 'the network behind it' : portOwner(link, guests)}${link.carrier ? '' : ' (no carrier)'}`,
       below: [],
     })),
   ];

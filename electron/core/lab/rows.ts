@@ -35,6 +35,13 @@ export function guestRow(
     memory: spec.memory,
     cpus: spec.cpus,
     nics: spec.nics.map((nic) => nicState(spec, status, nic, wanted, picture)),
+    leftNics: status.taps
+      .filter((tap) => !spec.nics.some((nic) => tapOf(nic, [tap])))
+      .map((tap) => {
+        const link = tapIn(picture, spec.lab, spec.name, tap.nic);
+        const network = tap.network === '' ? (link?.ours?.network ?? '') : tap.network;
+        return { network, mac: tap.mac, tap: link?.name ?? tap.tap };
+      }),
     sockets: { serial: status.sockets.serial, vnc: status.sockets.vnc, qmp: status.sockets.qmp },
     serialRecord: status.serialRecord,
     wanted: wanted !== undefined,

@@ -41,6 +41,9 @@ export function Nics({ guest }: { readonly guest: Row<'guests'> }): ReactElement
       {guest.nics.map((nic) => (
         <NicFacts key={nic.mac} guest={guest} nic={nic} onError={setError} />
       ))}
+      {guest.leftNics.map(({ network, mac, tap }) => (
+        <p key={mac}>{`${tap} on ${network} (${mac}) is not in the lab file, and goes with the next up.`}</p>
+      ))}
       {error ? <ErrorNote title="The NIC was not removed" error={error} /> : null}
       {adding && can === true ? (
         <NewNic guest={guest} networks={networks} onClose={() => setAdding(false)} />

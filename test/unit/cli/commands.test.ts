@@ -61,6 +61,7 @@ describe('commands against a core', () => {
       'pid',
       'accelerator',
       'nics',
+      'leftNics',
       'sockets',
       'serialRecord',
     ]);

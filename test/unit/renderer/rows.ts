@@ -45,6 +45,7 @@ export const guest = (part: Partial<Row<'guests'>> = {}): Row<'guests'> => ({
       wantedShape: {},
     },
   ],
+  leftNics: [],
   sockets: { serial: '/s', vnc: '/v', qmp: '/q' },
   serialRecord: '/l',
   wanted: true,

@@ -107,6 +107,13 @@ describe('the inspector of a guest', () => {
     expect(button('Copy address 192.168.57.2')).toBeTruthy();
   });
 
+  it('names a NIC that QEMU has and the lab file has not', async () => {
+    await connectFake();
+    const left = { network: 'br1', mac: '52:54:00:a1:3f:09', tap: 'tap3' };
+    await draw(<GuestInspector guest={guest({ leftNics: [left] })} />);
+    expect(place.textContent).toContain('tap3 on br1 (52:54:00:a1:3f:09) is not in the lab file');
+  });
+
   it('attaches a failure to the guest, with code, message and hint, until it is dismissed', async () => {
     await connectFake({
       failing: {
