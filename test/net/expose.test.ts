@@ -147,8 +147,8 @@ test('all addresses of the uplink, as they come and go', async () => {
   await expect(expose({ ...web, address: '192.0.2.1' })).rejects.toMatchObject({ code: 'NO_SUCH_ADDRESS' });
 });
 
-test('a connection ends with its port, and with NAT', async () => {
-  const open = async (): Promise<{ ended: () => Promise<boolean>; end: () => void }> => {
+test('a connection ends with its port, and waits while NAT is off', async () => {
+  const open = async (): Promise<{ ended: () => Promise<boolean>; write: () => void; end: () => void }> => {
     const client = world.start(
       [
         process.execPath,
@@ -164,9 +164,12 @@ test('a connection ends with its port, and with NAT', async () => {
         !new RegExp(`src=${wanAddress} dst=${hostAddress} sport=\\d+ dport=8080`).test(
           await lab.host('conntrack -L -p tcp 2>/dev/null || :'),
         ),
+      write: () => client.stdin?.write('x'),
       end: () => client.kill('SIGKILL'),
     };
   };
+  /** What the client's end says of it (ss(8)). */
+  const ofWan = () => onWan("ss -Htni state established 'dport = :8080'");
   const first = await open();
   expect(await first.ended()).toBe(false);
   await unexpose(web);
@@ -177,10 +180,16 @@ test('a connection ends with its port, and with NAT', async () => {
   await expose(web);
   const second = await open();
   await lab.client.request('set_nat', { lab: 'seed', network: 'br0', nat: false });
-  expect(await second.ended()).toBe(true);
-  second.end();
   expect(await ask(hostAddress, 8080), 'NAT is off').toBe('');
+  second.write();
+  await until('the client waits for an acknowledgement', 10_000, async () =>
+    / unacked:1/.test(await ofWan()),
+  );
+  expect(await second.ended()).toBe(false);
   await lab.client.request('set_nat', { lab: 'seed', network: 'br0', nat: true });
+  await until('it is acknowledged', 10_000, async () => !/ unacked:/.test(await ofWan()));
+  expect(await ofWan()).not.toBe('');
+  second.end();
   expect(await ask(hostAddress, 8080)).toBe(`you are ${wanAddress}`);
 });
 
