@@ -116,7 +116,7 @@ const baseChains = [
   `\t\tmeta nfproto @router iifgroup != ${heldGroup} ip6 daddr != ff00::/8 counter drop`,
   '\t}',
   '\tchain shut {',
-  '\t\tmeta l4proto tcp ct state established counter reject with icmpx no-route',
+  '\t\ttcp flags ! syn ct state established counter reject with icmpx no-route',
   '\t\tcounter drop',
   '\t}',
   '\tchain input {',

@@ -435,7 +435,7 @@ export class Lab {
       this.#error = TapyardError.from(thrown).toData();
     }
     this.publish();
-    await delay(begin + ms + done.drains_ms - performance.now());
+    if (done.drains_ms > 0) await delay(Math.max(0, begin + ms + done.drains_ms - performance.now()));
     return { nat: done.nat, changed: done.changed, flowsRemoved: done.flows_removed, ms };
   }
 

@@ -340,7 +340,7 @@ fn within(entry: &Entry, subnets: &[IpNet]) -> Option<End> {
 }
 
 /// Whether a kernel refuses a filtered flush because it knows none, as Linux 6.1 does: to it the
-/// tuple is that of one entry, and lacks its protocol.
+/// tuple is that of one entry, and lacks the rest.
 fn is_without_filter(refusal: &io::Error) -> bool {
     matches!(
         refusal.raw_os_error(),

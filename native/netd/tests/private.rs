@@ -174,11 +174,11 @@ fn is_stopped(pid: u64) -> bool {
 }
 
 #[test]
-fn pasta_rests_while_no_network_has_its_way_out() {
-    if !inside("pasta_rests_while_no_network_has_its_way_out") {
+fn pasta_is_paused_while_no_network_has_its_way_out() {
+    if !inside("pasta_is_paused_while_no_network_has_its_way_out") {
         return;
     }
-    let home = Home::new("rest");
+    let home = Home::new("pause");
     let (mut netd, _) = start(&home.0);
     home.with_uplink();
     let set_nat = |network: &str, nat| {
@@ -187,11 +187,11 @@ fn pasta_rests_while_no_network_has_its_way_out() {
         home.client().call(&set, SOON).unwrap().0
     };
     let pasta = home.recorded()[2];
-    let rests = |wanted| wait_until("pasta rests or goes on", || is_stopped(pasta) == wanted);
+    let paused = |wanted| wait_until("pasta is paused or goes on", || is_stopped(pasta) == wanted);
 
     home.client().call(&apply(), SOON).unwrap();
     assert!(set_nat("br0", false).drains_ms > 0);
-    rests(true);
+    paused(true);
     // Another network has its way out.
     let mut other = serde_json::to_value(apply()).unwrap();
     other["network"]["name"] = json!("br1");
@@ -200,13 +200,13 @@ fn pasta_rests_while_no_network_has_its_way_out() {
     other["network"]["dhcp"] = Value::Null;
     let other: ApplyNetwork = serde_json::from_value(other).unwrap();
     home.client().call(&other, SOON).unwrap();
-    rests(false);
+    paused(false);
     set_nat("br1", false);
-    rests(true);
+    paused(true);
     assert_eq!(set_nat("br1", true).drains_ms, 0);
-    rests(false);
+    paused(false);
     set_nat("br1", false);
-    rests(true);
+    paused(true);
 
     // netd's end changes nothing, and the next one lets it go on.
     netd.kill().unwrap();
@@ -215,9 +215,9 @@ fn pasta_rests_while_no_network_has_its_way_out() {
     home.with_uplink();
     assert!(is_stopped(pasta) && home.recorded()[2] == pasta);
     set_nat("br0", true);
-    rests(false);
+    paused(false);
     set_nat("br0", false);
-    rests(true);
+    paused(true);
     let (removed, _) = home.client().call(&Shutdown {}, SOON).unwrap();
     assert_eq!(removed.failed, []);
     netd.wait().unwrap();

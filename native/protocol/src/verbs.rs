@@ -209,7 +209,7 @@ pub struct SetNatReply {
     pub changed: bool,
     /// Conntrack entries of the subnet that were removed.
     pub flows_removed: u64,
-    /// For so many milliseconds what is under way to the guests still arrives; 0 where nothing was shut.
+    /// For so many milliseconds what is under way to the guests may still arrive; 0 for on.
     pub drains_ms: u64,
     /// Milliseconds in netd.
     pub ms: f64,

@@ -65,6 +65,20 @@ impl Repairs {
 }
 
 impl Engine {
+    /// Lets the lab's own namespace tell each packet of a stream by a shut way out that it has no route,
+    /// and not one a second: what is not told waits longer. The host's limit is the host's.
+    pub(super) fn lift_icmp_limits(&self) {
+        for limit in sysctl::ICMP_LIMITS {
+            match sysctl::set_limit(limit, 0) {
+                Ok(false) => {}
+                Ok(true) => deed("lifted a limit of ICMP errors in the lab's namespace")
+                    .command(format!("echo 0 > {limit}"))
+                    .done(),
+                Err(error) => eprintln!("write {limit}: {error}"),
+            }
+        }
+    }
+
     /// Whether a network sends IPv6 out.
     pub(super) fn sends_ipv6(&self) -> bool {
         let mut networks = self.journal.state().networks.values();
@@ -270,6 +284,7 @@ impl Engine {
     /// Holds both of our tables.
     pub(super) fn hold_rules(&mut self) -> Result<bool> {
         let filter = self.hold_filter()?;
+        self.pause_unused();
         let guard = self.hold_guard()?;
         Ok(filter || guard)
     }

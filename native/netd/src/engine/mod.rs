@@ -247,7 +247,7 @@ impl Engine {
             dirty: false,
         };
         if engine.config.identity.scope == Scope::Private {
-            engine.answer_each();
+            engine.lift_icmp_limits();
         }
         engine.adopt_taps()?;
         engine.adopt();

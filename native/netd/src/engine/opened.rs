@@ -9,7 +9,7 @@ use crate::acts::deed;
 use crate::journal::Entry;
 use crate::sysctl::{self, Router6};
 use std::io;
-use tapyard_protocol::{Error, Mode, Result, Scope, Uplink6};
+use tapyard_protocol::{Error, Result, Scope, Uplink6};
 
 impl Engine {
     /// The uplink's device, where there is a network that may use it.
@@ -23,7 +23,6 @@ impl Engine {
     /// Decides which interface is `opened` and records it. Interfaces that are the way out no
     /// longer are closed.
     pub(super) fn plan_uplink(&mut self) -> Result<()> {
-        self.plan_rest();
         let wanted = self.wanted_uplink();
         let opened = self.journal.state().opened.clone();
         let router = sysctl::is_router();
@@ -39,16 +38,6 @@ impl Engine {
             }
         }
         self.plan_uplink6()
-    }
-
-    /// Lets the provider of the way out rest where all of the lab's networks are shut.
-    pub(super) fn plan_rest(&mut self) {
-        let state = self.journal.state().networks.values();
-        let out = state.filter(|n| !n.removing && n.spec.mode.forwards());
-        let open: Vec<bool> = out
-            .map(|n| n.spec.mode == Mode::Routed || n.spec.nat)
-            .collect();
-        self.uplink.rest(!open.is_empty() && !open.contains(&true));
     }
 
     /// Whether an interface does not forward, or does so because another netd switched it on. In

@@ -88,6 +88,7 @@ impl Engine {
             // Its addresses are no bridge's any more, and those that are left may need no way out, or
             // none of IPv6.
             let closed = self.plan_uplink().and_then(|()| self.hold_filter());
+            self.pause_unused();
             out.note(closed.map(drop), None);
         }
         out

@@ -2,12 +2,11 @@
 //! `set_nat`: the switch. Neither forks nor syncs.
 
 use super::{Engine, Stopwatch, subnets_of};
-use crate::acts::{self, deed};
+use crate::acts;
 use crate::conntrack::Which;
 use crate::dnsmasq::Wanted;
-use crate::journal::Entry;
+use crate::journal::{Entry, Recorded};
 use crate::nft::DRAINS_MS;
-use crate::sysctl;
 use tapyard_protocol::{Code, Error, Mode, NetworkSpec, Result, SetNat, SetNatReply};
 
 impl Engine {
@@ -37,7 +36,7 @@ impl Engine {
                     nat: args.nat,
                     changed,
                     flows_removed,
-                    drains_ms: if changed && !args.nat { DRAINS_MS } else { 0 },
+                    drains_ms: if args.nat { 0 } else { DRAINS_MS },
                     ms: watch.ms(),
                 })
             }
@@ -56,18 +55,16 @@ impl Engine {
         }
     }
 
-    /// Lets the lab's own namespace tell each packet of a stream by a shut way out that it has no route,
-    /// and not one a second: what is not told waits longer. The host's limit is the host's.
-    pub(super) fn answer_each(&self) {
-        for limit in sysctl::ICMP_LIMITS {
-            match sysctl::set_limit(limit, 0) {
-                Ok(false) => {}
-                Ok(true) => deed("lifted a limit of ICMP errors in the lab's namespace")
-                    .command(format!("echo 0 > {limit}"))
-                    .done(),
-                Err(error) => eprintln!("write {limit}: {error}"),
-            }
-        }
+    /// Pauses the provider of the way out where all of the lab's ways out are shut, or lets it go on. What the
+    /// filter does is in place by then: what the provider still delivers is let through.
+    pub(super) fn pause_unused(&mut self) {
+        let networks = self.journal.state().networks.values();
+        let mut out = networks
+            .filter(|n| !n.removing && n.spec.mode.forwards())
+            .peekable();
+        let is_shut = |n: &Recorded| n.spec.mode == Mode::Nat && !n.spec.nat;
+        let may = out.peek().is_some() && out.all(is_shut);
+        self.uplink.pause(may);
     }
 
     fn record_nat(&mut self, spec: &NetworkSpec) -> Result<()> {
@@ -87,9 +84,9 @@ impl Engine {
                 self.hold_filter().map_err(|_| Error::from(error))?
             }
         };
-        self.plan_rest();
-        // The drop is in place, so no new entry can appear behind the sweep. A stream that outlives
-        // the cut needs its own.
+        self.pause_unused();
+        // The drop is in place, so whatever entry still appears lets nothing pass. A stream that
+        // outlives the cut needs its own.
         let mut flows = 0;
         for subnet in subnets_of(spec).filter(|_| !spec.nat) {
             flows += self.clear_connections(subnet, Which::AllButTcp)?;

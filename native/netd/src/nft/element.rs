@@ -215,7 +215,7 @@ pub(crate) fn decode_elements(dump: &[Vec<u8>], kind: SetKind) -> Vec<Element> {
             .filter_map(|(key, ..)| Some(Element::Interface(attr::string(key)?.to_owned())))
             .collect(),
         // They go by themselves, and nobody has to hold them.
-        SetKind::Passing => Vec::new(),
+        SetKind::Timed => Vec::new(),
         SetKind::Pairs => raw
             .iter()
             .filter_map(|(key, ..)| {

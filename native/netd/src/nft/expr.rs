@@ -64,10 +64,10 @@ const VERDICT_CHAIN: u16 = 2;
 
 /// `NFT_RT_TCPMSS`
 const RT_TCPMSS: u32 = 3;
-/// `NFT_BYTEORDER_HTON`
 /// `NFT_REJECT_ICMPX_UNREACH` and `NFT_REJECT_ICMPX_NO_ROUTE`: a code of either family's.
 const REJECT_ICMPX: u32 = 2;
 const ICMPX_NO_ROUTE: u8 = 0;
+/// `NFT_BYTEORDER_HTON`
 const BYTEORDER_HTON: u32 = 1;
 /// `NFT_EXTHDR_OP_TCPOPT`
 const EXTHDR_TCP_OPTION: u32 = 1;

@@ -44,7 +44,7 @@ impl SetKind {
     pub(super) fn layout(self) -> Layout {
         let (flags, key_type, key_len, byteorder) = match self {
             SetKind::Interfaces => (0, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
-            SetKind::Passing => (SET_TIMEOUT, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
+            SetKind::Timed => (SET_TIMEOUT, NFT_TYPE_IFNAME, IFNAME as u32, HOST_ENDIAN),
             SetKind::Pairs => (
                 0,
                 concatenated(&[NFT_TYPE_IFNAME, NFT_TYPE_IFNAME]),

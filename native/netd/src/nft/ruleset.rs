@@ -66,7 +66,7 @@ pub(crate) enum SetKind {
     /// `type ifname`
     Interfaces,
     /// `type ifname; flags timeout`
-    Passing,
+    Timed,
     /// `type ifname . ifname`, the same twice
     Pairs,
     /// `type nf_proto`
@@ -93,7 +93,7 @@ pub(crate) const SETS: [(&str, SetKind); 17] = [
     (UPLINKS, SetKind::Interfaces),
     (UPLINKS6, SetKind::Interfaces),
     (NAT_OFF, SetKind::Interfaces),
-    (DRAINING, SetKind::Passing),
+    (DRAINING, SetKind::Timed),
     (OPENED, SetKind::Interfaces),
     (OPENED6, SetKind::Interfaces),
     (ROUTER, SetKind::Families),
@@ -437,12 +437,10 @@ fn to_shut_and_drained() -> Vec<Expr> {
 
 /// What becomes of packets by a way out that is shut. Whoever hears by ICMP that a packet of a stream that
 /// runs has no route tries again without waiting longer and longer (RFC 6069), and so goes on as soon as
-/// it has one.
+/// it has one. Not so of one that is only being opened, which would take it for an end.
 fn shut() -> Vec<Vec<Expr>> {
-    let mut stream = vec![
-        Expr::Meta(META_L4PROTO),
-        Expr::Equal(vec![libc::IPPROTO_TCP as u8]),
-    ];
+    let mut stream = tcp_flags(SYN).to_vec();
+    stream.push(Expr::Equal(vec![0]));
     stream.extend(in_state(ESTABLISHED));
     stream.extend([Expr::Counter, Expr::NoRoute]);
     vec![stream, drop_rest()]
@@ -514,23 +512,32 @@ fn drop_invalid() -> Vec<Expr> {
 /// `… @bridges tcp flags syn tcp option maxseg size set rt mtu`: whoever answers for the way (a tunnel,
 /// PPPoE) may not be heard, and then large packets vanish.
 fn clamp_mss(meta: u32) -> Vec<Expr> {
-    const FLAGS: u32 = 13;
-    const SYN: u8 = 0x02;
-    vec![
-        Expr::Meta(meta),
-        Expr::InSet(BRIDGES.into()),
-        Expr::Meta(META_L4PROTO),
-        Expr::Equal(vec![libc::IPPROTO_TCP as u8]),
-        Expr::Payload {
-            base: PAYLOAD_TRANSPORT,
-            offset: FLAGS,
-            len: 1,
-        },
-        Expr::Mask(vec![SYN]),
+    let mut rule = vec![Expr::Meta(meta), Expr::InSet(BRIDGES.into())];
+    rule.extend(tcp_flags(SYN));
+    rule.extend([
         Expr::NotEqual(vec![0]),
         Expr::PathMss,
         Expr::ToNetworkOrder,
         Expr::SetMss,
+    ]);
+    rule
+}
+
+/// A flag of the TCP header (RFC 9293).
+const SYN: u8 = 0x02;
+
+/// `tcp flags & FLAGS`, to be compared.
+fn tcp_flags(flags: u8) -> [Expr; 4] {
+    const OFFSET: u32 = 13;
+    [
+        Expr::Meta(META_L4PROTO),
+        Expr::Equal(vec![libc::IPPROTO_TCP as u8]),
+        Expr::Payload {
+            base: PAYLOAD_TRANSPORT,
+            offset: OFFSET,
+            len: 1,
+        },
+        Expr::Mask(vec![flags]),
     ]
 }
 

@@ -26,7 +26,7 @@ pub(super) enum ToOuter {
     /// Whether a network of the lab's sends IPv6 out.
     Ipv6(bool),
     /// Whether pasta is stopped: the lab's ways out are shut.
-    Rest(bool),
+    Pause(bool),
     /// `shutdown`: end pasta and the anchor, and forget them.
     End,
 }

@@ -196,8 +196,8 @@ impl Outer {
                 match inner.try_receive() {
                     Ok(Some(ToOuter::Ready)) => self.ready = true,
                     Ok(Some(ToOuter::Ipv6(asked))) => self.ipv6 = Some(asked),
-                    Ok(Some(ToOuter::Rest(may))) => {
-                        self.service.rest(may);
+                    Ok(Some(ToOuter::Pause(may))) => {
+                        self.service.pause(may);
                         tell_acts(inner);
                     }
                     Ok(Some(ToOuter::End)) => {

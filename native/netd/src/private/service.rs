@@ -47,7 +47,7 @@ struct Running {
     /// What it says; not that of an adopted one.
     words: Option<File>,
     /// Whether it is stopped; not known of an adopted one.
-    rests: Option<bool>,
+    paused: Option<bool>,
 }
 
 /// What to do about pasta.
@@ -89,7 +89,7 @@ impl Service {
                     wanted,
                     since: Instant::now(),
                     words: None,
-                    rests: None,
+                    paused: None,
                 });
             }
             None => end(&process),
@@ -106,11 +106,11 @@ impl Service {
     /// Stops it while the lab's ways out are shut, or lets it go on. What it has from the internet and
     /// has not yet delivered it delivers then: it would not send again what the filter dropped, as long
     /// as more comes (`tcp_data_from_tap` of 2023), and a stream would stand still for good.
-    pub(super) fn rest(&mut self, may: bool) {
+    pub(super) fn pause(&mut self, may: bool) {
         let Some(running) = &mut self.running else {
             return;
         };
-        let before = running.rests.replace(may);
+        let before = running.paused.replace(may);
         if before == Some(may) {
             return;
         }
@@ -122,8 +122,7 @@ impl Service {
             ),
             false => (Signal::CONT, "CONT", "let pasta go on"),
         };
-        let told = may || before.is_some();
-        if running.process.signal(signal) && told {
+        if running.process.signal(signal) && before.is_some() {
             deed(what)
                 .command(format!("kill -{name} {}", running.process.pid()))
                 .done();
@@ -221,7 +220,7 @@ impl Service {
                 wanted: wanted.clone(),
                 since: Instant::now(),
                 words: Some(words),
-                rests: Some(false),
+                paused: Some(false),
             })
         };
         let deed = deed("started pasta, the way out").command(pasta::command(wanted));

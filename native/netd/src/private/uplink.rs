@@ -39,7 +39,7 @@ pub(super) struct PastaUplink {
     /// What the outer half was told of networks with IPv6.
     wants_ipv6: Option<bool>,
     /// The same of ways out that are shut.
-    rests: Option<bool>,
+    paused: Option<bool>,
 }
 
 impl PastaUplink {
@@ -75,7 +75,7 @@ impl PastaUplink {
             inside: false,
             inside6: false,
             wants_ipv6: None,
-            rests: None,
+            paused: None,
         };
         uplink.look_inside();
         Ok(uplink)
@@ -143,7 +143,14 @@ impl PastaUplink {
     fn take_messages(&mut self) {
         loop {
             match self.outer.try_receive() {
-                Ok(Some(ToInner::Outside(outside))) => self.outside = outside,
+                Ok(Some(ToInner::Outside(outside))) => {
+                    if outside.pasta != self.outside.pasta {
+                        // Nobody has told the new one anything, and its interface is another.
+                        self.paused = None;
+                        self.look_inside();
+                    }
+                    self.outside = outside;
+                }
                 Ok(Some(ToInner::Acts(acts))) => acts::take_over(acts),
                 Ok(Some(ToInner::Ended(_))) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
@@ -193,16 +200,16 @@ impl Uplink for PastaUplink {
         }
     }
 
-    fn rest(&mut self, may: bool) {
+    fn pause(&mut self, may: bool) {
         // One that is stopped before it has made its interface never makes it.
         let is_made = self.inside && (self.inside6 || !self.outside.ipv6);
-        if self.rests == Some(may) || (may && !is_made) {
+        if self.paused == Some(may) || (may && !is_made) {
             return;
         }
-        match self.outer.send(&ToOuter::Rest(may)) {
-            Ok(()) => self.rests = Some(may),
+        match self.outer.send(&ToOuter::Pause(may)) {
+            Ok(()) => self.paused = Some(may),
             // Its end is noticed by the loop.
-            Err(e) => eprintln!("let pasta rest: {e}"),
+            Err(e) => eprintln!("pause pasta: {e}"),
         }
     }
 

@@ -25,7 +25,7 @@ pub trait Uplink {
 
     /// Whether it may rest: ways out are shut, and no network has one. Most providers have nothing
     /// that could.
-    fn rest(&mut self, _may: bool) {}
+    fn pause(&mut self, _may: bool) {}
 
     /// Where dnsmasq asks for names outside the lab, reachable from the engine's namespace.
     fn dns_servers(&self) -> Vec<IpAddr>;
