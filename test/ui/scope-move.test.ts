@@ -102,7 +102,9 @@ test(
       'elements = { "br0" }',
     );
     const off = await act('switched NAT of br0 off', made.time);
-    expect(off.command).toBe(`nft add element inet tapyard_0 nat_off '{ "br0" }'`);
+    expect(off.command).toBe(
+      `nft add element inet tapyard_0 draining '{ "br0" timeout 250ms }'\nnft add element inet tapyard_0 nat_off '{ "br0" }'`,
+    );
 
     await moveTo('private', 'nothing on this computer changes, no privilege is needed');
     await bridged(() => inLab(...showBridge));
