@@ -23,8 +23,8 @@ pub trait Uplink {
     /// Whether a network sends IPv6 out. Most providers need not know.
     fn want_ipv6(&mut self, _wanted: bool) {}
 
-    /// Whether it may rest: ways out are shut, and no network has one. Most providers have nothing
-    /// that could.
+    /// Whether it may pause: the ways out are shut, and no network has one. Most providers have nothing
+    /// to pause.
     fn pause(&mut self, _may: bool) {}
 
     /// Where dnsmasq asks for names outside the lab, reachable from the engine's namespace.
