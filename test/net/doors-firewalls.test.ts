@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { besideFirewalld } from '../world/firewalld-place.ts';
 import { Firewalls } from '../world/firewalls.ts';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
 import { until, type Who, World } from '../world/world.ts';
@@ -236,29 +237,12 @@ async function expectAnswers(): Promise<void> {
 test('firewalld: reload, and restart', async () => {
   await start();
   await firewalls.bus();
-  let stop = await firewalls.firewalld();
-  const rules = await firewalls.rules();
-  const zones = await firewalls.sh('firewall-cmd --list-all-zones');
-  expect(await up()).toEqual(['firewalld: zone trusted']);
-  const zone = (): Promise<string> => firewalls.sh('firewall-cmd --zone=trusted --list-interfaces');
-  expect(await zone()).toBe('br0\n');
-  await expectAnswers();
-  await firewalls.sh('firewall-cmd --reload');
-  await guest.getsThrough();
-  await lab.isReached();
-  expect(await zone()).toBe('br0\n');
-  await stop();
-  await guest.getsThrough();
-  stop = await firewalls.firewalld();
-  await guest.getsThrough();
-  expect(await zone()).toBe('br0\n');
-  await lab.down();
-  expect(await firewalls.sh('firewall-cmd --list-all-zones')).toBe(zones);
-  expect(await firewalls.rulesWithoutIdle('trusted')).toEqual(rules);
-  await firewalls.sh('firewall-cmd --reload');
-  expect(await firewalls.rules()).toEqual(rules);
-  await stop();
-});
+  const getsThrough = async (): Promise<void> => {
+    await guest.getsThrough();
+    await lab.isReached();
+  };
+  await besideFirewalld({ place: firewalls, lab, up, getsThrough }, 'trusted', expectAnswers);
+}, 120_000);
 
 test('firewalld, for a user whom polkit lets change nothing: by rules, which go, and nothing that was refused stays', async () => {
   firewalls = await Firewalls.start(world);

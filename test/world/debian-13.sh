@@ -18,6 +18,9 @@ for dir in run tmp; do
   mkdir -p "$root/$dir"
   mount -t tmpfs -o mode=1777 none "$root/$dir"
 done
+# The bus there is the one of who stays outside of this root as well.
+mkdir "$root/run/dbus"
+mount --bind "$root/run/dbus" /run/dbus
 cp /etc/passwd /etc/group "$root/etc/"
 # As the postinst of base-files does.
 rmdir "$root/var/run"

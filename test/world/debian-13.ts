@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mountedBy, MountedPlace } from './mounted-place.ts';
+import { FirewalldPlace } from './firewalld-place.ts';
+import { mountedBy } from './mounted-place.ts';
 import type { World } from './world.ts';
 
-/** Where set-up unpacked it (scripts/setup/newer-libvirt.mjs). */
+/** Where set-up unpacked it (scripts/setup/newer-debian.mjs). */
 const packages = '.cache/debian-13/root';
 
-/** A root directory of Debian 13, with its libvirt, on the host of a world. */
-export class Debian13 extends MountedPlace {
+/** A root directory of Debian 13, with its libvirt and its firewalld, on the host of a world. */
+export class Debian13 extends FirewalldPlace {
   static async start(world: World): Promise<Debian13> {
     return new Debian13(world, await mountedBy(world, 'debian-13.sh', packages));
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Json, nftRules } from './kernel.ts';
-import { mountedBy, MountedPlace } from './mounted-place.ts';
-import { withoutUnreached } from './unreached.ts';
+import { FirewalldPlace } from './firewalld-place.ts';
+import { mountedBy } from './mounted-place.ts';
 import type { World } from './world.ts';
 
 /** Where set-up unpacked the packages (scripts/setup/firewalls.mjs). */
@@ -11,7 +10,7 @@ const packages = '.cache/firewalls/root';
  * ufw, firewalld, Docker, libvirt and iptables as their packages bring them, on the host of a world only: they lie
  * over /usr, /etc and /var, with a /run and a system bus of their own.
  */
-export class Firewalls extends MountedPlace {
+export class Firewalls extends FirewalldPlace {
   /** `iptables` is what the command of that name is: the one over nf_tables or the old one. */
   static async start(world: World, iptables: 'nft' | 'legacy' = 'nft'): Promise<Firewalls> {
     return new Firewalls(world, await mountedBy(world, 'firewalls.sh', packages, iptables));
@@ -25,16 +24,6 @@ export class Firewalls extends MountedPlace {
       `dockerd ${options} -H unix:///run/docker.sock --storage-driver vfs`,
       'timeout 5 docker -H unix:///run/docker.sock version',
     );
-  }
-
-  /** The system bus. */
-  bus(): Promise<() => Promise<void>> {
-    return this.daemon('dbus-daemon --system --nofork --nopidfile', 'test -S /run/dbus/system_bus_socket');
-  }
-
-  /** firewalld, which needs the bus. */
-  firewalld(): Promise<() => Promise<void>> {
-    return this.daemon('firewalld --nofork --nopid', 'firewall-cmd --state');
   }
 
   /** libvirtd, of whose drivers only the one of networks stays: there are no guests of its own. */
@@ -59,24 +48,6 @@ export class Firewalls extends MountedPlace {
       '$(ls /usr/lib/polkit-1/polkitd /usr/libexec/polkitd 2>/dev/null | head -n 1) --no-debug',
       'busctl --system status org.freedesktop.PolicyKit1',
     );
-  }
-
-  /** All rules of all back ends, without what counts packets, and which tables the old iptables has. */
-  async rules(): Promise<{ nft: Json; legacy: string[] }> {
-    const legacy = await this.sh(`cat /proc/net/ip_tables_names /proc/net/ip6_tables_names
-      [ -z "$(cat /proc/net/ip_tables_names)" ] || iptables-legacy -S
-      [ -z "$(cat /proc/net/ip6_tables_names)" ] || ip6tables-legacy -S`);
-    return { nft: await nftRules(this.world), legacy: legacy.split('\n').filter(Boolean) };
-  }
-
-  /**
-   * The same without what firewalld keeps, until it is loaded again, of a zone in which nobody is any more: chains
-   * to which no packet comes.
-   */
-  async rulesWithoutIdle(zone: string): Promise<{ nft: Json; legacy: string[] }> {
-    const { nft, legacy } = await this.rules();
-    const chains = new RegExp(`^(filter|nat|mangle)_[A-Z]+_${zone}(_(pre|log|deny|allow|post))?$`);
-    return { nft: withoutUnreached(nft, chains), legacy };
   }
 
   /** Everything below /etc/ufw with its content and times. */

@@ -53,6 +53,17 @@ export class MountedPlace {
     ...command,
   ];
 
+  /** The same beside it: with this machine's own root directory, in which the place has its system bus. */
+  readonly beside = (command: readonly string[]): string[] => [
+    'nsenter',
+    '-t',
+    this.#pid,
+    '-m',
+    '-n',
+    '--',
+    ...command,
+  ];
+
   /** Runs a script there; throws when it fails. */
   sh(script: string): Promise<string> {
     return this.world.must(this.inside(['sh', '-ec', script]), { as: 'root' });

@@ -11,15 +11,19 @@ import { CHECKOUT } from './steps.mjs';
 const ROOT = join(CHECKOUT, '.cache/debian-13');
 const STAMP = join(ROOT, 'packages');
 
-/** libvirt, and what its networks and a shell script need; with everything that these depend on. */
+/** What is tried, and what it and a shell script need; with everything that these depend on. */
 const WANTED = [
   'libvirt-daemon',
   'libvirt-daemon-driver-network',
   'libvirt-clients',
+  'firewalld',
+  'dbus-daemon',
+  'passt',
   'nftables',
   'iproute2',
   'coreutils',
   'dash',
+  'sed',
 ];
 
 /** A third of it, and nothing that runs. */
@@ -28,22 +32,23 @@ const UNUSED = ['doc', 'locale', 'man', 'info', 'zoneinfo'];
 const isThere = () => existsSync(STAMP) && readFileSync(STAMP, 'utf8') === `${WANTED.join(' ')}\n`;
 
 /**
- * The libvirt of Debian 13, whose networks have an nftables back end, with Debian 13's own libraries: a root
- * directory of its own, for a mount namespace of the tests (test/world/debian-13.sh). Nothing is installed.
+ * What is newer in Debian 13 than here: libvirt, whose networks have an nftables back end, firewalld, which owns its
+ * table, and pasta; with Debian 13's own libraries, in a root directory of its own for a mount namespace of the tests
+ * (test/world/debian-13.sh). Nothing is installed.
  * This step never fails: without it the suite `newer` says that it did not run.
  *
  * @returns {import('./steps.mjs').Step}
  */
-export function newerLibvirtStep() {
+export function newerDebianStep() {
   return {
-    title: 'newer libvirt',
+    title: 'newer Debian',
     plan() {
       if (isThere()) return { done: 'unpacked for the tests' };
       return {
         why: 'not there',
         what: [
           'apt-get update, with lists of its own, for trixie (Debian 13)',
-          `apt-get install --download-only ${WANTED.join(' ')}  (40 MB)`,
+          `apt-get install --download-only ${WANTED.join(' ')}  (45 MB)`,
           `dpkg-deb --extract, into ${ROOT}: nothing is installed and nothing is started`,
         ],
         act: async () => {
@@ -59,10 +64,10 @@ export function newerLibvirtStep() {
   };
 }
 
-/** Why libvirt's nftables back end cannot be tried here; undefined when it can. */
-export function lacksNewerLibvirt() {
+/** Why Debian 13's programs cannot be tried here; undefined when they can. */
+export function lacksNewerDebian() {
   if (isThere()) return undefined;
-  return 'no libvirt of Debian 13: apt could not fetch it (see the step “newer libvirt” above)';
+  return 'no programs of Debian 13: apt could not fetch it (see the step “newer Debian” above)';
 }
 
 /** @returns how many packages */
