@@ -135,6 +135,7 @@ const baseChains = [
   '\t\tct state established,related accept',
   '\t\tmeta l4proto icmp accept',
   '\t\tmeta l4proto ipv6-icmp accept',
+  '\t\tfib daddr . iif type unicast counter drop',
   '\t\tudp dport 67 accept',
   '\t\tudp dport 547 accept',
   '\t\tudp dport 53 accept',

@@ -15,6 +15,7 @@ mod router6;
 use host::{Host, NOTHING, PATIENCE, Peer, apply, guest, spec};
 use kernel::{inside_of, sh};
 use std::fs;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
@@ -100,6 +101,16 @@ fn each_mode_lets_through_what_it_says() {
             "busybox nc -w 5 10.0.{n}.1 53 </dev/null && echo yes"
         ));
         assert_eq!(dns, "yes\n", "DNS of br{n}");
+    }
+
+    // What the host itself serves at another address is not theirs: by its DNS, names would leave a
+    // network that is cut off.
+    const KNOCK: &str = "busybox nc -w 2 203.0.113.2 53 </dev/null && echo yes";
+    let dns = TcpListener::bind("203.0.113.2:53").unwrap();
+    std::thread::spawn(move || dns.incoming().for_each(drop));
+    assert_eq!(wan.sh(KNOCK), "yes\n");
+    for guest in [&natted, &routed, &isolated] {
+        assert_eq!(guest.sh(KNOCK), "");
     }
 
     // A switch is NAT's alone.

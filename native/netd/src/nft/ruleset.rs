@@ -185,6 +185,9 @@ pub(crate) fn base_chains() -> [Chain; 10] {
         established(Verdict::Return),
         drop_rest(),
     ];
+    // The services below are the bridge's. What the host serves at another address of its own is not.
+    let mut elsewhere = at_other_interface();
+    elsewhere.extend(drop_rest());
     // The host would send its answer to another network.
     let mut foreign = vec![Expr::SourceRoute, Expr::Equal(vec![0; 4])];
     foreign.extend(drop_rest());
@@ -193,6 +196,7 @@ pub(crate) fn base_chains() -> [Chain; 10] {
         established(Verdict::Accept),
         accept_protocol(libc::IPPROTO_ICMP),
         accept_protocol(libc::IPPROTO_ICMPV6),
+        elsewhere,
         accept_port(libc::IPPROTO_UDP, 67),
         accept_port(libc::IPPROTO_UDP, 547),
         accept_port(libc::IPPROTO_UDP, 53),
@@ -351,13 +355,16 @@ pub(crate) fn network_chains(network: &NetworkRules<'_>) -> [Chain; 2] {
 /// from, and what listens for guests at that address may not look at all.
 fn to_other_bridge(destination: Vec<Expr>, set: &str) -> Vec<Expr> {
     let mut rule = destination;
-    rule.extend([
-        Expr::InSet(set.into()),
-        Expr::DestinationType,
-        Expr::Equal(u32::from(libc::RTN_UNICAST).to_ne_bytes().to_vec()),
-        Expr::Verdict(Verdict::Jump("to_bridge".into())),
-    ]);
+    rule.push(Expr::InSet(set.into()));
+    rule.extend(at_other_interface());
+    rule.push(Expr::Verdict(Verdict::Jump("to_bridge".into())));
     rule
+}
+
+/// `fib daddr . iif type unicast`: of the addresses of the host, what it came in by has not this one.
+fn at_other_interface() -> Vec<Expr> {
+    let unicast = u32::from(libc::RTN_UNICAST).to_ne_bytes().to_vec();
+    vec![Expr::DestinationType, Expr::Equal(unicast)]
 }
 
 /// `dnat ip to ip daddr . meta l4proto . th dport map @exposed`
