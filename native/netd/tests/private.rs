@@ -9,14 +9,16 @@
 
 mod kernel;
 
-use kernel::{inside_of, netd_directory, start_netd};
+use kernel::{inside_of, netd_directory, sh, start_netd};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Observe, SetNat, Shutdown, Snapshot};
+use tapyard_protocol::{
+    ApplyNetwork, Client, ClientKind, Code, Observe, SetNat, Shutdown, Snapshot,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -223,6 +225,37 @@ fn pasta_is_paused_while_no_network_has_its_way_out() {
     netd.wait().unwrap();
     wait_until("pasta has ended", || !lives(pasta));
     assert_eq!(home.files(), Vec::<String>::new());
+}
+
+/// The computer's IPv6 leaves by another interface than its IPv4, which has none: then pasta never
+/// makes what it was asked for.
+#[test]
+fn pasta_is_paused_where_it_finds_no_ipv6() {
+    if !inside("pasta_is_paused_where_it_finds_no_ipv6") {
+        return;
+    }
+    sh("echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
+        ip link add eth1 type veth peer name wan1; ip link set wan1 up; ip link set eth1 up
+        ip addr add 2001:db8::2/64 dev eth1 nodad; ip -6 route add default via 2001:db8::1 dev eth1");
+    let home = Home::new("pause-ipv6");
+    let (mut netd, _) = start(&home.0);
+    let mut network = serde_json::to_value(apply()).unwrap();
+    network["network"]["ipv6"] = json!("fd12:3456:789a:1::/64");
+    let network: ApplyNetwork = serde_json::from_value(network).unwrap();
+    home.client().call(&network, SOON).unwrap();
+    wait_until("pasta is asked for IPv6 and has none", || {
+        let ipv6 = home.with_uplink().uplink.ipv6;
+        ipv6.reason.is_some_and(|e| e.code == Code::NoIpv6Route) && ipv6.host_device.is_some()
+    });
+    let pasta = home.recorded()[2];
+    for nat in [false, true, false] {
+        let set: SetNat =
+            serde_json::from_value(json!({"lab": "seed", "network": "br0", "nat": nat})).unwrap();
+        home.client().call(&set, SOON).unwrap();
+        wait_until("pasta is paused or goes on", || is_stopped(pasta) != nat);
+    }
+    home.client().call(&Shutdown {}, SOON).unwrap();
+    netd.wait().unwrap();
 }
 
 #[test]

@@ -24,6 +24,9 @@ const BACKOFF: [Duration; 4] = [
 ];
 /// One that ran for so long is not failing in a loop.
 const STEADY: Duration = Duration::from_secs(60);
+/// How long it may take to set IPv6 up behind IPv4: where the interface that it takes both from has none,
+/// it leaves IPv6 out, and nothing tells that it is done.
+const SETTLES: Duration = Duration::from_secs(1);
 /// How long it may take to go when it is killed.
 const END_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -48,6 +51,8 @@ struct Running {
     words: Option<File>,
     /// Whether it is stopped; not known of an adopted one.
     paused: Option<bool>,
+    /// When it is to be stopped, where it may not have made its interface yet.
+    pause_at: Option<Instant>,
 }
 
 /// What to do about pasta.
@@ -90,6 +95,7 @@ impl Service {
                     since: Instant::now(),
                     words: None,
                     paused: None,
+                    pause_at: None,
                 });
             }
             None => end(&process),
@@ -110,6 +116,13 @@ impl Service {
         let Some(running) = &mut self.running else {
             return;
         };
+        // One that is stopped before it has made its interface never makes it.
+        running.pause_at = (may && running.wanted.ipv6)
+            .then(|| running.since + SETTLES)
+            .filter(|at| *at > Instant::now());
+        if running.pause_at.is_some() {
+            return;
+        }
         let before = running.paused.replace(may);
         if before == Some(may) {
             return;
@@ -146,7 +159,8 @@ impl Service {
 
     /// When [`Service::follow`] has something to do by itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.retry
+        let pause = self.running.as_ref().and_then(|running| running.pause_at);
+        pause.into_iter().chain(self.retry).min()
     }
 
     /// Takes notice of its end. True when it has ended.
@@ -176,6 +190,10 @@ impl Service {
         namespaces: &Namespaces,
         record: impl FnOnce(Recorded) -> Result<()>,
     ) {
+        let pause = self.running.as_ref().and_then(|running| running.pause_at);
+        if pause.is_some_and(|at| at <= Instant::now()) {
+            self.pause(true);
+        }
         let due = self.retry.is_none_or(|at| at <= Instant::now());
         let running = self.running.as_ref().map(|running| &running.wanted);
         match (decide(running, wanted, due), wanted) {
@@ -221,6 +239,7 @@ impl Service {
                 since: Instant::now(),
                 words: Some(words),
                 paused: Some(false),
+                pause_at: None,
             })
         };
         let deed = deed("started pasta, the way out").command(pasta::command(wanted));

@@ -202,8 +202,7 @@ impl Uplink for PastaUplink {
 
     fn pause(&mut self, may: bool) {
         // One that is stopped before it has made its interface never makes it.
-        let is_made = self.inside && (self.inside6 || !self.outside.ipv6);
-        if self.paused == Some(may) || (may && !is_made) {
+        if self.paused == Some(may) || (may && !self.inside) {
             return;
         }
         match self.outer.send(&ToOuter::Pause(may)) {
