@@ -108,6 +108,7 @@ const baseChains = [
   '\t\toifname @bridges tcp flags syn tcp option maxseg size set rt mtu',
   '\t\tiifname @nat_off jump shut',
   '\t\toifname @nat_off oifname != @draining jump shut',
+  '\t\toifname "up0" tcp window >= 64 tcp window set tcp window & 65520',
   '\t\tiifname vmap @out',
   '\t\toifname vmap @in',
   `\t\toifgroup ${heldGroup} accept`,

@@ -31,6 +31,7 @@ const CT_STATE: u32 = 0;
 const CT_STATUS: u32 = 2;
 const CMP_EQ: u32 = 0;
 const CMP_NEQ: u32 = 1;
+const CMP_GTE: u32 = 5;
 const NF_DROP: u32 = 0;
 pub(crate) const NF_ACCEPT: u32 = 1;
 const NFT_JUMP: u32 = -3_i32 as u32;
@@ -71,6 +72,11 @@ const ICMPX_NO_ROUTE: u8 = 0;
 const BYTEORDER_HTON: u32 = 1;
 /// `NFT_EXTHDR_OP_TCPOPT`
 const EXTHDR_TCP_OPTION: u32 = 1;
+/// The TCP header's window and checksum (RFC 9293).
+pub(crate) const TCP_WINDOW: u32 = 14;
+const TCP_CHECKSUM: u32 = 16;
+/// `NFT_PAYLOAD_CSUM_INET`
+const CHECKSUM_INET: u32 = 1;
 /// RFC 9293: kind, length, and the size at offset 2.
 const TCP_OPTION_MSS: u8 = 2;
 
@@ -110,6 +116,8 @@ pub(crate) enum Expr {
     Equal(Vec<u8>),
     /// Go on if the value is not this.
     NotEqual(Vec<u8>),
+    /// Go on if the value is this or larger, in the network's order.
+    AtLeast(Vec<u8>),
     /// And the value with this mask.
     Mask(Vec<u8>),
     /// Go on if the set has the value.
@@ -144,6 +152,8 @@ pub(crate) enum Expr {
     ToNetworkOrder,
     /// Write 16 bits as the packet's TCP option for the largest segment, if it has one.
     SetMss,
+    /// Write 16 bits as the TCP header's window.
+    SetWindow,
     /// Load the connection's state bits.
     CtState,
     /// Load the connection's status bits.
@@ -226,6 +236,7 @@ impl Expr {
             ),
             Expr::Equal(value) => ("cmp", Box::new(|a| compare(a, CMP_EQ, value))),
             Expr::NotEqual(value) => ("cmp", Box::new(|a| compare(a, CMP_NEQ, value))),
+            Expr::AtLeast(value) => ("cmp", Box::new(|a| compare(a, CMP_GTE, value))),
             Expr::Mask(mask) => (
                 "bitwise",
                 Box::new(|a| {
@@ -318,6 +329,14 @@ impl Expr {
                     a.be32(3, 2).be32(4, 2).be32(6, EXTHDR_TCP_OPTION);
                 }),
             ),
+            Expr::SetWindow => (
+                "payload",
+                Box::new(|a| {
+                    a.be32(2, PAYLOAD_TRANSPORT).be32(3, TCP_WINDOW).be32(4, 2);
+                    a.be32(5, REG_1).be32(6, CHECKSUM_INET);
+                    a.be32(7, TCP_CHECKSUM).be32(8, 0);
+                }),
+            ),
             Expr::CtState => ("ct", Box::new(|a| _ = a.be32(2, CT_STATE).be32(1, REG_1))),
             Expr::CtStatus => ("ct", Box::new(|a| _ = a.be32(2, CT_STATUS).be32(1, REG_1))),
             Expr::Counter => ("counter", Box::new(|_| ())),
@@ -366,6 +385,9 @@ impl Expr {
                     false => Expr::MetaPart { register, key },
                 })
             }
+            "payload" if number(5).is_some() => ((number(2)?, number(3)?, number(4)?)
+                == (PAYLOAD_TRANSPORT, TCP_WINDOW, 2))
+                .then_some(Expr::SetWindow),
             "payload" => {
                 let (register, base) = (number(1)?, number(2)?);
                 let (offset, len) = (number(3)?, number(4)?);
@@ -383,6 +405,7 @@ impl Expr {
             "cmp" => match number(2)? {
                 CMP_EQ => value(3).map(Expr::Equal),
                 CMP_NEQ => value(3).map(Expr::NotEqual),
+                CMP_GTE => value(3).map(Expr::AtLeast),
                 _ => None,
             },
             "bitwise" => value(5)?

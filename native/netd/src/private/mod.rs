@@ -12,7 +12,7 @@ mod host_subnets;
 mod message;
 mod namespaces;
 mod outer;
-mod pasta;
+pub(crate) mod pasta;
 mod record;
 mod service;
 mod uplink;

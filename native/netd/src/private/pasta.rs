@@ -23,7 +23,7 @@ use crate::process::Process;
 use crate::programs;
 
 /// The interface that it makes in the lab's namespace.
-pub(super) const DEVICE: &str = "up0";
+pub(crate) const DEVICE: &str = "up0";
 /// The lab's end of the link to it, and its own: link-local (RFC 3927), so that they meet
 /// nobody's subnet.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 2);
