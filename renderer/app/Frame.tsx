@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { lazy, Suspense, useEffect, type ReactElement } from 'react';
+import { useEffect, type ReactElement } from 'react';
 import { Dock } from '../features/consoles/Dock.tsx';
 import { Guests } from '../features/guests/Guests.tsx';
 import { Inspector } from '../features/inspector/Inspector.tsx';
@@ -8,6 +8,7 @@ import { Failures } from '../features/jobs/Failures.tsx';
 import { Boundary } from '../lib/Boundary.tsx';
 import { Splitter } from '../lib/Splitter.tsx';
 import { cx } from '../lib/class-names.ts';
+import { later } from '../lib/later.tsx';
 import { useCore } from '../store/core.ts';
 import type { Row } from '../store/tables.ts';
 import { useUi } from '../store/ui.ts';
@@ -18,9 +19,9 @@ import { Header } from './Header.tsx';
 import { NavRail } from './NavRail.tsx';
 import { useMedia, wideQuery } from '../lib/use-media.ts';
 
-const Checks = lazy(() => import('../features/checks/Checks.tsx'));
-const Log = lazy(() => import('../features/log/Log.tsx'));
-const Settings = lazy(() => import('../features/settings/Settings.tsx'));
+const Checks = later(() => import('../features/checks/Checks.tsx'));
+const Log = later(() => import('../features/log/Log.tsx'));
+const Settings = later(() => import('../features/settings/Settings.tsx'));
 
 /** The whole window of a lab: header, rail, work area with dock, inspector, footer. */
 export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
@@ -45,14 +46,12 @@ export function Frame({ lab }: { readonly lab: Row<'labs'> }): ReactElement {
         <div className={styles.work}>
           <div className={styles.stage}>
             <main className={cx(styles.view, !live && styles.stale)} aria-label={titles[view]}>
-              {view === 'map' ? <LabMap lab={lab.id} /> : null}
-              {view === 'guests' ? <Guests lab={lab} /> : null}
               <Boundary key={view}>
-                <Suspense fallback={null}>
-                  {view === 'log' ? <Log lab={lab} /> : null}
-                  {view === 'checks' ? <Checks /> : null}
-                  {view === 'settings' ? <Settings /> : null}
-                </Suspense>
+                {view === 'map' ? <LabMap lab={lab.id} /> : null}
+                {view === 'guests' ? <Guests lab={lab} /> : null}
+                {view === 'log' ? <Log lab={lab} /> : null}
+                {view === 'checks' ? <Checks /> : null}
+                {view === 'settings' ? <Settings /> : null}
               </Boundary>
               <Failures lab={lab} />
             </main>

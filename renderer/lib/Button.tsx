@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ReactElement, ReactNode } from 'react';
+import type { ReactElement, ReactNode, Ref } from 'react';
 import { Button as AriaButton, type ButtonProps as AriaButtonProps } from 'react-aria-components';
 import styles from './Button.module.css';
 import { cx } from './class-names.ts';
@@ -18,6 +18,7 @@ export interface ButtonProps extends Omit<
   /** What a tooltip says; `unavailable` goes before it. */
   readonly tip?: string | undefined;
   readonly className?: string | undefined;
+  readonly ref?: Ref<HTMLButtonElement>;
   readonly children: ReactNode;
 }
 

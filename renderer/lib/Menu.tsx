@@ -3,34 +3,46 @@ import type { ReactElement, ReactNode } from 'react';
 import {
   Menu as AriaMenu,
   MenuItem as AriaMenuItem,
-  MenuTrigger,
   Popover,
   Text,
   type MenuItemProps as AriaMenuItemProps,
   type PopoverProps,
 } from 'react-aria-components';
 import styles from './Menu.module.css';
+import type { MenuPlace } from './MenuButton.tsx';
 import { cx } from './class-names.ts';
 
-interface MenuProps {
-  /** The button that opens it. */
-  readonly trigger: ReactNode;
+interface MenuProps extends MenuPlace {
   readonly label: string;
   readonly placement?: PopoverProps['placement'];
   readonly children: ReactNode;
 }
 
-/** A menu behind a button. */
-export function Menu({ trigger, label, placement = 'bottom start', children }: MenuProps): ReactElement {
+/** A menu, open at its anchor. */
+export function Menu({
+  anchor,
+  focus,
+  onClose,
+  label,
+  placement = 'bottom start',
+  children,
+}: MenuProps): ReactElement {
+  const focused = { autoFocus: focus }; // taken by the menu, and not among its declared props
   return (
-    <MenuTrigger>
-      {trigger}
-      <Popover placement={placement} offset={4} className={styles.popover ?? ''}>
-        <AriaMenu aria-label={label} className={styles.menu ?? ''}>
-          {children}
-        </AriaMenu>
-      </Popover>
-    </MenuTrigger>
+    <Popover
+      triggerRef={anchor}
+      placement={placement}
+      offset={4}
+      isOpen
+      onOpenChange={(open) => {
+        if (!open) onClose();
+      }}
+      className={styles.popover ?? ''}
+    >
+      <AriaMenu {...focused} aria-label={label} onClose={onClose} className={styles.menu ?? ''}>
+        {children}
+      </AriaMenu>
+    </Popover>
   );
 }
 

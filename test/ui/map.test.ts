@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { fakePages } from '../fakes/fake-pages.ts';
+import { fakePages, hasKeyboard } from '../fakes/fake-pages.ts';
 
 // The map over the fake core in a real browser, under the product's own content security policy.
 const openPage = fakePages();
@@ -80,13 +80,39 @@ describe('the map', () => {
   it('offers a menu by mouse and by the context menu key', async () => {
     const page = await open('lab=mock');
     await page.locator('.map-guest').first().click({ button: 'right' });
-    expect(await page.getByRole('menuitem').allInnerTexts()).toContain('Force off web');
+    await page.getByRole('menuitem', { name: 'Force off web' }).waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('menu').waitFor({ state: 'detached' });
     await page.locator('.map-guest').nth(1).focus();
     await page.keyboard.press('Shift+F10');
     await page.getByRole('menuitem', { name: 'Pause db' }).click();
     await page.getByText('paused · Debian 12').waitFor();
+  });
+
+  it('has menus behind buttons for the mouse and the keyboard', async () => {
+    const page = await open('lab=mock&window', 1440, 900);
+    const more = page
+      .getByRole('complementary', { name: 'Inspector' })
+      .getByRole('button', { name: 'More for db' });
+    await page.locator('.map-guest').nth(1).click();
+    await more.click();
+    await page.getByRole('menu', { name: 'More for db' }).waitFor();
+    expect(await more.getAttribute('aria-expanded')).toBe('true');
+    await page.keyboard.press('Escape');
+    await page.getByRole('menu').waitFor({ state: 'detached' });
+    await expect.poll(() => hasKeyboard(more)).toBe(true);
+    await page.keyboard.press('ArrowUp');
+    const last = page.getByRole('menuitem').last();
+    await last.waitFor();
+    await expect.poll(() => hasKeyboard(last)).toBe(true);
+    await page.keyboard.press('Escape');
+    await page.getByRole('menu').waitFor({ state: 'detached' });
+    await expect.poll(() => hasKeyboard(more)).toBe(true);
+    await page.keyboard.press('Enter');
+    const first = page.getByRole('menuitem').first();
+    await expect.poll(() => hasKeyboard(first)).toBe(true);
+    await page.keyboard.press('Enter');
+    await page.getByRole('menu').waitFor({ state: 'detached' });
   });
 
   it('keeps where nodes were dragged to, until tidied', async () => {

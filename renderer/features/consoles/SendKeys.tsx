@@ -2,55 +2,26 @@
 import type RFB from '@novnc/novnc';
 import { Keyboard } from 'lucide-react';
 import type { ReactElement, RefObject } from 'react';
-import { Button } from '../../lib/Button.tsx';
-import { Menu, MenuItem } from '../../lib/Menu.tsx';
+import { MenuButton } from '../../lib/MenuButton.tsx';
+import { later } from '../../lib/later.tsx';
 
-// X11 keysyms (keysymdef.h) and the codes of UI Events, which QEMU takes as scancodes where it can.
-const control = { keysym: 0xffe3, code: 'ControlLeft' };
-const alt = { keysym: 0xffe9, code: 'AltLeft' };
-const functionKey = (number: number): { keysym: number; code: string } => ({
-  keysym: 0xffbd + number,
-  code: `F${number}`,
-});
+const SendKeysMenu = later(() => import('./SendKeysMenu.tsx'));
 
-/** Keys that the window's own computer keeps for itself. */
-export function SendKeys({
-  rfb,
-  name,
-}: {
+interface SendKeysProps {
   readonly rfb: RefObject<RFB | null>;
   readonly name: string;
-}): ReactElement {
-  const chord = (number: number): void => {
-    const keys = [control, alt, functionKey(number)];
-    for (const { keysym, code } of keys) rfb.current?.sendKey(keysym, code, true);
-    for (const { keysym, code } of keys.toReversed()) rfb.current?.sendKey(keysym, code, false);
-    rfb.current?.focus();
-  };
+}
+
+/** Keys that the window's own computer keeps for itself. */
+export function SendKeys({ rfb, name }: SendKeysProps): ReactElement {
   return (
-    <Menu
-      label={`Send keys to ${name}`}
-      placement="bottom end"
-      trigger={
-        <Button variant="ghost" size="small" tip="Send keys that this computer keeps for itself">
-          <Keyboard aria-hidden /> Send keys
-        </Button>
-      }
+    <MenuButton
+      variant="ghost"
+      size="small"
+      tip="Send keys that this computer keeps for itself"
+      renderMenu={(place) => <SendKeysMenu {...place} rfb={rfb} name={name} />}
     >
-      <MenuItem
-        id="cad"
-        onAction={() => {
-          rfb.current?.sendCtrlAltDel();
-          rfb.current?.focus();
-        }}
-      >
-        Ctrl+Alt+Del
-      </MenuItem>
-      {[1, 2, 3, 7].map((number) => (
-        <MenuItem key={number} id={`f${number}`} onAction={() => chord(number)}>
-          {`Ctrl+Alt+F${number}`}
-        </MenuItem>
-      ))}
-    </Menu>
+      <Keyboard aria-hidden /> Send keys
+    </MenuButton>
   );
 }

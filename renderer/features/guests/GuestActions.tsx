@@ -3,12 +3,13 @@ import { Ellipsis } from 'lucide-react';
 import type { ReactElement } from 'react';
 import { CommandButton } from '../../commands/CommandButton.tsx';
 import { guestActions, guestVerbs } from '../../commands/guest.ts';
-import { useCommand } from '../../commands/use-command.ts';
-import { Button } from '../../lib/Button.tsx';
-import { Menu, MenuItem } from '../../lib/Menu.tsx';
+import { MenuButton } from '../../lib/MenuButton.tsx';
+import { later } from '../../lib/later.tsx';
 import type { Row } from '../../store/tables.ts';
 import type { Subject } from '../../store/subject.ts';
 import styles from './GuestActions.module.css';
+
+const GuestMenu = later(() => import('./GuestMenu.tsx'));
 
 /** A guest's buttons: what fits its state, the rest in a menu. */
 export function GuestActions({
@@ -34,43 +35,15 @@ export function GuestActions({
           variant={index === 0 && id === 'guest.start' && !compact ? 'primary' : 'plain'}
         />
       ))}
-      <Menu
-        label={`More for ${guest.name}`}
-        placement="bottom end"
-        trigger={
-          <Button
-            variant="ghost"
-            iconOnly
-            size={compact ? 'small' : 'normal'}
-            aria-label={`More for ${guest.name}`}
-          >
-            <Ellipsis aria-hidden />
-          </Button>
-        }
+      <MenuButton
+        variant="ghost"
+        iconOnly
+        size={compact ? 'small' : 'normal'}
+        aria-label={`More for ${guest.name}`}
+        renderMenu={(place) => <GuestMenu {...place} guest={guest} commands={menu} />}
       >
-        {menu.map((id) => (
-          <CommandItem key={id} id={id} subject={subject} />
-        ))}
-      </Menu>
+        <Ellipsis aria-hidden />
+      </MenuButton>
     </div>
-  );
-}
-
-/** A command as an entry of a guest's menu. */
-function CommandItem({ id, subject }: { readonly id: string; readonly subject: Subject }): ReactElement {
-  const { command, label, unavailable, run } = useCommand(id, subject);
-  const Icon = command.icon;
-  return (
-    <MenuItem
-      id={id}
-      icon={<Icon aria-hidden />}
-      detail={unavailable}
-      shortcut={command.shortcut}
-      isDisabled={unavailable !== undefined}
-      danger={id === 'guest.remove'}
-      onAction={run}
-    >
-      {guestVerbs.get(id) ?? label}
-    </MenuItem>
   );
 }

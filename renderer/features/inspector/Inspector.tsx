@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { X } from 'lucide-react';
 import { useEffect, type ReactElement } from 'react';
+import { Boundary } from '../../lib/Boundary.tsx';
 import { Button } from '../../lib/Button.tsx';
 import { cx } from '../../lib/class-names.ts';
 import { useTables, type Row } from '../../store/tables.ts';
@@ -50,7 +51,9 @@ export function Inspector({ lab, width, overlay }: InspectorProps): ReactElement
       >
         <X aria-hidden />
       </Button>
-      <Selected lab={lab} />
+      <Boundary>
+        <Selected lab={lab} />
+      </Boundary>
     </aside>
   );
 }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useRef, type RefObject } from 'react';
-import { Menu, Popover } from 'react-aria-components';
 import { commandById, type CommandState } from '../../commands/command.ts';
 import { guestActions } from '../../commands/guest.ts';
 import { commandState, runCommand, verdict } from '../../commands/run.ts';
-import menuStyles from '../../lib/Menu.module.css';
-import { MenuItem } from '../../lib/Menu.tsx';
+import { Menu, MenuItem } from '../../lib/Menu.tsx';
 import type { Subject } from '../../store/subject.ts';
 
 /** Where a menu was asked for and what it is about. Screen pixels within the map. */
@@ -42,11 +40,8 @@ interface Props {
   readonly onClose: () => void;
 }
 
-/** A menu that was asked for takes the keyboard, as a menu behind a button does. */
-const focusFirst = { autoFocus: 'first' } as const;
-
 /** The menu of a thing on the map, at the pointer or at the thing that has the keyboard. */
-export function ContextMenu({ request, onClose }: Props) {
+export default function ContextMenu({ request, onClose }: Props) {
   const anchor = useRef<HTMLSpanElement>(null);
   const returnTo = useFocusedBefore();
   const state = commandState();
@@ -58,17 +53,8 @@ export function ContextMenu({ request, onClose }: Props) {
   return (
     <>
       <span ref={anchor} className="map-menu-anchor" style={{ left: request.x, top: request.y }} />
-      <Popover
-        triggerRef={anchor}
-        placement="bottom start"
-        offset={2}
-        isOpen={ids.length > 0}
-        onOpenChange={(open) => {
-          if (!open) close();
-        }}
-        className={menuStyles['popover'] ?? ''}
-      >
-        <Menu aria-label="Actions" className={menuStyles['menu'] ?? ''} {...focusFirst} onClose={close}>
+      {ids.length === 0 ? null : (
+        <Menu anchor={anchor} focus="first" label="Actions" onClose={close}>
           {ids.map((id) => {
             const command = commandById(id);
             const can = verdict(command, state, command.on ? request.subject : null);
@@ -87,7 +73,7 @@ export function ContextMenu({ request, onClose }: Props) {
             );
           })}
         </Menu>
-      </Popover>
+      )}
     </>
   );
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ReactFlowProvider } from '@xyflow/react';
-import { lazy, Suspense } from 'react';
 import { runCommand } from '../../commands/run.ts';
+import { later } from '../../lib/later.tsx';
 import { useUi } from '../../store/ui.ts';
 import './map.css';
 import { MapCanvas } from './MapCanvas.tsx';
 import { Notice } from './Notice.tsx';
 import { useTopology } from './useTopology.ts';
 
-const LabTree = lazy(() => import('./LabTree.tsx').then((module) => ({ default: module.LabTree })));
+const LabTree = later(() => import('./LabTree.tsx'));
 
 /** The map of a lab, with the switch to the same things as a list. `lab` is the id of its row. */
 export function LabMap({ lab }: { readonly lab: string }) {
@@ -18,9 +18,7 @@ export function LabMap({ lab }: { readonly lab: string }) {
   if (asList) {
     return (
       <div className="map-root list">
-        <Suspense>
-          <LabTree lab={lab} />
-        </Suspense>
+        <LabTree lab={lab} />
         <div className="map-controls">
           <button
             type="button"

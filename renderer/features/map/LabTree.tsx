@@ -12,7 +12,7 @@ import { treeOf, visibleItems, type TreeItem } from './tree.ts';
 import { useTopology } from './useTopology.ts';
 
 /** The lab's map as a tree: the same things, the same actions, for keyboards and screen readers. */
-export function LabTree({ lab }: { readonly lab: string }) {
+export default function LabTree({ lab }: { readonly lab: string }) {
   const topology = useTopology(lab);
   return topology && <Tree topology={topology} />;
 }

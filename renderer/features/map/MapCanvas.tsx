@@ -4,7 +4,9 @@ import { ReactFlow, ViewportPortal } from '@xyflow/react';
 import { useCallback, useEffect, useRef, useState, type MouseEvent } from 'react';
 import { offerMap } from '../../commands/map.ts';
 import { useUi } from '../../store/ui.ts';
-import { ContextMenu, type MenuRequest } from './ContextMenu.tsx';
+import { Boundary } from '../../lib/Boundary.tsx';
+import { later } from '../../lib/later.tsx';
+import type { MenuRequest } from './ContextMenu.tsx';
 import { FarCanvas } from './FarCanvas.tsx';
 import { Ground } from './Ground.tsx';
 import { openSubject } from './keys.ts';
@@ -20,6 +22,8 @@ import { boxOf, subjectOf, usePlan } from './usePlan.ts';
 import { usePointer } from './usePointer.ts';
 import { useFit, useLaterCull, useWindow } from './useView.ts';
 import { zoomLimits } from './view.ts';
+
+const ContextMenu = later(() => import('./ContextMenu.tsx'));
 
 /** React Flow as the shell for pan, zoom and drag; what is drawn and how much of it is decided here. */
 export function MapCanvas({ topology }: { readonly topology: Topology }) {
@@ -53,6 +57,7 @@ export function MapCanvas({ topology }: { readonly topology: Topology }) {
     if (subject.kind !== 'lab') useUi.getState().select(subject);
     if (frame) setMenu({ subject, x: event.clientX - frame.left, y: event.clientY - frame.top });
   };
+  const closeMenu = (): void => setMenu(null);
 
   return (
     <div ref={root} className="map-flow">
@@ -89,7 +94,11 @@ export function MapCanvas({ topology }: { readonly topology: Topology }) {
         <TrafficCanvas cables={topology.cables} routes={routes} cull={groundCull} />
       )}
       <MapControls />
-      {menu && <ContextMenu request={menu} onClose={() => setMenu(null)} />}
+      {menu && (
+        <Boundary onDismiss={closeMenu}>
+          <ContextMenu request={menu} onClose={closeMenu} />
+        </Boundary>
+      )}
     </div>
   );
 }
