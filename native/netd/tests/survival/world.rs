@@ -305,18 +305,11 @@ impl Lab {
         let keeper = fs::read(self.directory.join("anchor.json")).ok();
         let keeper = keeper.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
         let inner = keeper.map(|record| {
-            let target = format!("--target={}", record["keeper"]["pid"]);
-            let enter = [
-                "nsenter",
-                &target,
-                "--user",
-                "--net",
-                "--preserve-credentials",
-            ];
-            kernel::namespace(&enter.map(str::to_owned))
+            let pid = record["keeper"]["pid"].as_i64().unwrap();
+            kernel::namespace(Some(pid as libc::pid_t))
         });
         json!({
-            "host": kernel::namespace(&[]),
+            "host": kernel::namespace(None),
             "lab": inner,
             "processes": kernel::processes(),
             "bus": self.bus.as_ref().map(Bus::state),
