@@ -37,6 +37,8 @@ use world::{Lab, PATIENCE, SHARDS, Scope, on_hosts, on_roots_hosts, sh, shard};
 
 /// One point of so many is tried where nothing else is asked for.
 const SAMPLE: usize = 10;
+/// Each look takes the machine's time from what is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(30);
 /// A single point may take so long on a busy machine; what takes longer hangs.
 const POINT_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -223,6 +225,7 @@ fn settled(lab: &mut Lab) -> Value {
     let mut last = lab.picture();
     let mut since = Instant::now();
     while since.elapsed() < Duration::from_millis(300) {
+        std::thread::sleep(LOOK_AGAIN);
         let next = lab.picture();
         if next != last {
             last = next;
@@ -253,7 +256,7 @@ fn converges(lab: &Lab, expected: &Value, when: &str) {
             "{when}:\n{}",
             kernel::difference(expected, &found)
         );
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 
