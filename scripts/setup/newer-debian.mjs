@@ -10,6 +10,8 @@ import { CHECKOUT } from './steps.mjs';
 /** Where it is unpacked, as the tests know it too. */
 const ROOT = join(CHECKOUT, '.cache/debian-13');
 const STAMP = join(ROOT, 'packages');
+/** Changes with how they are unpacked. */
+const FORM = 'with passt and libc6 apart';
 
 /** What is tried, and what it and a shell script need; with everything that these depend on. */
 const WANTED = [
@@ -29,12 +31,15 @@ const WANTED = [
 /** A third of it, and nothing that runs. */
 const UNUSED = ['doc', 'locale', 'man', 'info', 'zoneinfo'];
 
-const isThere = () => existsSync(STAMP) && readFileSync(STAMP, 'utf8') === `${WANTED.join(' ')}\n`;
+const WORDS = `${WANTED.join(' ')}\n${FORM}\n`;
+
+const isThere = () => existsSync(STAMP) && readFileSync(STAMP, 'utf8') === WORDS;
 
 /**
  * What is newer in Debian 13 than here: libvirt, whose networks have an nftables back end, firewalld, which owns its
  * table, and pasta; with Debian 13's own libraries, in a root directory of its own for a mount namespace of the tests
- * (test/world/debian-13.sh). Nothing is installed.
+ * (test/world/debian-13.sh). pasta and that libc are there once more, to be laid over this system's /usr. Nothing is
+ * installed.
  * This step never fails: without it the suite `newer` says that it did not run.
  *
  * @returns {import('./steps.mjs').Step}
@@ -81,9 +86,15 @@ async function unpack() {
   const root = join(fresh, 'root');
   mkdirSync(root);
   for (const deb of debs) await must('dpkg-deb', '--extract', deb, root);
+  // netd starts pasta by itself, so it is laid over this system, with the libc that it wants.
+  const over = join(fresh, 'passt');
+  mkdirSync(over);
+  for (const deb of debs.filter((file) => /^(passt|libc6)_/.test(file)))
+    await must('dpkg-deb', '--extract', deb, over);
   for (const unused of UNUSED) rmSync(join(root, 'usr/share', unused), { recursive: true, force: true });
+  rmSync(join(over, 'usr/share'), { recursive: true });
   rmSync(here, { recursive: true });
-  writeFileSync(join(fresh, 'packages'), `${WANTED.join(' ')}\n`);
+  writeFileSync(join(fresh, 'packages'), WORDS);
   rmSync(ROOT, { recursive: true, force: true });
   renameSync(fresh, ROOT);
   return debs.length;

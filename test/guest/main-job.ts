@@ -17,6 +17,7 @@ import {
   wanAddress,
   type Who,
   World,
+  type WorldOptions,
 } from '../world/world.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
@@ -40,7 +41,7 @@ function inFallback(): string[] | undefined {
 }
 
 /** The main job on the tutorial's lab, in one scope; the same promises in both. */
-export function mainJob(scope: 'private' | 'host'): void {
+export function mainJob(scope: 'private' | 'host', options: WorldOptions = {}): void {
   const who: Who = scope === 'host' ? 'root' : 'user';
   let world: World;
   let shell: GuestShell;
@@ -59,7 +60,7 @@ export function mainJob(scope: 'private' | 'host'): void {
     (await shell.run(`timeout 3 wget -q -O - http://${wanAddress}/`)).output.includes('hello from wan1');
 
   beforeAll(async () => {
-    world = World.create();
+    world = World.create(options);
     await world.serveWan();
     file = world.file('tapyard.yaml', seed, who);
     before = await kernelState(world);
@@ -230,7 +231,7 @@ export function mainJob(scope: 'private' | 'host'): void {
         );
       const loopback = listener('127.0.0.1');
       await firstWords(loopback, 'the listener');
-      for (const address of [
+      const addresses = [
         '127.0.0.1',
         '192.168.57.1',
         '169.254.2.1',
@@ -238,10 +239,13 @@ export function mainJob(scope: 'private' | 'host'): void {
         hostAddress,
         '10.0.2.2',
         '10.0.2.3',
-      ]) {
-        const answer = await shell.run(`nc -w 2 ${address} 8099 < /dev/null`);
-        expect(answer.output, `127.0.0.1:8099 of the host through ${address}`).not.toContain('reached');
-      }
+      ];
+      const { output } = await shell.run(
+        `(for at in ${addresses.join(' ')}; do (answer=$(nc -w 2 $at 8099 < /dev/null 2>&1); echo "from $at: $answer") & done; wait)`,
+      );
+      for (const address of addresses)
+        expect(output, `127.0.0.1:8099 of the host through ${address}`).toContain(`from ${address}: `);
+      expect(output, 'what the host has on its loopback').not.toContain('reached');
       loopback.kill('SIGKILL');
       const lan = listener(hostAddress);
       await firstWords(lan, 'the listener');

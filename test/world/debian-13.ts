@@ -6,6 +6,9 @@ import type { World } from './world.ts';
 /** Where set-up unpacked it (scripts/setup/newer-debian.mjs). */
 const packages = '.cache/debian-13/root';
 
+/** Where its pasta is, with the libc that this wants. */
+export const newerPasta = '.cache/debian-13/passt';
+
 /** A root directory of Debian 13, with its libvirt and its firewalld, on the host of a world. */
 export class Debian13 extends FirewalldPlace {
   static async start(world: World): Promise<Debian13> {

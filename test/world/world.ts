@@ -49,6 +49,14 @@ export interface RunOptions {
   readonly input?: string;
 }
 
+export interface WorldOptions {
+  /** host1's net.ipv4.ping_group_range; "1 0" (the kernel's default) lets nobody ping. */
+  readonly pingGroupRange?: string;
+  readonly nameserver?: string;
+  /** Packages of the checkout, unpacked, that all commands find laid over /usr. */
+  readonly over?: string;
+}
+
 let nextWorld = 0;
 
 /** Runs a program of the test itself, as root, outside any world; throws with its words when it fails. */
@@ -74,15 +82,17 @@ export class World {
   readonly dir: string;
   readonly #children = new Set<ChildProcess>();
 
-  private constructor(id: string, uid: number, dir: string) {
+  readonly #over: string | undefined;
+
+  private constructor(id: string, uid: number, dir: string, over?: string) {
     this.hostNetns = `ty${id}h`;
     this.wanNetns = `ty${id}w`;
     this.uid = uid;
     this.dir = dir;
+    this.#over = over;
   }
 
-  /** `pingGroupRange` is host1's net.ipv4.ping_group_range; "1 0" (the kernel's default) lets nobody ping. */
-  static create(options: { pingGroupRange?: string; nameserver?: string } = {}): World {
+  static create(options: WorldOptions = {}): World {
     if (process.getuid?.() !== 0) {
       throw new Error('This suite makes network namespaces and needs root: run it with sudo.');
     }
@@ -90,7 +100,7 @@ export class World {
     nextWorld += 1;
     const number = (process.pid * 8 + nextWorld) % 20_000;
     const dir = mkdtempSync('/tmp/tyw-');
-    const world = new World(String(number), 40_000 + number, dir);
+    const world = new World(String(number), 40_000 + number, dir, options.over);
     try {
       world.#make(options.pingGroupRange ?? '0 2147483647', options.nameserver ?? wanAddress);
     } catch (error) {
@@ -179,6 +189,7 @@ export class World {
       TAPYARD_ACCEL: 'tcg',
       // As sudo would tell: netd runs with privilege from nobody's checkout but root's and the caller's.
       ...(who === 'root' ? { SUDO_UID: String(statSync(checkout).uid) } : {}),
+      ...(this.#over === undefined ? {} : { TAPYARD_WORLD_OVER: this.#over }),
       ...more,
     };
   }

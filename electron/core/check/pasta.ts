@@ -17,6 +17,18 @@ export const pasta: Check = {
       return warning('pasta is not installed: labs in the private scope come up without an uplink.', install);
     const { code, stdout, stderr } = await runProgram(program, ['--version'], { deadlineMs: 5_000 });
     if (code !== 0) return warning(`pasta does not run: ${(stderr || stdout).trim().slice(0, 300)}`, install);
-    return ok(`${(stdout.split('\n')[0] ?? '').trim()} (${program})`);
+    const version =
+      firstLine(stdout) || (await lineBuffered(program)) || 'pasta, which does not tell its version';
+    return ok(`${version} (${program})`);
   },
 };
+
+const firstLine = (text: string): string => (text.split('\n')[0] ?? '').trim();
+
+/** That of 2025 leaves by _exit() with its words still in the buffer that a pipe has and a terminal has not. */
+async function lineBuffered(program: string): Promise<string | undefined> {
+  const stdbuf = findProgram('stdbuf');
+  if (stdbuf === undefined) return undefined;
+  const { code, stdout } = await runProgram(stdbuf, ['-oL', program, '--version'], { deadlineMs: 5_000 });
+  return code === 0 ? firstLine(stdout) : undefined;
+}
