@@ -6,6 +6,7 @@ import { electronStep } from './electron.mjs';
 import { firewallsStep } from './firewalls.mjs';
 import { libvirtStep } from './libvirt.mjs';
 import { newerDebianStep } from './newer-debian.mjs';
+import { newerDockerStep } from './newer-docker.mjs';
 import { oldElectronStep } from './old-electron.mjs';
 import { coreStep, microStep, npmStep, rendererStep, rustStep } from './steps.mjs';
 import { stockKernelsStep } from './stock-kernels.mjs';
@@ -32,7 +33,7 @@ export async function setUp({ purpose, dryRun = false, goOn = false }) {
   const builds = [rust, microStep(), coreStep(), rendererStep()];
   const extras = {
     start: [electronStep()],
-    test: [firewallsStep(), stockKernelsStep(), newerDebianStep(), oldElectronStep()],
+    test: [firewallsStep(), stockKernelsStep(), newerDebianStep(), newerDockerStep(), oldElectronStep()],
     bench: [libvirtStep(), firewallsStep()],
   }[purpose];
   const began = performance.now();

@@ -70,7 +70,7 @@ test('Docker 29 with its nftables back end: its drops are for its own bridges, a
   expect(await firewalls.rules()).toEqual(rules);
 });
 
-test('Docker 29 with its nftables back end, which drops what it does not know and keeps its containers', async () => {
+test('Docker 29 with its nftables back end, in which somebody drops what it does not know', async () => {
   await firewalls.sh(`ip link add docker0 type bridge; ip addr add 172.17.0.1/24 dev docker0; ip link set docker0 up
     echo 1 > /proc/sys/net/ipv4/ip_forward`);
   const container = await lab.guest('172.17.0.60', 'docker0');

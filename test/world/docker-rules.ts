@@ -5,9 +5,8 @@ export const dockerTables = ['ip docker-bridges', 'ip6 docker-bridges'];
 
 /**
  * What that back end (Docker 29 and later, --firewall-backend=nftables) makes for docker0, for a network with a
- * container that publishes a port, and for an internal one: as Docker's documentation prints them from a running
- * daemon (moby, integration/network/bridge/nftablesdoc/generated). `policy` is that of what is forwarded, which is
- * drop where the daemon itself has switched forwarding on.
+ * container that publishes a port, and for an internal one; test/newer/docker.test.ts compares it with the real one.
+ * `policy` is that of what is forwarded: Docker leaves it at accept, and drop is an administrator's.
  */
 export function dockerRules(policy: 'accept' | 'drop' = 'accept'): string {
   return table('ip', policy) + table('ip6', policy);
@@ -18,6 +17,7 @@ function table(family: 'ip' | 'ip6', policy: string): string {
     family === 'ip'
       ? ['127.0.0.0/8', '172.17.0.0/16', '192.0.2.0/24', '192.0.2.2', '192.0.2.2:80']
       : ['::1', 'fd00:d0c::/64', '2001:db8:1::/64', '2001:db8:1::2', '[2001:db8:1::2]:80'];
+  const notLinkLocal = family === 'ip' ? '' : 'ip6 saddr != fe80::/10';
   const bridges = ['docker0', 'web', 'internal'];
   const jumps = (chain: string): string => `
     map ${chain}-jumps { type ifname : verdict
@@ -47,7 +47,7 @@ function table(family: 'ip' | 'ip6', policy: string): string {
     chain nat-PREROUTING { type nat hook prerouting priority dstnat; policy accept;
       fib daddr type local counter jump nat-prerouting-and-output; }
     chain nat-prerouting-and-output {
-      iifname != "web" tcp dport 8080 counter dnat to ${published} comment "DNAT"; }
+      iifname != "web" ${notLinkLocal} tcp dport 8080 counter dnat to ${published} comment "DNAT"; }
     chain raw-PREROUTING { type filter hook prerouting priority raw; policy accept;
       ${family} daddr ${container} iifname != "web" counter drop comment "DROP DIRECT ACCESS"; }
     ${incoming('docker0', '')}
