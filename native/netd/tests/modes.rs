@@ -12,7 +12,7 @@ mod kernel;
 #[path = "modes/router6.rs"]
 mod router6;
 
-use host::{Host, NOTHING, PATIENCE, Peer, apply, guest, spec};
+use host::{Host, NOTHING, PATIENCE, Peer, apply, guest, spec, until};
 use kernel::{inside_of, sh};
 use std::fs;
 use std::net::TcpListener;
@@ -255,6 +255,16 @@ fn bridged_guests_are_ports_of_the_administrators_bridge() {
     let (_, mut fds) = client.call(&args, PATIENCE).unwrap();
     let tap = || sh("ip -j link show tap0");
     assert!(tap().contains("\"master\":\"br-lan\""), "{}", tap());
+
+    // Whoever holds a tap's descriptor can give it any address, without a capability. Neither the
+    // bridge nor the guest has another for that.
+    let macs = "nft list set bridge tapyard_0 macs";
+    let (own, bridge, allowed) = (tap(), sh(picture), sh(macs));
+    for address in ["02:00:00:00:00:01", "fe:54:00:ab:cd:ef"] {
+        sh(&format!("ip link set tap0 address {address}"));
+        until("tap0 has its address back", || tap() == own);
+        assert_eq!((sh(picture), sh(macs)), (bridge.clone(), allowed.clone()));
+    }
 
     // Removed, its taps are let go and the bridge is as it was.
     let args: RemoveNetwork =

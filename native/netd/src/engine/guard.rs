@@ -9,7 +9,7 @@ use crate::nft::{GuardNetwork, GuardPort};
 use crate::rtnl::{AddressFamily, Counters, LinkChange, LinkInfo};
 use ipnet::Ipv6Net;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tapyard_protocol::{Mac, Mode, NetworkName, NetworkSpec, RecipeStep, Result, Subnet6};
 
@@ -71,12 +71,17 @@ impl Engine {
         }
         let links = self.rtnl.links(Counters::Skip)?;
         self.find_hosts(&mut networks, &links)?;
+        let known: HashMap<u32, [u8; 6]> = (self.guarded.iter())
+            .map(|tap| (tap.ifindex, tap.mac))
+            .collect();
         let mut guarded = Vec::new();
         for link in &links {
-            let Some(tap) = self.as_guarded(link) else {
+            let Some(mut tap) = self.as_guarded(link) else {
                 continue;
             };
+            tap.mac = known.get(&tap.ifindex).copied().unwrap_or(tap.mac);
             self.hold_group(link, &tap.network)?;
+            self.hold_address(link, tap.mac)?;
             guarded.push(tap);
         }
         self.guarded = guarded;
@@ -142,6 +147,30 @@ impl Engine {
         }
         deed(format!("put {name} into the group of {network}"))
             .command(format!("ip link set {name} group {group}"))
+            .told(put)?;
+        Ok(())
+    }
+
+    /// Whoever holds a tap's descriptor can give the tap another address: the kernel asks for no
+    /// capability (SIOCSIFHWADDR on it). On its bridge that would be taken from its owner, and may
+    /// become the bridge's own; and the NIC's is known by it.
+    fn hold_address(&mut self, link: &LinkInfo, nic: [u8; 6]) -> Result<()> {
+        let mac = tap_mac(nic);
+        if link.mac == mac {
+            return Ok(());
+        }
+        let name = &link.name;
+        let change = LinkChange {
+            mac: Some(mac),
+            ..LinkChange::default()
+        };
+        let put = self.rtnl.change_link(link.ifindex, name, &change);
+        if matches!(&put, Err(error) if error.errno == Errno::NODEV) {
+            return Ok(());
+        }
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        deed(format!("gave {name} its own address back"))
+            .command(format!("ip link set {name} address {mac}"))
             .told(put)?;
         Ok(())
     }
@@ -258,6 +287,13 @@ pub(super) fn nic_mac(tap: &LinkInfo) -> Option<[u8; 6]> {
     let mut mac = <[u8; 6]>::try_from(tap.mac.as_slice()).ok()?;
     mac[0] = 0x52;
     Some(mac)
+}
+
+/// As [`Mac::tap_side`].
+fn tap_mac(nic: [u8; 6]) -> [u8; 6] {
+    let mut mac = nic;
+    mac[0] = 0xfe;
+    mac
 }
 
 fn guard_network(spec: &NetworkSpec) -> GuardNetwork {

@@ -3,11 +3,10 @@
 //! on a host with two more interfaces and a default route by router advertisement. A newer kernel's
 //! switch is covered, so that netd takes it for an older one.
 
-use crate::host::{Host, NOTHING, PATIENCE, Peer, apply, guest, spec};
+use crate::host::{Host, NOTHING, PATIENCE, Peer, apply, guest, spec, until};
 use crate::inside;
 use crate::kernel::sh;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tapyard_protocol::{Client, Observe, RemoveNetwork, Shutdown};
@@ -17,14 +16,6 @@ const CONF: &str = "/proc/sys/net/ipv6/conf";
 /// What there is of IPv6's sysctls that netd writes, of interfaces that are not a lab's.
 const SYSCTLS: &str = "cd /proc/sys/net/ipv6/conf; for i in all default lo eth0 eth1 eth2; do
     grep -s . $i/forwarding $i/accept_ra; done";
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 /// Has a router on the LAN advertise itself, until the host has a default route by it.
 fn advertise(wan: &Peer) {
