@@ -69,3 +69,16 @@ test('DHCPv6 offers the reserved address', async () => {
   // OPTION_IAADDR (5) of 24 bytes, which begin with the address.
   expect(stdout).toContain('00050018fd123456789a00010000000000000002');
 });
+
+test('no guest is whom others ask for a proxy', async () => {
+  const address = 'Address: 192.168.57.'; // the server's own stands behind a tab
+  const another = await lab.guest('192.168.57.3');
+  const lease = (name: string) =>
+    another.run(`busybox udhcpc -i eth0 -x hostname:${name} -n -q -f -t 10 -T 1 -s /bin/true`);
+  await lease('other');
+  await until('its name', 30_000, async () => (await ask('a', 'other.lab')).includes(address));
+  for (const name of ['wpad', 'WPAD', 'isatap']) {
+    expect(await lease(name)).toMatchObject({ code: 0 });
+    expect(await ask('a', `${name}.lab`)).toContain('NXDOMAIN');
+  }
+});

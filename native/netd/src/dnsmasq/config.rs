@@ -69,6 +69,11 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
     if network.mtu.get() != 1500 {
         flag(format!("--dhcp-option=option:mtu,{}", network.mtu));
     }
+    // Names by which others look for a proxy or a tunnel are no guest's to take (VU#598349).
+    for name in ["wpad", "isatap"] {
+        flag(format!("--dhcp-name-match=set:nobodys,{name}"));
+    }
+    flag("--dhcp-ignore-names=tag:nobodys".into());
     flag("--domain=lab".into());
     flag("--local=/lab/".into());
     // Leases are in the lease file; the log is for trouble.
