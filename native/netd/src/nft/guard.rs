@@ -11,15 +11,17 @@ use ipnet::Ipv6Net;
 
 use super::element::{encode_element, raw_elements};
 use super::expr::Verdict;
-use super::guard_ruleset::{
+use super::guard_ruleset::{base_chains, network_chains, source_chain, target_chain};
+use super::guard_sets::{
     ADDRESSES, BRIDGED, CHADDRS, GUARDED, MACS, NEWCOMERS, SOURCE, SOURCES, TARGET, TARGETS,
-    base_chains, host_sources_set, host_targets_set, network_chains, network_sets, sets,
-    source_chain, source_prefixes_set, sources_set, target_chain, target_prefixes_set, targets_set,
+    host_sources_set, host_targets_set, network_sets, sets, source_prefixes_set, sources_set,
+    target_prefixes_set, targets_set,
 };
 use super::message::{BRIDGE, Table};
 use super::ruleset::Chain;
 use super::socket::{Message, Socket};
-use super::{Error, Result, delete_table, plan_rules, read_chains, read_rules, rules_of};
+use super::table::{delete_table, plan_rules, read_chains, read_rules, rules_of};
+use super::{Error, Result};
 
 /// Elements in one message: its length is a number of 16 bits.
 const AT_ONCE: usize = 500;

@@ -21,6 +21,8 @@ const NFT_TYPE_BITS: u32 = 6;
 /// Userdata of sets, by which nft knows the byte order to print in (libnftnl's udata.h).
 pub(crate) const UDATA_KEY_BYTEORDER: u8 = 0;
 const UDATA_DATA_BYTEORDER: u8 = 1;
+/// The expression that a key is, where its type has no name (`typeof`).
+pub(crate) const UDATA_KEY_TYPEOF: u8 = 3;
 const UDATA_DATA_INTERVAL: u8 = 6;
 pub(crate) const HOST_ENDIAN: u32 = 1;
 pub(crate) const BIG_ENDIAN: u32 = 2;
@@ -97,7 +99,8 @@ impl SetKind {
     }
 }
 
-fn concatenated(types: &[u32]) -> u32 {
+/// nft's number of a concatenation: six bits for each part.
+pub(crate) fn concatenated(types: &[u32]) -> u32 {
     types
         .iter()
         .fold(0, |whole, part| whole << NFT_TYPE_BITS | part)
@@ -105,10 +108,9 @@ fn concatenated(types: &[u32]) -> u32 {
 
 /// What follows the byte order of a concatenation: its parts, where nft needs them (`typeof`).
 pub(crate) fn udata_of_concatenation(parts: &[u8]) -> Vec<u8> {
-    const KEY_TYPEOF: u8 = 3;
     const EXPR_CONCAT: u32 = 13;
     let concatenation = [udata(0, EXPR_CONCAT), udata_nested(1, parts)].concat();
-    udata_nested(KEY_TYPEOF, &concatenation)
+    udata_nested(UDATA_KEY_TYPEOF, &concatenation)
 }
 
 /// Userdata within userdata; at most 64 bytes here.
