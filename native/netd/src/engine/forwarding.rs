@@ -14,53 +14,11 @@ use crate::rtnl::{Counters, LinkInfo};
 use crate::sysctl;
 use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 use tapyard_protocol::{Code, Error, NetworkSpec, Result, Scope, Subnet, Subnet6};
-
-/// At most so many repairs in this time: whoever undoes them in a loop wins for so long, and the
-/// observers are told how it is.
-pub(super) const REPAIRS: usize = 5;
-/// The same for doors in other firewalls.
-pub(super) const DOOR_REPAIRS: usize = 50;
-const REPAIR_WINDOW: Duration = Duration::from_secs(10);
 
 impl From<nft::Error> for Error {
     fn from(error: nft::Error) -> Error {
         Error::new(Code::Kernel, format!("nf_tables: {error}"))
-    }
-}
-
-/// When repairs were made.
-#[derive(Debug)]
-pub struct Repairs {
-    limit: usize,
-    made: Vec<Instant>,
-}
-
-impl Repairs {
-    /// None was made yet, and so many may be.
-    pub fn at_most(limit: usize) -> Repairs {
-        let made = Vec::with_capacity(limit);
-        Repairs { limit, made }
-    }
-
-    /// Whether another one may be made now.
-    pub fn allowed(&mut self, now: Instant) -> bool {
-        self.made
-            .retain(|then| now.duration_since(*then) < REPAIR_WINDOW);
-        self.made.len() < self.limit
-    }
-
-    /// When another one may be made at the latest.
-    pub fn next(&self, now: Instant) -> Instant {
-        self.made
-            .first()
-            .map_or(now, |first| *first + REPAIR_WINDOW)
-    }
-
-    /// One was made.
-    pub fn count(&mut self, now: Instant) {
-        self.made.push(now);
     }
 }
 
@@ -334,22 +292,4 @@ pub(super) fn rules_of(spec: &NetworkSpec) -> Option<NetworkRules<'_>> {
         mode: spec.mode,
         nat: spec.nat,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn repairs_are_limited() {
-        let mut repairs = Repairs::at_most(REPAIRS);
-        let now = Instant::now();
-        for _ in 0..REPAIRS {
-            assert!(repairs.allowed(now));
-            repairs.count(now);
-        }
-        assert!(!repairs.allowed(now));
-        assert_eq!(repairs.next(now), now + REPAIR_WINDOW);
-        assert!(repairs.allowed(now + REPAIR_WINDOW));
-    }
 }
