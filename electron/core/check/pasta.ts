@@ -17,9 +17,9 @@ export const pasta: Check = {
       return warning('pasta is not installed: labs in the private scope come up without an uplink.', install);
     const { code, stdout, stderr } = await runProgram(program, ['--version'], { deadlineMs: 5_000 });
     if (code !== 0) return warning(`pasta does not run: ${(stderr || stdout).trim().slice(0, 300)}`, install);
-    const version =
-      firstLine(stdout) || (await lineBuffered(program)) || 'pasta, which does not tell its version';
-    return ok(`${version} (${program})`);
+    const said = firstLine(stdout) || (await lineBuffered(program)) || '';
+    const version = /^pasta\s+(?!unknown)(\S+)/.exec(said)?.[1] ?? (await packageVersion());
+    return ok(version === undefined ? `pasta (${program})` : `pasta ${version} (${program})`);
   },
 };
 
@@ -31,4 +31,19 @@ async function lineBuffered(program: string): Promise<string | undefined> {
   if (stdbuf === undefined) return undefined;
   const { code, stdout } = await runProgram(stdbuf, ['-oL', program, '--version'], { deadlineMs: 5_000 });
   return code === 0 ? firstLine(stdout) : undefined;
+}
+
+/** Debian 12's says "unknown version" of itself. */
+async function packageVersion(): Promise<string | undefined> {
+  const asked = [
+    ['dpkg-query', '-W', '-f', '${Version}', 'passt'],
+    ['rpm', '-q', '--qf', '%{VERSION}-%{RELEASE}', 'passt'],
+  ] as const;
+  for (const [name, ...args] of asked) {
+    const program = findProgram(name);
+    if (program === undefined) continue;
+    const { code, stdout } = await runProgram(program, args, { deadlineMs: 5_000 });
+    if (code === 0 && stdout.trim() !== '') return stdout.trim();
+  }
+  return undefined;
 }

@@ -83,6 +83,8 @@ export class Lab {
   #closed = false;
   /** NICs are added and removed one after the other: each edit begins with the file that the last one wrote. */
   #nicEdits: Promise<unknown> = Promise.resolve();
+  /** The guest whose NICs are being edited. */
+  #nicsEdited: string | null = null;
 
   private constructor(options: LabOptions) {
     this.#options = options;
@@ -489,7 +491,15 @@ export class Lab {
       shapeOf: (nic) => tapIn(this.#engine.picture, this.name, guest, nic)?.shape ?? noShape,
       setShape: (network, nic, shape) => this.#engine.setShape(network, guest, nic, shape),
     };
-    const done = this.#nicEdits.then(() => this.#editing(() => edit(ground)));
+    const done = this.#nicEdits.then(async () => {
+      this.#nicsEdited = guest;
+      try {
+        await this.#editing(() => edit(ground));
+      } finally {
+        this.#nicsEdited = null;
+        this.publish();
+      }
+    });
     this.#nicEdits = done.catch(() => undefined);
     await done;
   }
@@ -577,7 +587,7 @@ export class Lab {
     const usable = this.#busy !== 'stopping' && this.#running();
     return this.#resolved.guests.flatMap((guest) => {
       const handle = this.#guests.handles.get(guest.name);
-      const nics = handle ? guestRow(handle.spec, handle.status, guest, picture).nics : [];
+      const nics = handle ? guestRow(handle.spec, handle.status, guest, picture, false).nics : [];
       const nic = usable ? nics.find(({ address }) => address !== null) : undefined;
       const mode = this.#resolved.networks.find(({ name }) => name === nic?.network)?.mode ?? null;
       const to = { target: nic?.address ?? null, mode };
@@ -647,7 +657,7 @@ export class Lab {
     const { picture, failure } = this.#engine;
     const wanted = new Map(this.#resolved.guests.map((guest) => [guest.name, guest]));
     const guests = [...this.guests].map(([name, handle]) =>
-      guestRow(handle.spec, handle.status, wanted.get(name), picture),
+      guestRow(handle.spec, handle.status, wanted.get(name), picture, name === this.#nicsEdited),
     );
     if (this.#opened && this.#busy !== 'starting') void this.#settleForwards();
     const held: Held = { picture, guests: new Map(guests.map((row) => [row.name, row])) };

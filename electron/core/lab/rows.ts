@@ -14,12 +14,16 @@ import { networkIn, type Picture, tapIn } from '../net/picture.ts';
 import type { Held, RecipeStep } from './recipe.ts';
 import type { ResolvedGuest } from './resolve.ts';
 
-/** A guest's row: what the file wants, and what QEMU and netd say. `wanted` is undefined when it left the file. */
+/**
+ * A guest's row: what the file wants, and what QEMU and netd say. `wanted` is undefined when it left the file. While
+ * its NICs are being `edited` the guest has them before the file does, and none of them is told to have left it.
+ */
 export function guestRow(
   spec: GuestSpec,
   status: GuestStatus,
   wanted: ResolvedGuest | undefined,
   picture: Picture | null,
+  edited: boolean,
 ): GuestRow {
   return {
     id: `${spec.lab}/${spec.name}`,
@@ -35,7 +39,7 @@ export function guestRow(
     memory: spec.memory,
     cpus: spec.cpus,
     nics: spec.nics.map((nic) => nicState(spec, status, nic, wanted, picture)),
-    leftNics: status.taps
+    leftNics: (edited ? [] : status.taps)
       .filter((tap) => !spec.nics.some((nic) => tapOf(nic, [tap])))
       .map((tap) => {
         const link = tapIn(picture, spec.lab, spec.name, tap.nic);

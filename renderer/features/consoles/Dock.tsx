@@ -238,17 +238,34 @@ function SplitBetween({
   );
 }
 
-/** No console is open: the ones that could be. */
+/** No console is open: the ones that could be, of the guest that is selected or of another. */
 function EmptyDock({ lab }: { readonly lab: Row<'labs'> }): ReactElement | null {
   const guests = useGuests(lab.id);
   const selected = useUi((ui) => (ui.selection?.kind === 'guest' ? ui.selection.id : null));
   const guest =
-    guests.find((other) => other.id === selected) ?? guests.find((other) => other.pid !== null) ?? guests[0];
+    guests.find(({ id }) => id === selected) ??
+    guests.find(({ state }) => state === 'running') ??
+    guests.find(({ pid }) => pid !== null) ??
+    guests[0];
   if (!guest) return null;
   return (
     <section className={cx(styles.dock, styles.empty)} aria-label="Consoles">
       <div className={styles.bar}>
-        <span className={styles.hint}>Console of {elideMiddle(guest.name, 28)}:</span>
+        <label className={styles.hint}>
+          Console of
+          <select
+            value={guest.id}
+            title={guest.name}
+            // Not `select`: with little room that lays the inspector over the map.
+            onChange={({ target }) => useUi.setState({ selection: { kind: 'guest', id: target.value } })}
+          >
+            {guests.map(({ id, name }) => (
+              <option key={id} value={id}>
+                {elideMiddle(name, 28)}
+              </option>
+            ))}
+          </select>
+        </label>
         <Button
           variant="ghost"
           size="small"

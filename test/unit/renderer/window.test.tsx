@@ -11,6 +11,7 @@ import { Guests } from '../../../renderer/features/guests/Guests.tsx';
 import NewGuest from '../../../renderer/features/guests/NewGuest.tsx';
 import { Failures } from '../../../renderer/features/jobs/Failures.tsx';
 import { JobProgress } from '../../../renderer/features/jobs/JobProgress.tsx';
+import { Dock } from '../../../renderer/features/consoles/Dock.tsx';
 import { Boundary } from '../../../renderer/lib/Boundary.tsx';
 import { keepConnected, useCore } from '../../../renderer/store/core.ts';
 import { useTables, type Row } from '../../../renderer/store/tables.ts';
@@ -263,5 +264,30 @@ describe('a part that cannot be drawn', () => {
     await press('Dismiss');
     expect(dismissed).toHaveBeenCalledOnce();
     silence.mockRestore();
+  });
+});
+
+describe('the dock without a console', () => {
+  const choice = (): HTMLSelectElement => {
+    const found = document.querySelector('select');
+    if (!found) throw new Error('there is no choice of guests');
+    return found;
+  };
+
+  it('offers those of a guest that runs, and of any other', async () => {
+    const off = guest({ id: 'seed/a', name: 'a', state: 'shut off', pid: null });
+    useTables.setState({ guests: byId(off, guest({ id: 'seed/b', name: 'b', state: 'running' })) });
+    useUi.setState({ consoles: [] });
+    await draw(<Dock lab={lab()} />);
+    expect(choice().value).toBe('seed/b');
+    await act(async () => {
+      choice().value = 'seed/a';
+      choice().dispatchEvent(new Event('change', { bubbles: true }));
+      await Promise.resolve();
+    });
+    expect(useUi.getState().selection).toEqual({ kind: 'guest', id: 'seed/a' });
+    expect(choice().value).toBe('seed/a');
+    await press('Serial');
+    expect(useUi.getState().consoles).toEqual([{ guest: 'seed/a', kind: 'serial' }]);
   });
 });
