@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Debian13 } from '../world/debian-13.ts';
 import { besideFirewalld } from '../world/firewalld-place.ts';
 import { HostLab, type PortGuest } from '../world/host-lab.ts';
-import { World } from '../world/world.ts';
+import { until, World } from '../world/world.ts';
 
 /*
  * A lab in the host scope beside the real firewalld of Debian 13, the one of 2.x that Fedora and RHEL have too: it
@@ -69,3 +69,25 @@ test.each([
   },
   240_000,
 );
+
+test('firewalld that is to lead nothing to guests but its own: they get out, and what lets them in is told', async () => {
+  await debian.sh(set('StrictForwardPorts', 'yes'));
+  const stop = await debian.firewalld();
+  await lab.up();
+  guest = await lab.guest('192.168.57.50');
+  await guest.getsThrough();
+  expect(await lab.openDoors()).toEqual(['firewalld: zone libvirt']);
+  await guest.serve(8080);
+  await lab.letIn('192.168.57.50');
+  const shut = await until('netd says that it is shut', 20_000, async () =>
+    (await lab.network())?.doors?.find(({ state }) => state === 'shut'),
+  );
+  expect(shut).toMatchObject({ chain: 'inet firewalld filter_FORWARD', firewall: 'firewalld' });
+  await guest.getsThrough();
+  await debian.sh(shut.command ?? 'false');
+  await lab.isReached();
+  await guest.getsThrough();
+  expect(await lab.openDoors()).toEqual(['firewalld: zone libvirt']);
+  await lab.down();
+  await stop();
+});

@@ -104,8 +104,7 @@ impl Firewalld {
     ) -> bool {
         let asked = self.call("addInterface", zone, name);
         let what = format!("asked firewalld for {name} in its zone {zone}");
-        let command = format!("firewall-cmd --zone={zone} --add-interface={name}");
-        let asked = deed(what).command(command).told(asked);
+        let asked = deed(what).command(add_interface(name, zone)).told(asked);
         if let Ok(serial) = asked
             && first
         {
@@ -114,6 +113,11 @@ impl Firewalld {
         let asked = asked.map_or(Asked::Refused, |serial| Asked::Pending(serial, now));
         self.asked.insert(name.clone(), asked);
         asked != Asked::Refused
+    }
+
+    /// What lets the network through where it refuses us.
+    pub(super) fn command(&self, name: &NetworkName) -> String {
+        add_interface(name, ZONES[self.zone])
     }
 
     /// Where it refused a first request since last asked.
@@ -326,6 +330,10 @@ impl Firewalld {
         self.asked.clear();
         self.first.clear();
     }
+}
+
+fn add_interface(name: &NetworkName, zone: &str) -> String {
+    format!("firewall-cmd --zone={zone} --add-interface={name}")
 }
 
 /// Whether the time was up, also that of a socket.

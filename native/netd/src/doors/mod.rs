@@ -232,7 +232,10 @@ impl Doors {
                         chain: at.to_string(),
                         firewall: firewall(table, &at),
                         state: DoorState::Shut,
-                        command: Some(nft::command(&at, base.hook, look.network)),
+                        command: Some(match key.1 == firewalld::TABLE {
+                            true => self.firewalld_command(table, key.0, &base, look.network),
+                            false => nft::command(&at, base.hook, look.network),
+                        }),
                         reason: Some(reason),
                     }),
                 }
@@ -265,6 +268,28 @@ impl Doors {
             });
         }
         opening
+    }
+
+    /// What opens a chain of firewalld's that takes no rule: since 2.0 it may own its table, so that
+    /// nobody else changes it. Where it lets all but what is led to guests through, it was told to
+    /// lead nothing but its own (`StrictForwardPorts`).
+    fn firewalld_command(
+        &self,
+        table: &Table,
+        family: Family,
+        base: &Base,
+        network: &Wanted,
+    ) -> String {
+        let unexposed = Wanted {
+            exposed: false,
+            ..network.clone()
+        };
+        match packets::dropped(table, family, base, &unexposed) {
+            true => self.firewalld.command(&network.name),
+            false => "sed -i 's/^StrictForwardPorts=.*/StrictForwardPorts=no/' \
+                      /etc/firewalld/firewalld.conf; firewall-cmd --reload"
+                .to_owned(),
+        }
     }
 
     /// Puts the accepts at the head of the chain; where they are further down, they do not hold.
