@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LabRow } from '../../electron/contract/rows.ts';
 import { type Json, kernelState } from '../world/kernel.ts';
 import { until } from '../world/world.ts';
-import { forwardedPort, MortalCore, reachesWan, type Way } from './mortal-core.ts';
+import { forwardedPort, MortalCore, oneOf, reachesWan, type Way } from './mortal-core.ts';
 
 /*
  * kill -9 of the core at each step of what ends a guest: `down` and the move to the other scope. A guest that it has
@@ -58,7 +58,7 @@ class Course {
 
   /** One of so many points is tried once the guest has to be started anew after each. */
   constructor(every: number) {
-    this.#every = Number(process.env['TAPYARD_FAULT_EVERY'] ?? every);
+    this.#every = oneOf(every);
   }
 
   /** Kills the core at the next point, which the guest outlives, or not; none where there are no more. */
@@ -104,7 +104,7 @@ describe('the core is killed at the steps of down', () => {
   beforeAll(() => begin('private', 'user'));
   afterAll(() => mortal?.close());
 
-  test('up makes it whole again', { timeout: 300_000 }, async () => {
+  test('up makes it whole again', { timeout: 1_200_000 }, async () => {
     const whole = await mortal.picture();
     const course = new Course(6);
     for (;;) {
@@ -128,7 +128,7 @@ describe('the core is killed at the steps of the move between the scopes', () =>
     async (core) =>
       core.done(await core.client.lab.move({ lab: 'seed', scope, waitReachable: 60_000 }));
 
-  test('up makes it whole where the lab is', { timeout: 600_000 }, async () => {
+  test('up makes it whole where the lab is', { timeout: 2_400_000 }, async () => {
     const whole: Partial<Record<LabRow['scope'], Json>> = { private: await mortal.picture() };
     await to('host')(mortal, '');
     await mortal.up();

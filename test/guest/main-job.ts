@@ -19,6 +19,7 @@ import {
   World,
   type WorldOptions,
 } from '../world/world.ts';
+import { Sniffer } from './sniffer.ts';
 
 const seed = readFileSync(path.join(checkout, 'assets/labs/seed.yaml'), 'utf8');
 
@@ -184,7 +185,16 @@ export function mainJob(scope: 'private' | 'host', options: WorldOptions = {}): 
     sniffer.kill('SIGTERM');
   });
 
-  test('streams, both ways, outlive cuts, short ones and one of seconds', async () => {
+  test('streams, both ways, outlive cuts, short ones and one of seconds, in which nothing of the guest leaves', async () => {
+    // A stopped pasta's sockets are acknowledged for by the host's kernel, without a byte of the guest's.
+    const stream =
+      scope === 'host'
+        ? 'tcp'
+        : 'tcp and (tcp[13] & 7 != 0 or ip[2:2] - ((ip[0] & 15) << 2) - ((tcp[12] & 240) >> 2) != 0)';
+    const sniffer = await Sniffer.start(
+      world,
+      `src net 192.168.0.0/16 or (src host ${hostAddress} and (icmp[icmptype] == icmp-echo or udp or (${stream})))`,
+    );
     const sink = world.start(
       ['sh', '-c', 'nc -l -p 7780 -s 203.0.113.1 2>/dev/null || nc -l 203.0.113.1 7780'],
       { as: 'root', in: 'wan1' },
@@ -199,22 +209,38 @@ export function mainJob(scope: 'private' | 'host', options: WorldOptions = {}): 
     await shell.run(
       `(while true; do echo tick; usleep 5000; done | nc ${wanAddress} 7780 > /dev/null 2>&1) & (nc -d ${wanAddress} 7777 > /tmp/incoming) & true`,
     );
+    await shell.run(
+      `(ping -i 0.2 ${wanAddress} > /dev/null 2>&1) & (while true; do echo tick; usleep 20000; done | nc -u ${wanAddress} 7778 > /dev/null 2>&1) & true`,
+    );
+    const kinds = [/ ICMP echo request/, / UDP,/, / Flags \[/];
+    /** Each kind of packet has come since then. */
+    const allLeave = (since: number): Promise<boolean> =>
+      until('TCP, UDP and ping leave', 30_000, () => {
+        const lines = sniffer.between(since, Infinity);
+        return kinds.every((kind) => lines.some((line) => kind.test(line)));
+      });
+    await allLeave(0);
     const incoming = async (): Promise<number> =>
       Number(/(\d+)\s*$/.exec((await shell.run('wc -l < /tmp/incoming')).output)?.[1]);
     await until('both run', 10_000, async () => sent > 50 && (await incoming()) > 5);
     for (const cut of [200, 300, 400, 6500]) {
       await nat('off');
+      const off = Date.now();
       const stopped = { out: sent, in: await incoming() };
       await new Promise((resolve) => setTimeout(resolve, cut));
       expect({ out: sent, in: await incoming() }, `while NAT was off for ${cut} ms`).toEqual(stopped);
+      const on = Date.now();
       await nat('on');
       // By TCP's own clock, each wait twice the last, the next try would come as long after a cut as it lasted.
       await until(`the stream goes on after ${cut} ms`, 4000, () => sent > stopped.out);
       await until(`that into the guest goes on after ${cut} ms`, 4000, async () => {
         return (await incoming()) > stopped.in;
       });
+      await allLeave(on);
+      expect(sniffer.between(off, on), `left while NAT was off for ${cut} ms`).toEqual([]);
     }
-    await shell.run('killall nc usleep 2>/dev/null; true');
+    sniffer.close();
+    await shell.run('killall nc ping usleep 2>/dev/null; true');
     sink.kill('SIGKILL');
   });
 

@@ -33,6 +33,9 @@ const Qdiscs = z.array(
 );
 const Anchor = z.looseObject({ keeper: z.looseObject({ pid: z.number() }) });
 
+/** One of so many points is tried: where `TAPYARD_FAULT_EVERY` says nothing else, as many as this. */
+export const oneOf = (many: number): number => Number(process.env['TAPYARD_FAULT_EVERY'] ?? many);
+
 /** A core, as the window talks to it. */
 interface Core {
   readonly client: Client;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { statSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { kernelState } from '../world/kernel.ts';
 import { ended, until, World } from '../world/world.ts';
@@ -56,6 +58,10 @@ test(
       /No desktop window: there is no display \(neither WAYLAND_DISPLAY nor DISPLAY is set\)\./,
     );
     await first.says(/http:\/\/tapyard-[a-z0-9]+\.localhost:\d+\/\S*/);
+    // The files of this that docs/on-disk.md names.
+    const demo = path.join(world.home('user'), '.local/share/tapyard/labs/seed.yaml');
+    const { mode, uid } = statSync(demo);
+    expect([(mode & 0o7777).toString(8), uid]).toEqual(['644', world.uid]);
     const pid = guest();
     expect(pid).toBeDefined();
     first.type(ctrlC);

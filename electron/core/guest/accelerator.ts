@@ -71,7 +71,7 @@ async function probe(qemu: string, deadlineMs: number): Promise<Verdict> {
   const directory = await mkdtemp(join(runtimeDir(), 'probe-'));
   try {
     const disk = join(directory, 'boot-sector');
-    await writeFile(disk, bootSector());
+    await writeFile(disk, bootSector(), { mode: 0o600 });
     // The firmware computes cylinders from the size; a disk of one sector has none, and it does not read it.
     await truncate(disk, 1024 * 1024);
     for (const [verdict, cpu] of cpus) {
@@ -144,8 +144,8 @@ export async function cachedVerdict(qemu: string, deadlineMs = probeDeadlineMs):
   const verdict = await probe(qemu, deadlineMs);
   known = { key, verdict };
   try {
-    await mkdir(cacheDir(), { recursive: true });
-    await writeFileAtomic(cacheFile(), `${JSON.stringify({ version: 1, ...known })}\n`);
+    await mkdir(cacheDir(), { recursive: true, mode: 0o700 });
+    await writeFileAtomic(cacheFile(), `${JSON.stringify({ version: 1, ...known })}\n`, { mode: 0o600 });
   } catch {
     // Then the next core probes again.
   }

@@ -17,7 +17,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tapyard_protocol::{ApplyNetwork, Client, ClientKind, Code, OpenTap, SetNat, Shutdown};
+use tapyard_protocol::{Acts, ApplyNetwork, Client, ClientKind, Code, OpenTap, SetNat, Shutdown};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -93,6 +93,36 @@ fn fill(disk: &Path) {
     let mut file = fs::File::create(disk.join("filler")).unwrap();
     while file.write_all(&[0; 512]).is_ok() {}
     assert!(fs::write(disk.join("more"), [0; 512]).is_err());
+}
+
+/// As `tapyard up` with an edited lab file switches it, and `tapyard nat`.
+#[test]
+fn nat_is_switched_by_apply_network_as_by_set_nat() {
+    if !inside("nat_is_switched_by_apply_network_as_by_set_nat") {
+        return;
+    }
+    let host = Host::start("switched");
+    let mut client = host.client();
+    client.call(&apply(), PATIENCE).unwrap();
+    for nat in [false, true] {
+        let mut args = apply();
+        args.network.nat = nat;
+        client.call(&args, PATIENCE).unwrap();
+    }
+    for nat in [false, true] {
+        let (done, _) = client.call(&SetNat { nat, ..set_nat() }, PATIENCE).unwrap();
+        assert!(done.changed);
+    }
+    let told = client.call(&Acts {}, PATIENCE).unwrap().0.acts;
+    let mut switched: Vec<_> = told
+        .into_iter()
+        .filter(|act| act.what.contains("NAT of br0"))
+        .map(|act| (act.what, act.command.unwrap()))
+        .collect();
+    assert_eq!(switched.len(), 4, "{switched:?}");
+    assert!(switched[0].1.contains("draining"), "{switched:?}");
+    let by_set_nat = switched.split_off(2);
+    assert_eq!(switched, by_set_nat);
 }
 
 /// The kernel asks the first of two routes to one subnet, and a bridge's new address makes a new one.

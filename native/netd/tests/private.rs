@@ -207,6 +207,13 @@ fn pasta_is_paused_while_no_network_has_its_way_out() {
     paused(true);
     assert_eq!(set_nat("br1", true).drains_ms, 0);
     paused(false);
+    // The same where the network is applied with its NAT switched.
+    for nat in [false, true] {
+        let mut switched = other.clone();
+        switched.network.nat = nat;
+        home.client().call(&switched, SOON).unwrap();
+        paused(!nat);
+    }
     set_nat("br1", false);
     paused(true);
 

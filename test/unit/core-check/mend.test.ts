@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -55,6 +55,9 @@ describe('a mend', () => {
       return asked;
     });
     await begun;
+    // As docs/on-disk.md has it.
+    const { mode, uid } = statSync(join(dir, 'tapyard/mend.lock'));
+    expect([mode & 0o7777, uid]).toEqual([0o600, process.getuid?.()]);
     await expect(mend([broken, ok('')])).rejects.toMatchObject({
       code: 'MEND_FAILED',
       message: expect.stringContaining('is being mended'),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -56,6 +56,26 @@ it('is KVM without a processor’s bit where that is what it needs, and TCG wher
   program('exit 1');
   expect(await chosen()).toEqual(tcg);
   expect(calls()).toHaveLength(4);
+});
+
+it('is tried and kept in files that are the user’s alone', async () => {
+  program(
+    `stat -c '%a %u' ${box}/tapyard/probe-* ${box}/tapyard/probe-*/* >${box}/modes; exit ${reachedLongMode}`,
+  );
+  const umask = process.umask(0);
+  try {
+    await chosen();
+  } finally {
+    process.umask(umask);
+  }
+  const kept = ['tapyard', 'tapyard/accelerator.json'].map((name) => statSync(join(box, name)));
+  const uid = process.getuid?.();
+  expect(kept.map((each) => [each.mode & 0o777, each.uid])).toEqual([
+    [0o700, uid],
+    [0o600, uid],
+  ]);
+  const tried = readFileSync(join(box, 'modes'), 'utf8').trim().split('\n');
+  expect(tried).toEqual([`700 ${uid}`, `600 ${uid}`]);
 });
 
 it('is tried once a boot and a QEMU', async () => {

@@ -55,7 +55,11 @@ impl Engine {
         // Taps go on with a new bridge, and so does what they are held to.
         let lost = shapes.filter(|_| before.is_none()).unwrap_or_default();
         let reshaped = self.reshape(&spec.name, lost);
-        let made = reshaped.and_then(|()| self.make(&lab, &spec));
+        let switched = reshaped.and_then(|()| match settled {
+            Some(before) => self.switch_as_set_nat(before, &spec),
+            None => Ok(()),
+        });
+        let made = switched.and_then(|()| self.make(&lab, &spec));
         let made = made.and_then(|(steps, network)| {
             // What was masqueraded goes on so, and what was not leaves with a private source.
             if let Some(before) = settled.filter(|b| b.spec.mode != spec.mode) {
@@ -73,6 +77,18 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Where the network's NAT is only switched, that is done as by `set_nat`: what is under way arrives, and
+    /// streams outlive it.
+    fn switch_as_set_nat(&mut self, before: &Recorded, spec: &NetworkSpec) -> Result<()> {
+        let is_nat = before.spec.mode == Mode::Nat && spec.mode == Mode::Nat;
+        if !is_nat || before.spec.nat == spec.nat {
+            return Ok(());
+        }
+        let mut switched = before.spec.clone();
+        switched.nat = spec.nat;
+        self.switch_nat(&switched).map(drop)
     }
 
     /// Back to what was before a failed apply: the network as it was, or none.

@@ -75,7 +75,7 @@ impl Engine {
     }
 
     /// Whether that changed something, and how many flows it removed.
-    fn switch_nat(&mut self, spec: &NetworkSpec) -> Result<(bool, u64)> {
+    pub(super) fn switch_nat(&mut self, spec: &NetworkSpec) -> Result<(bool, u64)> {
         let switched = match self.filter.set_nat(&spec.name, spec.nat) {
             Ok(changed) => changed,
             // Somebody flushed the ruleset: then all of it is written, NAT as journalled.

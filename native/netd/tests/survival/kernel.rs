@@ -97,7 +97,7 @@ fn here() -> Value {
     })
 }
 
-/// The processes of this process namespace by name, without the test's own.
+/// The processes of this process namespace by name, and whether they are stopped, without the test's own.
 pub fn processes() -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -117,9 +117,19 @@ pub fn processes() -> BTreeMap<String, u32> {
             continue;
         };
         let title = title.rsplit('/').next().unwrap_or(title);
-        *found.entry(title.to_owned()).or_default() += 1;
+        let state = if is_stopped(pid) { " (stopped)" } else { "" };
+        *found.entry(format!("{title}{state}")).or_default() += 1;
     }
     found
+}
+
+/// Whether a process is stopped by a signal; one that its tracer stopped is not.
+pub fn is_stopped(pid: impl std::fmt::Display) -> bool {
+    // The state stands after the name, which can hold all but a line's end.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 /// The numbers of the processes whose command line holds these words.

@@ -156,14 +156,15 @@ pub const SCRIPT: &[Act] = &[
         name: "move that to other subnets and another mode, unguarded",
         verb: Some("apply_network"),
         run: |lab| {
-            let (mode, nat) = match lab.scope {
-                Scope::Host => ("routed", false),
-                Scope::Private => ("nat", true),
+            // The private scope routes nothing. With NAT off it leaves the way out to the first network.
+            let mode = match lab.scope {
+                Scope::Host => "routed",
+                Scope::Private => "nat",
             };
             let args = json!({"lab": "seed", "network": {
                 "name": "br1", "subnet": "192.168.59.0/24", "address": "192.168.59.1",
                 "ipv6": "fd12:3456:789a:2::/64", "mode": mode, "antispoof": false,
-                "mac": "52:54:00:00:01:01", "mtu": 1500, "nat": nat, "domain": "lab",
+                "mac": "52:54:00:00:01:01", "mtu": 1500, "nat": false, "domain": "lab",
                 "dhcp": {"from": "192.168.59.100", "to": "192.168.59.200", "reservations": []} }});
             lab.ask::<ApplyNetwork>(args).map(drop)
         },

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tapyard_protocol::{Client, ClientKind, Code, Error, Observe, Result, Snapshot, Verb};
+use tapyard_protocol::{Client, ClientKind, Code, Error, Mode, Observe, Result, Snapshot, Verb};
 
 use crate::bus::Bus;
 use crate::guest::Guest;
@@ -325,10 +325,18 @@ impl Lab {
             .collect()
     }
 
-    /// The guest, where there is one, reaches the host, and with NAT the world, by IPv6 too where
+    /// pasta is stopped where every network that is to have a way out has its NAT off, and else runs; and the
+    /// guest, where there is one, reaches the host, and with NAT the world, by IPv6 too where
     /// its network has that; `when` says where it does not.
     pub fn check_guest(&mut self, when: &str) {
         let networks = self.snapshot().unwrap().networks;
+        let mut forwarding = networks.iter().filter(|n| n.mode.forwards()).peekable();
+        let is_shut =
+            forwarding.peek().is_some() && forwarding.all(|n| n.mode == Mode::Nat && !n.nat);
+        wait_until(&format!("{when}: pasta is stopped ({is_shut})"), || {
+            let mut pastas = kernel::processes_of("--config-net").into_iter();
+            pastas.all(|pid| kernel::is_stopped(pid) == is_shut)
+        });
         let network = networks.iter().find(|n| n.name.as_str() == "br0");
         let nat = network.is_some_and(|network| network.nat);
         let ipv6 = network.is_some_and(|network| network.ipv6.is_some());
