@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
+import { nameServers } from '../net/name-servers.ts';
 import { type Check, ok, warning } from './check.ts';
-
-/** The name servers of resolv.conf(5) text. */
-export function nameServers(text: string): string[] {
-  return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].flatMap((match) => match[1] ?? []);
-}
 
 /** Whether the host has name servers that guests' queries can be passed to. */
 export const resolver: Check = {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
+import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { UsedSubnet } from './free-subnet.ts';
 import { formatIpv4, subnetOf } from './ipv4.ts';
+import { nameServers } from './name-servers.ts';
 import { parseRoutes } from './route-table.ts';
 
 /** The kernel prints the four bytes as one number of this machine's byte order, which is little-endian. */
@@ -20,18 +22,32 @@ export function routedSubnets(table: string): UsedSubnet[] {
   });
 }
 
-/** What this computer's addresses and routes use: LAN, VPN, Docker, libvirt, labs of the host scope. */
+/** The name servers of resolv.conf(5) text: what lies beyond the way out, and all of this computer asks. */
+export function nameServerSubnets(text: string): UsedSubnet[] {
+  return nameServers(text).flatMap((server) =>
+    isIPv4(server) ? [{ subnet: subnetOf(`${server}/32`), by: 'a name server in /etc/resolv.conf' }] : [],
+  );
+}
+
+/**
+ * What this computer's addresses and routes use: LAN, VPN, Docker, libvirt, labs of the host scope; and its
+ * name servers.
+ */
 export function hostSubnets(): UsedSubnet[] {
   const addresses = Object.entries(networkInterfaces()).flatMap(([device, list]) =>
     (list ?? []).flatMap(({ family, cidr }) =>
       family === 'IPv4' && cidr !== null ? [{ subnet: subnetOf(cidr), by: device }] : [],
     ),
   );
-  let table = '';
+  // No such file: no IPv4, hence no route of it; and no server.
+  const routes = routedSubnets(textOf('/proc/net/route'));
+  return [...addresses, ...routes, ...nameServerSubnets(textOf('/etc/resolv.conf'))];
+}
+
+function textOf(path: string): string {
   try {
-    table = readFileSync('/proc/net/route', 'utf8');
+    return readFileSync(path, 'utf8');
   } catch {
-    // No IPv4, hence no route of it.
+    return '';
   }
-  return [...addresses, ...routedSubnets(table)];
 }

@@ -127,6 +127,32 @@ fn nat_is_switched_by_apply_network_as_by_set_nat() {
 
 /// The kernel asks the first of two routes to one subnet, and a bridge's new address makes a new one.
 #[test]
+fn no_subnet_takes_what_the_host_asks_for_names() {
+    if !inside("no_subnet_takes_what_the_host_asks_for_names") {
+        return;
+    }
+    let host = Host::start("resolver");
+    let resolver = host.disk.join("resolv.conf");
+    fs::write(&resolver, "nameserver 192.168.57.53\nnameserver fd00::53\n").unwrap();
+    sh(&format!(
+        "mount --bind {} /etc/resolv.conf",
+        resolver.display()
+    ));
+    let to_resolver = || sh("ip -o route get 192.168.57.53 | cut -d' ' -f2-5");
+    assert_eq!(to_resolver(), "via 203.0.113.1 dev eth0\n");
+
+    let mut client = host.client();
+    let refused = client.call(&apply(), PATIENCE).unwrap_err();
+    assert_eq!(refused.code, Code::SubnetOverlap, "{refused}");
+    assert_eq!(refused.subject.as_deref(), Some("192.168.57.53"));
+    assert_eq!(to_resolver(), "via 203.0.113.1 dev eth0\n");
+    assert_eq!(sh("ip -o link show type bridge"), "");
+
+    fs::write(&resolver, "nameserver 192.168.58.53\n").unwrap();
+    client.call(&apply(), PATIENCE).unwrap();
+}
+
+#[test]
 fn an_address_is_not_changed_in_a_subnet_that_came_to_the_host_meanwhile() {
     if !inside("an_address_is_not_changed_in_a_subnet_that_came_to_the_host_meanwhile") {
         return;

@@ -5,7 +5,7 @@ import { stillFree } from '../../../electron/core/lab/kept-subnets.ts';
 import { chooseSubnets, resolveLab } from '../../../electron/core/lab/resolve.ts';
 import { freeSubnet, overlapping, type UsedSubnet } from '../../../electron/core/net/free-subnet.ts';
 import { subnetOf } from '../../../electron/core/net/ipv4.ts';
-import { routedSubnets } from '../../../electron/core/net/used-subnets.ts';
+import { nameServerSubnets, routedSubnets } from '../../../electron/core/net/used-subnets.ts';
 
 const used = (...cidrs: string[]): UsedSubnet[] =>
   cidrs.map((cidr) => ({ subnet: subnetOf(cidr), by: `owner of ${cidr}` }));
@@ -51,6 +51,14 @@ describe('a free subnet', () => {
       { subnet: subnetOf('172.17.0.0/16'), by: 'docker0' },
       { subnet: subnetOf('10.0.0.0/8'), by: 'tun0' },
     ]);
+  });
+
+  it('leaves out where this computer’s name servers are, which may lie beyond its way out', () => {
+    const first = freeSubnet(['seed', 'br0'], []);
+    const server = first.replace('.0/24', '.53');
+    const servers = nameServerSubnets(`nameserver ::1\nnameserver ${server}\nnameserver fe80::1%eth0\n`);
+    expect(servers).toEqual([{ subnet: subnetOf(`${server}/32`), by: 'a name server in /etc/resolv.conf' }]);
+    expect(freeSubnet(['seed', 'br0'], servers)).not.toBe(first);
   });
 });
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { runChecks } from '../../../electron/core/check/checks.ts';
 import { fixOf } from '../../../electron/core/check/kvm.ts';
 import { groupsInRange } from '../../../electron/core/check/ping.ts';
-import { nameServers } from '../../../electron/core/check/resolver.ts';
+import { nameServers } from '../../../electron/core/net/name-servers.ts';
 import { strayOf } from '../../../electron/core/lab/strays.ts';
 import { defaultDevice } from '../../../electron/core/net/default-route.ts';
 import {

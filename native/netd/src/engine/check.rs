@@ -6,6 +6,7 @@ use super::proxy::Lan;
 use super::{Engine, label, subnets_of};
 use crate::journal::Recorded;
 use crate::rtnl::{AddressFamily, Counters, LinkInfo};
+use crate::uplink::system_nameservers;
 use ipnet::IpNet;
 use tapyard_protocol::{Code, Error, LabName, Mode, NetworkSpec, Result, Scope};
 
@@ -69,8 +70,8 @@ impl Engine {
             && link.alias == label::bridge(self.config.identity.label_uid, lab, &spec.name)
     }
 
-    /// `SUBNET_OVERLAP` with another network of ours, the uplink's host, or any address or
-    /// route of the namespace but those of the network's own bridge.
+    /// `SUBNET_OVERLAP` with another network of ours, the uplink's host, any address or route
+    /// of the namespace but those of the network's own bridge, or a name server of the machine's.
     pub(super) fn check_subnet(&mut self, spec: &NetworkSpec) -> Result<()> {
         // A part of the LAN's subnet is meant to overlap it, and nothing else.
         let lan = self.overlapped_lan(spec);
@@ -140,6 +141,14 @@ impl Engine {
                 let by = route.device.map_or("nowhere", name_of);
                 return overlap(format!("the route {other} by {by}"), other.to_string());
             }
+        }
+        // Beyond the way out, but all of this computer asks it: the lab would get what is meant for it.
+        let servers = system_nameservers();
+        if let Some(server) = servers.into_iter().find(|ip| subnet.contains(ip)) {
+            return overlap(
+                format!("the name server {server} of /etc/resolv.conf"),
+                server.to_string(),
+            );
         }
         Ok(())
     }
