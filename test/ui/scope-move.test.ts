@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BrowserContext, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Scope } from '../../electron/contract/names.ts';
 import { openServed } from '../world/browser.ts';
 import { keeperOf } from '../world/keeper.ts';
 import { kernelState } from '../world/kernel.ts';
+import { askToMove, movedTo } from '../world/scope-button.ts';
 import { until, World } from '../world/world.ts';
 
 /*
@@ -36,16 +38,10 @@ afterAll(async () => {
   world?.close();
 });
 
-/** Presses the scope button, reads what that means, and agrees; until the lab is up there. */
-async function moveTo(scope: 'host' | 'private', meaning: string): Promise<void> {
-  const other = scope === 'host' ? 'private' : 'host';
-  await page.getByRole('button', { name: `Move seed to the ${scope} scope` }).click();
-  const question = page.getByRole('alertdialog', { name: `Move seed to the ${scope} scope?` });
-  await question.getByText(meaning).waitFor();
-  await question.getByRole('button', { name: `Move to the ${scope} scope` }).click();
-  await page.getByRole('button', { name: `Move seed to the ${other} scope` }).waitFor({ timeout: patience });
-  await page.getByRole('button', { name: 'Map', exact: true }).click();
-  await page.getByRole('group', { name: /^Bridge br0, 192\.168\.57\.1\/24/ }).waitFor({ timeout: patience });
+async function moveTo(scope: Scope, meaning: string): Promise<void> {
+  const agree = await askToMove(page, scope, meaning);
+  await agree();
+  await movedTo(page, scope, '192.168.57.1/24', patience);
 }
 
 /** What the log says of an act of this core's since `since`, ms: when it was, and by which command. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { appendFileSync } from 'node:fs';
 import path from 'node:path';
-import { firstWords, netdInside, type World } from './world.ts';
+import { checkoutInside, firstWords, netdInside, type World } from './world.ts';
 
 /** Where a package puts the network helper. */
 export const installed = '/usr/libexec/tapyard/host/tapyard-netd';
@@ -17,6 +17,10 @@ export const commands = {
 /** The group `tapyard` of the world. */
 const group = 4711;
 
+/** Our polkit policy, and the program that it is for, as a package has them. */
+export const policy = '/usr/share/polkit-1/actions/dev.tapyard.Tapyard.policy';
+export const policyNetd = '/usr/libexec/tapyard/tapyard-netd';
+
 /** Lets run what is mended with, word for word: not while /run/refuse is there, and unasked while /run/allow is. */
 const rule = `polkit.addRule(function (action, subject) {
   function is(name) {
@@ -29,7 +33,7 @@ const rule = `polkit.addRule(function (action, subject) {
 
 /**
  * A mount namespace of a world with a /usr/libexec of its own for the installed helper, and with a system bus and a
- * polkit of its own, which the real pkexec asks.
+ * polkit of its own, which knows our policy and the real pkexec asks.
  */
 export class PolkitSystem {
   readonly #world: World;
@@ -46,6 +50,9 @@ export class PolkitSystem {
       for dir in /usr/libexec /run /etc/polkit-1; do mount -t tmpfs -o mode=755 none $dir; done
       mkdir -p /run/dbus /run/bin /etc/polkit-1/rules.d
       printf '%s\\n' '${rule}' > /etc/polkit-1/rules.d/50-test.rules
+      cp -r /usr/share/polkit-1/actions /run/actions
+      mount --bind /run/actions /usr/share/polkit-1/actions
+      cp ${checkoutInside}/assets/polkit/dev.tapyard.Tapyard.policy ${policy}
       printf '#!/bin/sh\\nexec pkexec "$@"\\n' > /run/bin/sudo
       chmod 755 /run/bin/sudo
       dbus-daemon --system --nofork --nopidfile --nosyslog &
