@@ -67,22 +67,7 @@ impl Engine {
     pub fn on_readable(&mut self, source: &Source) {
         let _by = acts::by_itself(source.cause());
         match source {
-            Source::Kernel => {
-                let changes = self.monitor.drain();
-                self.dirty |= changes.any();
-                // An address of the host's is no guest's.
-                self.taps_doubtful |= changes.links || changes.addresses;
-                self.shapes_doubtful |= changes.links || changes.disciplines;
-                // An interface that goes down forgets what it answers for.
-                self.proxies.doubtful |= changes.links || changes.addresses;
-                // Somebody wrote ip_forward, which reset every interface, or all.forwarding of IPv6.
-                if changes.netconf6 && self.is_router6_doubtful() {
-                    self.repair(Engine::hold_all);
-                } else if changes.netconf {
-                    self.repair(Engine::hold_forwards);
-                }
-                self.filter_doubtful |= changes.links && self.is_switched6_shown();
-            }
+            Source::Kernel => self.hear_of_kernel(),
             Source::Filter => self.hear_of_filters(),
             Source::Leases => {
                 if !self.leases.drain() {
@@ -101,38 +86,58 @@ impl Engine {
                 }
             }
             Source::Names => self.dirty |= self.hear_of_names(Resolved::on_readable),
-            Source::Uplink => {
-                let before = self.uplink.state().host_device;
-                if self.uplink.on_readable() {
-                    self.dirty = true;
-                    match (before, self.uplink.state().host_device) {
-                        (before, now) if before == now => {}
-                        (Some(before), Some(now)) => deed(format!(
-                            "follows the way out from {before} to {now}, where this computer's default \
-                             route leads now"
-                        ))
-                        .done(),
-                        (None, Some(now)) => deed(format!(
-                            "follows the way out to {now}, where this computer's default route leads"
-                        ))
-                        .done(),
-                        (Some(before), None) => {
-                            deed(format!("the way out by {before} is gone")).done()
-                        }
-                        (None, None) => {}
-                    }
-                    if let Err(error) = self.hold_all() {
-                        eprintln!("follow the uplink: {error}");
-                    }
-                    self.update_dns();
-                }
-            }
+            Source::Uplink => self.hear_of_uplink(),
             Source::Capture => self.reap_captures(),
             Source::Dns => {
                 self.dns_ended();
                 self.dirty = true;
             }
         }
+    }
+
+    /// Interfaces, addresses or sysctls changed.
+    fn hear_of_kernel(&mut self) {
+        let changes = self.monitor.drain();
+        self.dirty |= changes.any();
+        // An address of the host's is no guest's.
+        self.taps_doubtful |= changes.links || changes.addresses;
+        self.shapes_doubtful |= changes.links || changes.disciplines;
+        // An interface that goes down forgets what it answers for.
+        self.proxies.doubtful |= changes.links || changes.addresses;
+        // Somebody wrote ip_forward, which reset every interface, or all.forwarding of IPv6.
+        if changes.netconf6 && self.is_router6_doubtful() {
+            self.repair(Engine::hold_all);
+        } else if changes.netconf {
+            self.repair(Engine::hold_forwards);
+        }
+        self.filter_doubtful |= changes.links && self.is_switched6_shown();
+    }
+
+    /// The way out may have changed: follows it.
+    fn hear_of_uplink(&mut self) {
+        let before = self.uplink.state().host_device;
+        if !self.uplink.on_readable() {
+            return;
+        }
+        self.dirty = true;
+        let followed = match (before, self.uplink.state().host_device) {
+            (before, now) if before == now => None,
+            (Some(before), Some(now)) => Some(format!(
+                "follows the way out from {before} to {now}, where this computer's default route leads now"
+            )),
+            (None, Some(now)) => Some(format!(
+                "follows the way out to {now}, where this computer's default route leads"
+            )),
+            (Some(before), None) => Some(format!("the way out by {before} is gone")),
+            (None, None) => None,
+        };
+        if let Some(what) = followed {
+            deed(what).done();
+        }
+        if let Err(error) = self.hold_all() {
+            eprintln!("follow the uplink: {error}");
+        }
+        self.update_dns();
     }
 
     /// Whether somebody else changed nf_tables. Told with the change itself, so whoever asks before

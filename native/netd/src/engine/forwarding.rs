@@ -9,18 +9,12 @@ use super::expose::wanted_exposed;
 use super::opened::{switch, switch6};
 use crate::acts::deed;
 use crate::journal::{Recorded, State, bridge_addresses};
-use crate::nft::{self, FilterState, NetworkRules};
+use crate::nft::{FilterState, NetworkRules};
 use crate::rtnl::{Counters, LinkInfo};
 use crate::sysctl;
 use std::io;
 use std::net::IpAddr;
-use tapyard_protocol::{Code, Error, NetworkSpec, Result, Scope, Subnet, Subnet6};
-
-impl From<nft::Error> for Error {
-    fn from(error: nft::Error) -> Error {
-        Error::new(Code::Kernel, format!("nf_tables: {error}"))
-    }
-}
+use tapyard_protocol::{Error, NetworkSpec, Result, Scope, Subnet, Subnet6};
 
 impl Engine {
     /// Lets the lab's own namespace tell each packet of a stream by a shut way out that it has no route,

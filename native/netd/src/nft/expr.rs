@@ -365,7 +365,8 @@ impl Expr {
         });
     }
 
-    /// `Foreign` for whatever [`Expr::encode`] would not write.
+    /// `Foreign` for an expression of which netd writes none alike. Not every attribute is looked at:
+    /// `masq` with flags is `Masquerade`, too. A match of iptables does not come back.
     fn decode(expr: &[u8]) -> Expr {
         let name = attr::find(expr, EXPR_NAME)
             .and_then(attr::string)

@@ -32,6 +32,8 @@ pub use others::{PREFIX, is_netds};
 pub use ruleset::HELD;
 pub use state::FilterState;
 
+use tapyard_protocol::Code;
+
 /// What can go wrong between netd and netfilter.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -49,6 +51,12 @@ pub enum Error {
         /// What was asked.
         operation: String,
     },
+}
+
+impl From<Error> for tapyard_protocol::Error {
+    fn from(error: Error) -> tapyard_protocol::Error {
+        tapyard_protocol::Error::new(Code::Kernel, format!("nf_tables: {error}"))
+    }
 }
 
 /// The result of a filter operation.
