@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useState, type ComponentType, type ReactElement } from 'react';
 
-const parts: (() => Promise<unknown>)[] = [];
+const loaders: (() => Promise<unknown>)[] = [];
 
 /**
  * A part of the window that is not in its first picture, in a chunk of its own. It is drawn at once where its code is
@@ -12,13 +12,13 @@ export function later<Props extends object>(
   load: () => Promise<{ readonly default: ComponentType<Props> }>,
 ): ComponentType<Props> {
   let part: ComponentType<Props> | null = null;
-  const fetch = async (): Promise<ComponentType<Props>> => (part ??= (await load()).default);
-  parts.push(fetch);
+  const loadPart = async (): Promise<ComponentType<Props>> => (part ??= (await load()).default);
+  loaders.push(loadPart);
   return function Later(props: Props): ReactElement | null {
     const [Part, setPart] = useState(() => part);
     const [failure, setFailure] = useState<Error | null>(null);
     useEffect(() => {
-      if (!Part) fetch().then((loaded) => setPart(() => loaded), setFailure);
+      if (!Part) loadPart().then((loaded) => setPart(() => loaded), setFailure);
     }, [Part]);
     if (failure) throw failure; // for the boundary around it
     return Part ? <Part {...props} /> : null;
@@ -31,10 +31,10 @@ const idle = (): Promise<void> => new Promise((resolve) => requestIdleCallback((
 export function loadLater(): () => void {
   let stopped = false;
   const loadAll = async (): Promise<void> => {
-    for (const fetch of parts) {
+    for (const load of loaders) {
       await idle();
       if (stopped) return;
-      await fetch().catch(() => {}); // said where it is wanted
+      await load().catch(() => {}); // said where it is wanted
     }
   };
   void loadAll();

@@ -77,7 +77,7 @@ function Notes({
   if (!status.open && status.error)
     return (
       <p className={styles.note} role="status">
-        {status.error.message} Trying again…
+        {status.error.message.replace(/\.?$/, '.')} Trying again…
       </p>
     );
   return null;
