@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LabRow } from '../../electron/contract/rows.ts';
 import { type Json, kernelState } from '../world/kernel.ts';
 import { until } from '../world/world.ts';
-import { forwardedPort, MortalCore, oneOf, reachesWan, type Way } from './mortal-core.ts';
+import { faultEvery, forwardedPort, MortalCore, reachesWan, type Way } from './mortal-core.ts';
 
 /*
  * kill -9 of the core at each step of what ends a guest: `down` and the move to the other scope. A guest that it has
@@ -58,7 +58,7 @@ class Course {
 
   /** One of so many points is tried once the guest has to be started anew after each. */
   constructor(every: number) {
-    this.#every = oneOf(every);
+    this.#every = faultEvery(every);
   }
 
   /** Kills the core at the next point, which the guest outlives, or not; none where there are no more. */

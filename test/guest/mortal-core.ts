@@ -33,8 +33,8 @@ const Qdiscs = z.array(
 );
 const Anchor = z.looseObject({ keeper: z.looseObject({ pid: z.number() }) });
 
-/** One of so many points is tried: where `TAPYARD_FAULT_EVERY` says nothing else, as many as this. */
-export const oneOf = (many: number): number => Number(process.env['TAPYARD_FAULT_EVERY'] ?? many);
+/** Every how many points one is tried: `TAPYARD_FAULT_EVERY`, or else as many as usual. */
+export const faultEvery = (usual: number): number => Number(process.env['TAPYARD_FAULT_EVERY'] ?? usual);
 
 /** A core, as the window talks to it. */
 interface Core {

@@ -14,6 +14,7 @@ export class Sniffer {
     process.stderr?.once('data', () => (this.#listens = true));
     this.#stop = () => process.kill('SIGTERM');
   }
+
   /** Resolves once it listens. */
   static async start(world: World, filter: string): Promise<Sniffer> {
     const sniffer = new Sniffer(world, filter);

@@ -81,6 +81,7 @@ test('its rules are those that the tests have a copy of', async () => {
   await forward('ipv4');
   await forward('ipv6');
   stop = await docker.start('nftables', '--ipv6 --fixed-cidr-v6 fd00:d0c::/64');
+  // What Docker 29 is as a module of Go.
   expect(await docker.run('version -f "{{.Server.Version}}"')).toMatch(/^2\.0\.0-beta\./);
   await networks(true);
   await docker.serve('web');

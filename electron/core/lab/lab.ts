@@ -417,8 +417,8 @@ export class Lab {
   }
 
   /**
-   * Flips NAT in the kernel, then in the file. Off is answered once nothing reaches a guest any more. A file that cannot be written is told in the lab's row; the
-   * kernel's change stands. Throws NO_SUCH_NETWORK, NO_NAT_SWITCH, LAB_NOT_UP, and what netd says.
+   * Flips NAT in the kernel, then in the file. Off is answered once nothing reaches a guest any more. A file that
+   * cannot be written is told in the lab's row; the kernel's change stands. Throws NO_SUCH_NETWORK, NO_NAT_SWITCH, LAB_NOT_UP, and what netd says.
    */
   async setNat(
     network: string,
