@@ -17,7 +17,13 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tapyard_protocol::{Acts, ApplyNetwork, Client, ClientKind, Code, OpenTap, SetNat, Shutdown};
+use tapyard_netd::directory::Directory;
+use tapyard_netd::doors::Kept;
+use tapyard_netd::engine::{Config, Engine, Identity, Source};
+use tapyard_netd::uplink::KernelUplink;
+use tapyard_protocol::{
+    Acts, ApplyNetwork, Client, ClientKind, Code, OpenTap, Scope, SetNat, Shutdown,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -315,4 +321,49 @@ fn waits_for_descriptors() {
     drop(waiting);
     let removed = host.client().call(&Shutdown {}, PATIENCE).unwrap().0;
     assert!(removed.failed.is_empty());
+}
+
+/// What netd's loop does when nothing more is told.
+fn settle(engine: &mut Engine) {
+    let mut rounds = 0;
+    while engine.is_dirty() {
+        engine.take_dirty();
+        rounds += 1;
+        assert!(rounds < 10, "it is never settled");
+    }
+}
+
+/// The kernel's news of interfaces has netd look at the taps, and there it takes what nf_tables tells.
+#[test]
+fn a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended() {
+    if !inside("a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended") {
+        return;
+    }
+    sh("ip link set lo up; mount -t tmpfs -o mode=700 none /mnt");
+    let mut engine = Engine::start(Config {
+        identity: Identity {
+            scope: Scope::Host,
+            lab: None,
+            label_uid: 1000,
+            owner_uid_here: 0,
+            pid: std::process::id(),
+        },
+        directory: Directory::open(Path::new("/mnt")).unwrap(),
+        uplink: Box::new(KernelUplink::open().unwrap()),
+        fresh_namespace: false,
+        kept: Kept::open(),
+    })
+    .unwrap();
+    engine.apply_network(apply()).unwrap();
+    for source in [Source::Kernel, Source::Filter] {
+        engine.on_readable(&source);
+    }
+    settle(&mut engine);
+    let rules = || sh("nft list ruleset");
+    let whole = rules();
+    sh("ip link add veth0 type veth peer name veth1; nft delete table inet tapyard_1000");
+    assert_ne!(rules(), whole);
+    engine.on_readable(&Source::Kernel);
+    settle(&mut engine);
+    assert_eq!(rules(), whole);
 }

@@ -205,8 +205,10 @@ impl Engine {
         std::mem::take(&mut self.dirty)
     }
 
-    /// Whether [`Engine::take_dirty`] would have something to do.
+    /// Whether [`Engine::take_dirty`] would have something to do; also right after it, since what it
+    /// does may hear of more.
     pub fn is_dirty(&self) -> bool {
-        self.dirty
+        let doubtful = self.filter_doubtful || self.taps_doubtful || self.shapes_doubtful;
+        self.dirty || doubtful || self.proxies.doubtful
     }
 }

@@ -121,11 +121,12 @@ impl Server {
         if connect {
             self.accept(listener);
         }
-        if (self.engine.is_dirty() || acts::is_fresh()) && self.tell_at.is_none() {
-            self.tell_at = Some(now + self.coalesce);
-        }
         if self.tell_at.is_some_and(|at| at <= Instant::now()) {
             self.tell();
+        }
+        // Behind `tell`, which mends and may hear of more meanwhile: no event tells of that again.
+        if (self.engine.is_dirty() || acts::is_fresh()) && self.tell_at.is_none() {
+            self.tell_at = Some(now + self.coalesce);
         }
         Ok(false)
     }
