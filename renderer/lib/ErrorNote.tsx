@@ -4,8 +4,10 @@ import type { ReactElement, ReactNode } from 'react';
 import type { ErrorData } from '../../electron/contract/error.ts';
 import { adviceOf } from '../../electron/contract/refusal.ts';
 import { Button } from './Button.tsx';
+import { CopyButton } from './CopyButton.tsx';
 import styles from './ErrorNote.module.css';
 import { cx } from './class-names.ts';
+import { hintParts } from './hint.ts';
 
 interface ErrorNoteProps {
   readonly error: ErrorData;
@@ -29,11 +31,24 @@ export function ErrorNote({ error, title, onDismiss, children, tone = 'bad' }: E
       <div className={styles.text}>
         {title === undefined ? null : <strong>{title}</strong>}
         <p className={styles.message}>{error.message}</p>
-        {adviceOf(error).map((text) => (
-          <p key={text} className={styles.hint}>
-            {text}
-          </p>
-        ))}
+        {adviceOf(error)
+          .flatMap(hintParts)
+          .map(({ kind, text }) =>
+            kind === 'text' ? (
+              <p key={text} className={styles.hint}>
+                {text}
+              </p>
+            ) : (
+              <div key={text} className={styles.commands}>
+                <pre>
+                  {text.split('\n').map((command) => (
+                    <code key={command}>{command}</code>
+                  ))}
+                </pre>
+                <CopyButton what="the commands" text={text} />
+              </div>
+            ),
+          )}
         <code className={styles.code}>{error.code}</code>
         {children === undefined ? null : <div className={styles.actions}>{children}</div>}
       </div>

@@ -4,6 +4,7 @@ import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ErrorCode } from '../../electron/contract/error.ts';
 import { z } from '../../electron/contract/zod.ts';
+import { netdCapabilities } from '../../electron/core/net/host-scope.ts';
 import { openServed } from '../world/browser.ts';
 import { keeperOf } from '../world/keeper.ts';
 import { kernelState } from '../world/kernel.ts';
@@ -64,7 +65,7 @@ const toHost = 'Its bridges and taps are then on this computer, which reaches th
 const toPrivate = 'nothing on this computer changes, no privilege is needed';
 
 /** Asks for the host scope, is refused, and answers what the window says; the lab is as it was, with its guest. */
-async function refused(code: ErrorCode, name: string): Promise<string> {
+async function refused(code: ErrorCode, name: string): Promise<{ said: string; commands: string[] }> {
   const guest = (await theRunningGuest(world)).pid;
   const keeper = keeperOf(world);
   const agree = await askToMove(page, 'host', toHost);
@@ -74,37 +75,46 @@ async function refused(code: ErrorCode, name: string): Promise<string> {
   await note.getByText(code, { exact: true }).waitFor();
   await pictures(name);
   const said = await note.innerText();
+  const commands = await note.locator('pre code').allInnerTexts();
+  expect(await note.getByRole('button', { name: 'Copy the commands' }).count()).toBe(
+    await note.locator('pre').count(),
+  );
   await note.getByRole('button', { name: 'Dismiss' }).click();
   await note.waitFor({ state: 'hidden' });
   await page.getByRole('button', { name: 'Move seed to the host scope' }).waitFor();
   expect((await theRunningGuest(world)).pid).toBe(guest);
   expect(keeperOf(world)).toBe(keeper);
   expect(await kernelState(world)).toEqual(before);
-  return said;
+  return { said, commands };
 }
 
 const action = 'dev.tapyard.Tapyard.network';
 
 test('not installed: the policy is named, and each command that brings what is missing', async () => {
   await system.root(`mv ${policy} /run/policy`);
-  const said = await refused('HOST_SCOPE_DENIED', 'scope-not-installed');
+  const { said, commands } = await refused('HOST_SCOPE_DENIED', 'scope-not-installed');
   await system.root(`mv /run/policy ${policy}`);
   expect(said).toContain(action);
   expect(said).toContain(`polkit could not ask you: ${policy} is missing, ${policyNetd} is missing.`);
-  expect(said).toContain(`sudo install -D -m 0644`);
-  expect(said).toContain(`sudo setcap`);
+  expect(commands).toContainEqual(
+    expect.stringMatching(new RegExp(`^sudo install -D -m 0644 .* ${policy}$`)),
+  );
+  expect(commands).toContainEqual(
+    expect.stringMatching(new RegExp(`^sudo install -D -m 0755 .* ${policyNetd}$`)),
+  );
+  expect(commands).toContain(`sudo setcap ${netdCapabilities} ${installed}`);
 });
 
 test('denied by polkit: the policy is named, and who can allow it', async () => {
   await system.root(`install -D -m 0755 ${netdInside} ${policyNetd}`);
-  const said = await refused('HOST_SCOPE_DENIED', 'scope-denied');
+  const { said } = await refused('HOST_SCOPE_DENIED', 'scope-denied');
   expect(said).toContain(`polkit does not allow you the host scope (${action})`);
   expect(said).toContain('An administrator can allow it, or let a group run the network helper');
 });
 
 test('dismissed: nothing is said of a denial, and how to be asked again', async () => {
   await system.root(`printf '#!/bin/sh\\nexit 126\\n' > /run/bin/pkexec; chmod 755 /run/bin/pkexec`);
-  const said = await refused('HOST_SCOPE_DISMISSED', 'scope-dismissed');
+  const { said } = await refused('HOST_SCOPE_DISMISSED', 'scope-dismissed');
   await system.root('rm /run/bin/pkexec');
   expect(said).toContain('The question for the host scope was closed.');
   expect(said).toContain(action);
