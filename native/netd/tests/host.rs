@@ -333,12 +333,8 @@ fn settle(engine: &mut Engine) {
     }
 }
 
-/// The kernel's news of interfaces has netd look at the taps, and there it takes what nf_tables tells.
-#[test]
-fn a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended() {
-    if !inside("a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended") {
-        return;
-    }
+/// An engine on a host, in this process, with the network `br0`.
+fn engine() -> Engine {
     sh("ip link set lo up; mount -t tmpfs -o mode=700 none /mnt");
     let mut engine = Engine::start(Config {
         identity: Identity {
@@ -359,6 +355,16 @@ fn a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended() {
         engine.on_readable(&source);
     }
     settle(&mut engine);
+    engine
+}
+
+/// The kernel's news of interfaces has netd look at the taps, and there it takes what nf_tables tells.
+#[test]
+fn a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended() {
+    if !inside("a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended") {
+        return;
+    }
+    let mut engine = engine();
     let rules = || sh("nft list ruleset");
     let whole = rules();
     sh("ip link add veth0 type veth peer name veth1; nft delete table inet tapyard_1000");
@@ -366,4 +372,38 @@ fn a_filter_that_was_spoilt_while_taps_are_looked_at_is_mended() {
     engine.on_readable(&Source::Kernel);
     settle(&mut engine);
     assert_eq!(rules(), whole);
+}
+
+/// One that all networks share as well as a network's own. No more of them: netd rests when somebody
+/// goes on spoiling its filter.
+#[test]
+fn a_chain_of_the_filter_that_was_flushed_is_mended() {
+    if !inside("a_chain_of_the_filter_that_was_flushed_is_mended") {
+        return;
+    }
+    let mut engine = engine();
+    let rules = || sh("nft -s list ruleset"); // without what its counters have counted
+    let whole = rules();
+    for chain in ["forward", "to_host", "prerouting", "out_br0"] {
+        sh(&format!("nft flush chain inet tapyard_1000 {chain}"));
+        assert_ne!(rules(), whole, "{chain} has rules");
+        engine.on_readable(&Source::Filter);
+        settle(&mut engine);
+        assert_eq!(rules(), whole, "{chain}");
+    }
+}
+
+/// Where a kernel gave rules back otherwise than they were written, netd would write them at each event.
+#[test]
+fn a_filter_that_is_right_is_left_alone() {
+    if !inside("a_filter_that_is_right_is_left_alone") {
+        return;
+    }
+    let mut engine = engine();
+    let handles = || sh("nft -a -s list table inet tapyard_1000");
+    let whole = handles();
+    sh("nft add table inet other; nft add element inet tapyard_1000 uplinks '{ other0 }'");
+    engine.on_readable(&Source::Filter);
+    settle(&mut engine);
+    assert_eq!(handles(), whole);
 }

@@ -92,7 +92,8 @@ impl Engine {
         switched.dedup();
         let switched_right = found.switched() == switched;
         let sets_right = sets_right && router6_right && switched_right;
-        if wrong.is_empty() && sets_right && addresses_right && exposed_right {
+        let base_right = found.has_base();
+        if base_right && wrong.is_empty() && sets_right && addresses_right && exposed_right {
             return Ok(false);
         }
         self.filter.ensure()?;

@@ -22,6 +22,13 @@ pub struct FilterState {
 }
 
 impl FilterState {
+    /// Whether the chains that all networks share are as netd writes them.
+    pub fn has_base(&self) -> bool {
+        ruleset::base_chains()
+            .iter()
+            .all(|chain| rules_of(&self.rules, &chain.name) == chain.rules)
+    }
+
     /// Whether the network's chains and elements are as netd writes them. Its switch is not
     /// looked at: see [`FilterState::nat`].
     pub fn holds(&self, network: &NetworkRules<'_>) -> bool {
