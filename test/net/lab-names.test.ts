@@ -47,8 +47,9 @@ test('so do guest.lab and the address that the guest made from the advertisement
   expect(answer).toContain(`${subnet6}:5054:ff:fe00:2`);
 });
 
-test('DHCPv6 offers the reserved address', async () => {
-  const offer = `const socket = require("node:dgram").createSocket("udp6");
+/** A DHCPv6 message (RFC 8415) from the guest, each second for so many; the answer in hex, if there is one. */
+async function dhcp6(message: string, seconds: number): Promise<string> {
+  const program = `const socket = require("node:dgram").createSocket("udp6");
     const duid = Buffer.from("00030001${mac.replaceAll(':', '')}", "hex");
     const option = (code, body) => {
       const head = Buffer.alloc(4);
@@ -56,18 +57,38 @@ test('DHCPv6 offers the reserved address', async () => {
       head.writeUInt16BE(body.length, 2);
       return Buffer.concat([head, body]);
     };
-    const solicit = Buffer.concat([Buffer.from([1, 1, 2, 3]), option(1, duid), option(3, Buffer.alloc(12, 0)), option(8, Buffer.alloc(2))]);
-    socket.on("message", (message) => { console.log(message.toString("hex")); process.exit(0); });
+    const address = (text) => Buffer.concat([Buffer.from(text.replaceAll(":", ""), "hex"), Buffer.alloc(8, 255)]);
+    const association = (...inner) => option(3, Buffer.concat([Buffer.alloc(12), ...inner]));
+    const message = (type, ...options) =>
+      Buffer.concat([Buffer.from([type, 1, 2, 3]), option(1, duid), ...options, option(8, Buffer.alloc(2))]);
+    const relayed = (inner) => Buffer.concat([Buffer.from([12, 0]), Buffer.alloc(32), option(9, inner)]);
+    const relay = require("node:dgram").createSocket("udp6").bind(547); // where a relay is answered
+    for (const ear of [socket, relay])
+      ear.on("message", (answer) => { console.log(answer.toString("hex")); process.exit(0); });
     socket.bind(546, () => {
-      const send = () => socket.send(solicit, 547, "ff02::1:2%eth0");
+      const send = () => socket.send(${message}, 547, "ff02::1:2%eth0");
       send();
       setInterval(send, 1000);
-      setTimeout(() => process.exit(1), 20000);
+      setTimeout(() => process.exit(0), ${seconds * 1000});
     });`;
-  const { stdout, stderr } = await guest.run(`${process.execPath} -e '${offer}'`);
-  expect(stdout, stderr).toMatch(/^02010203/); // ADVERTISE
+  const { code, stdout, stderr } = await guest.run(`${process.execPath} -e '${program}'`);
+  expect(code, stderr).toBe(0);
+  return stdout;
+}
+
+test('DHCPv6 offers the reserved address', async () => {
+  const offer = await dhcp6('message(1, association())', 20);
+  expect(offer).toMatch(/^02010203/); // ADVERTISE
   // OPTION_IAADDR (5) of 24 bytes, which begin with the address.
-  expect(stdout).toContain('00050018fd123456789a00010000000000000002');
+  expect(offer).toContain('00050018fd123456789a00010000000000000002');
+});
+
+test('nobody makes leases of any address by DHCPv6, with which one guest could use up all there are', async () => {
+  // The answer to a REBIND of what nobody leased is a lease, where a server is authoritative.
+  const rebind = 'message(6, association(option(5, address("fd12:3456:789a:0001:0000:0000:dead:0001"))))';
+  expect(await dhcp6(rebind, 3)).toBe('');
+  expect(await dhcp6(`relayed(${rebind})`, 3)).toBe('');
+  expect(await dhcp6('message(1, association())', 20)).toMatch(/^02010203/);
 });
 
 test('no guest is whom others ask for a proxy', async () => {

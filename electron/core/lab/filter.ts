@@ -138,6 +138,8 @@ const baseChains = [
   '\t\tmeta l4proto ipv6-icmp accept',
   '\t\tfib daddr . iif type unicast counter drop',
   '\t\tudp dport 67 accept',
+  '\t\tudp dport 547 @th,64,8 6 counter drop',
+  '\t\tudp dport 547 @th,64,8 12 counter drop',
   '\t\tudp dport 547 accept',
   '\t\tudp dport 53 accept',
   '\t\ttcp dport 53 accept',

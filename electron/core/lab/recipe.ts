@@ -381,7 +381,7 @@ function raOptions({ name, mode, ipv6 }: OwnNetwork): string[] {
   const base = ipv6.replace('::/64', '::');
   return [
     '--enable-ra',
-    `--dhcp-range=${base}1:0,${base}1:ffff,slaac,ra-names,64,12h`,
+    `--dhcp-range=${base}1:0,${base}1:3ff,slaac,ra-names,64,12h`,
     ...(forwards(mode) ? [] : [`--ra-param=${name},0,0`]),
   ];
 }

@@ -46,10 +46,11 @@ pub fn arguments(network: &NetworkSpec, dhcp: &Dhcp, directory: &Path) -> Vec<Os
         // Router advertisements: guests make addresses themselves, are told to ask for one as
         // well, and are in DNS by either.
         flag("--enable-ra".into());
+        // A guest can lease as many as it has names (DUIDs); leases for IPv4 are left all the same.
         flag(format!(
             "--dhcp-range={},{},slaac,ra-names,64,12h",
             subnet.host(0x1_0000),
-            subnet.host(0x1_ffff)
+            subnet.host(0x1_03ff)
         ));
         // As with IPv4: no default route to where nothing leads out.
         if network.mode == Mode::Isolated {

@@ -200,6 +200,8 @@ pub(crate) fn base_chains() -> [Chain; 10] {
         accept_protocol(libc::IPPROTO_ICMPV6),
         elsewhere,
         accept_port(libc::IPPROTO_UDP, 67),
+        drop_dhcp6(REBIND),
+        drop_dhcp6(RELAY_FORW),
         accept_port(libc::IPPROTO_UDP, 547),
         accept_port(libc::IPPROTO_UDP, 53),
         accept_port(libc::IPPROTO_TCP, 53),
@@ -586,8 +588,36 @@ fn accept_protocol(protocol: i32) -> Vec<Expr> {
     ]
 }
 
-/// A destination port, at offset 2 of both the UDP and the TCP header.
 fn accept_port(protocol: i32, port: u16) -> Vec<Expr> {
+    let mut rule = to_port(protocol, port);
+    rule.push(Expr::Verdict(Verdict::Accept));
+    rule
+}
+
+/// DHCPv6's types of messages (RFC 8415, 7.3).
+const REBIND: u8 = 6;
+const RELAY_FORW: u8 = 12;
+
+/// An authoritative dnsmasq answers a REBIND of an address that nobody leased by a lease of it, whatever
+/// range it is in, so one guest could use all leases up; and it takes one out of what a relay wraps. A
+/// client whose RENEW is answered sends none, and one whose lease is gone asks anew (SOLICIT).
+fn drop_dhcp6(message: u8) -> Vec<Expr> {
+    let mut rule = to_port(libc::IPPROTO_UDP, 547);
+    rule.extend([
+        Expr::Payload {
+            base: PAYLOAD_TRANSPORT,
+            offset: 8,
+            len: 1,
+        },
+        Expr::Equal(vec![message]),
+        Expr::Counter,
+        Expr::Verdict(Verdict::Drop),
+    ]);
+    rule
+}
+
+/// A destination port, at offset 2 of both the UDP and the TCP header.
+fn to_port(protocol: i32, port: u16) -> Vec<Expr> {
     vec![
         Expr::Meta(META_L4PROTO),
         Expr::Equal(vec![protocol as u8]),
@@ -597,7 +627,6 @@ fn accept_port(protocol: i32, port: u16) -> Vec<Expr> {
             len: 2,
         },
         Expr::Equal(port.to_be_bytes().to_vec()),
-        Expr::Verdict(Verdict::Accept),
     ]
 }
 
