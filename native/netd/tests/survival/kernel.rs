@@ -85,6 +85,9 @@ fn here() -> Value {
         .collect();
     if let Some(routes) = routes.as_array_mut() {
         routes.retain(|route| route["dev"] != UPLINK || !random(&route["dst"]));
+        // The kernel's own: a router has one for each subnet, but where forwarding was switched while the
+        // address was tentative (`dev_forward_change` passes over it), so how fast a script is decides.
+        routes.retain(|route| route["type"] != "anycast");
     }
     json!({
         "links": links,
